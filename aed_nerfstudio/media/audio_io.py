@@ -1,0 +1,129 @@
+"""Reading the sound of any audio or video file, and writing WAV files."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import wave
+from pathlib import Path
+
+import av
+import numpy as np
+
+from aed_nerfstudio.errors import InputError
+from aed_nerfstudio.media.video_reader import open_media, time_zero
+
+# A jump of the time stamps larger than this is a gap to keep (as silence); smaller ones are rounding.
+GAP_SECONDS = 0.05
+# Loudness is judged over windows of this length, so that one word in a long silence still counts.
+LOUDNESS_WINDOW = 1600
+
+
+def _mono(frames: list[av.AudioFrame]) -> list[np.ndarray]:
+    """Each planar float frame [channels, n] as the mean of its channels, [n].
+
+    FFmpeg's own down-mix to mono is not used: in float it raises the level by 3 dB and can pass 1.
+    """
+    return [frame.to_ndarray().mean(axis=0, dtype=np.float32) for frame in frames]
+
+
+def read_audio(path: str | Path, sample_rate: int = 16000) -> np.ndarray:
+    """The first audio stream of any audio or video file.
+
+    Returns float32 [n], mono, in -1..1, at `sample_rate` Hz. Sample 0 is the file's time zero (see video_reader): a
+    stream that starts late is padded with zeros in front, sound before zero (encoder delay) is cut, and gaps inside
+    become silence.
+
+    Raises InputError when the file is missing, cannot be read, holds no audio stream, or its audio is damaged.
+    """
+    path = Path(path)
+    with open_media(path) as container:
+        if not container.streams.audio:
+            raise InputError(f"{path}: holds no audio stream; give a file with sound")
+        stream = container.streams.audio[0]
+        zero = time_zero(container)
+        segments: list[tuple[float, list[np.ndarray]]] = []
+        resampler: av.AudioResampler | None = None
+        form: tuple | None = None
+        expected = 0.0
+        for frame in container.decode(stream):
+            time = expected if frame.time is None else frame.time - zero
+            this_form = (frame.format.name, frame.layout.name, frame.sample_rate)
+            # A new segment at the start, after a gap, and when the sound's form changes in mid-stream.
+            if resampler is None or this_form != form or abs(time - expected) > GAP_SECONDS:
+                if resampler is not None:
+                    segments[-1][1].extend(_mono(resampler.resample(None)))
+                resampler = av.AudioResampler(format="fltp", layout=frame.layout, rate=sample_rate)
+                form, expected = this_form, time
+                segments.append((time, []))
+            expected += frame.samples / frame.sample_rate
+            frame.pts = None  # the placing is done here, so the resampler must not do it a second time
+            segments[-1][1].extend(_mono(resampler.resample(frame)))
+        if resampler is None:
+            raise InputError(f"{path}: its audio stream is empty or damaged; re-export it")
+        segments[-1][1].extend(_mono(resampler.resample(None)))
+
+    placed = [(round(start * sample_rate), np.concatenate(parts)) for start, parts in segments if parts]
+    length = max((start + part.size for start, part in placed), default=0)
+    samples = np.zeros(max(length, 0), np.float32)
+    for start, part in placed:
+        part = part[max(0, -start) :]
+        start = max(start, 0)
+        samples[start : start + part.size] = part
+    return samples
+
+
+def write_wav(path: str | Path, samples: np.ndarray, sample_rate: int = 16000) -> None:
+    """Write mono samples, float [n] in -1..1 (clipped), as 16-bit PCM; the file appears whole or not at all.
+
+    Raises InputError when the folder is missing or cannot be written, ValueError when samples is not [n].
+    """
+    path = Path(path)
+    samples = np.asarray(samples)
+    if samples.ndim != 1:
+        raise ValueError(f"samples must be [n], not {list(samples.shape)}")
+    pcm = np.round(np.clip(np.nan_to_num(samples), -1.0, 1.0) * 32767.0).astype("<i2")
+    temporary = temporary_beside(path)
+    try:
+        with wave.open(str(temporary), "wb") as out:
+            out.setnchannels(1)
+            out.setsampwidth(2)
+            out.setframerate(int(sample_rate))
+            out.writeframes(pcm.tobytes())
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def temporary_beside(path: Path) -> Path:
+    """An empty new file in the folder of `path`, hidden and with its suffix, to be renamed to `path` when complete.
+
+    Raises InputError when that folder is missing or cannot be written, or `path` is a folder.
+    """
+    if path.is_dir():
+        raise InputError(f"{path}: is a folder; give a file name to write")
+    try:
+        handle, name = tempfile.mkstemp(prefix=f".{path.stem}.", suffix=f".part{path.suffix}", dir=path.parent)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written; choose a folder that exists and is writable ({error})") from error
+    # mkstemp makes files private to the owner; the finished file should have the usual permissions.
+    mask = os.umask(0)
+    os.umask(mask)
+    os.fchmod(handle, 0o666 & ~mask)
+    os.close(handle)
+    return Path(name)
+
+
+def is_silent(samples: np.ndarray, threshold_db: float = -60.0) -> bool:
+    """Whether no window of 1,600 samples (0.1 s at 16 kHz) is louder than threshold_db (RMS, dB of full scale).
+
+    samples: float [n] in -1..1; an empty array is silent.
+    """
+    samples = np.asarray(samples, np.float64).reshape(-1)
+    if samples.size == 0:
+        return True
+    starts = np.arange(0, samples.size, LOUDNESS_WINDOW)
+    counts = np.minimum(LOUDNESS_WINDOW, samples.size - starts)
+    power = np.add.reduceat(samples**2, starts) / counts
+    return bool(power.max() < 10.0 ** (threshold_db / 10.0))

@@ -175,7 +175,8 @@ def read_frames(path: str | Path, fps: float = 25.0) -> Iterator[np.ndarray]:
         if shown is None:
             raise damaged(path, "no frame could be decoded")
         length = float(shown.duration * shown.time_base) if shown.duration else 1.0 / source_fps
-        end = shown_time + length
+        # A last frame of nearly no length is still shown if an output instant falls on it.
+        end = shown_time + max(length, 2 * TIME_SLACK)
         while k / fps < end - TIME_SLACK or k == 0:
             if image is None:
                 image = _rgb(shown)

@@ -90,9 +90,7 @@ class VideoWriter:
             raise ValueError(f"{self.path}: the writer is closed")
         width, height = self.size
         if frame.shape != (height, width, 3) or frame.dtype != np.uint8:
-            raise ValueError(
-                f"frames must be uint8 [{height}, {width}, 3], not {frame.dtype} {list(frame.shape)}"
-            )
+            raise ValueError(f"frames must be uint8 [{height}, {width}, 3], not {frame.dtype} {list(frame.shape)}")
         if width % 2 or height % 2:
             frame = np.pad(frame, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
         picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")

@@ -1,0 +1,199 @@
+"""Tracking one face through a video with MediaPipe FaceMesh, the fixed head crop, and measures taken on landmarks.
+
+Landmarks are float32 [478, 3]: x and y in pixels, z in pixels too (smaller is closer to the camera).
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from scipy.ndimage import gaussian_filter1d
+
+COUNT = 478
+OUTER_LIPS = [61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291, 409, 270, 269, 267, 0, 37, 39, 40, 185]
+INNER_LIPS = [78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308, 415, 310, 311, 312, 13, 82, 81, 80, 191]
+# Rings between the outer and the inner contour: they move with the lips as well.
+MIDDLE_LIPS = [76, 77, 90, 180, 85, 16, 315, 404, 320, 307, 306, 408, 304, 303, 302, 11, 72, 73, 74, 184,
+               62, 96, 89, 179, 86, 15, 316, 403, 319, 325, 292, 407, 272, 271, 268, 12, 38, 41, 42, 183]  # fmt: skip
+LIPS = sorted({*OUTER_LIPS, *INNER_LIPS, *MIDDLE_LIPS})
+# Corner, corner, then pairs (upper, lower) of lid points: the six points of the usual eye aspect ratio, both eyes.
+EYES = ([33, 133, 160, 144, 158, 153], [362, 263, 385, 380, 387, 373])
+SMOOTHING = 0.7  # frames: enough to calm the jitter of single frames, too little to lag behind a nod
+LOST_FRAMES = 25  # after this many frames without the face its last place says nothing any more
+FACE_SHARE = 0.53  # of the crop's height: FaceMesh's oval is about 3/4 of the head with its hair
+HEAD_CROP = (0.38, 0.75)  # a square video whose face height is in this range is a head crop already
+
+
+def quiet_mediapipe() -> Any:
+    """MediaPipe, imported late because it takes seconds, and told to keep its start-up notes to itself."""
+    os.environ.setdefault("GLOG_minloglevel", "2")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    import mediapipe
+
+    return mediapipe
+
+
+@dataclass
+class FaceTracker:
+    """Follows one face: the largest at first, then the one nearest to where it was.
+
+    `several` counts the frames in which more than one face was seen, `found` those in which the face was.
+    """
+
+    found: int = 0
+    several: int = 0
+    _mesh: Any = field(default=None, repr=False)
+    _previous: np.ndarray | None = field(default=None, repr=False)
+    _lost: int = 0
+
+    def __enter__(self) -> FaceTracker:
+        self._mesh = quiet_mediapipe().solutions.face_mesh.FaceMesh(
+            refine_landmarks=True, max_num_faces=3, min_detection_confidence=0.5, min_tracking_confidence=0.5
+        )
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._mesh.close()
+
+    def process(self, image: np.ndarray) -> np.ndarray | None:
+        """The face's landmarks in one frame, uint8 [H, W, 3] RGB -> float32 [478, 3] pixels, or None."""
+        height, width = image.shape[:2]
+        result = self._mesh.process(np.ascontiguousarray(image)).multi_face_landmarks or []
+        # z has the scale of x, so it is multiplied by the width.
+        scale = np.array([width, height, width], np.float32)
+        faces = [np.array([[p.x, p.y, p.z] for p in face.landmark], np.float32) * scale for face in result]
+        faces = [face for face in faces if np.isfinite(face).all() and np.ptp(face[:, 1]) > 8]
+        if not faces:
+            self._lost += 1
+            return None
+        # FaceMesh sometimes follows the same face twice, so only faces that lie apart count as several.
+        centres = np.array([face[:, :2].mean(axis=0) for face in faces])
+        sizes = np.array([np.ptp(face[:, 1]) for face in faces])
+        if len(faces) > 1 and np.linalg.norm(centres - centres[sizes.argmax()], axis=1).max() > sizes.max() / 2:
+            self.several += 1
+        if self._previous is None or self._lost > LOST_FRAMES:
+            chosen = int(sizes.argmax())
+        else:
+            distance = np.linalg.norm(centres - self._previous[:, :2].mean(axis=0), axis=1)
+            chosen = int(distance.argmin())
+            if distance[chosen] > 1.5 * np.ptp(self._previous[:, 1]):
+                self._lost += 1  # someone else's face
+                return None
+        self._lost = 0
+        self.found += 1
+        self._previous = faces[chosen]
+        return faces[chosen]
+
+
+def is_head_crop(landmarks: np.ndarray, width: int, height: int) -> bool:
+    """Whether a video of width x height pixels is a square head crop already.
+
+    landmarks: [F, 478, 3] pixels, NaN where the face was lost.
+    """
+    if width != height:
+        return False
+    share = float(np.nanmedian(np.ptp(landmarks[..., 1], axis=1))) / height
+    return HEAD_CROP[0] <= share <= HEAD_CROP[1]
+
+
+def head_crop(landmarks: np.ndarray, width: int, height: int) -> tuple[int, int, int]:
+    """The fixed square around head and shoulders: left, top and side in pixels; it may pass the frame's borders.
+
+    landmarks: [F, 478, 3] pixels, NaN where the face was lost.
+    """
+    if is_head_crop(landmarks, width, height):
+        return 0, 0, width
+    low = np.nanmedian(landmarks[..., :2].min(axis=1), axis=0)
+    high = np.nanmedian(landmarks[..., :2].max(axis=1), axis=0)
+    side = float(high[1] - low[1]) / FACE_SHARE
+    side = min(side, float(max(width, height)))
+    # Where the face is large in a small frame the crop is shrunk to the frame rather than padded, down to a face
+    # of 65 % of the height; only what lies beyond that is padded.
+    side = max(min(side, float(min(width, height))), float(high[1] - low[1]) / 0.65)
+    centre = (low + high) / 2
+    # FaceMesh's oval ends at the hair line: hair needs room above, shoulders below.
+    left, top = centre[0] - side / 2, centre[1] - 0.53 * side
+    if side <= width:
+        left = min(max(left, 0.0), width - side)
+    if side <= height:
+        top = min(max(top, 0.0), height - side)
+    return round(left), round(top), round(side)
+
+
+def cut(image: np.ndarray, crop: tuple[int, int, int], size: int) -> np.ndarray:
+    """The crop of a frame, uint8 [H, W, 3], resized to [size, size, 3]; borders repeat where the crop passes them."""
+    import cv2
+
+    left, top, side = crop
+    height, width = image.shape[:2]
+    x0, y0, x1, y1 = max(left, 0), max(top, 0), min(left + side, width), min(top + side, height)
+    part = image[y0:y1, x0:x1]
+    pads = (y0 - top, top + side - y1, x0 - left, left + side - x1)
+    if any(pads):
+        part = cv2.copyMakeBorder(part, *pads, cv2.BORDER_REPLICATE)
+    if part.shape[0] != size:
+        part = cv2.resize(part, (size, size), interpolation=cv2.INTER_AREA if side > size else cv2.INTER_CUBIC)
+    return part
+
+
+def to_crop(landmarks: np.ndarray, crop: tuple[int, int, int], size: int) -> np.ndarray:
+    """Landmarks [..., 3] of the frame's pixels in the crop's, after its resizing to size x size."""
+    left, top, side = crop
+    return ((landmarks - np.array([left, top, 0])) * (size / side)).astype(np.float32)
+
+
+def in_picture(landmarks: np.ndarray, size: int) -> np.ndarray:
+    """Whether the face is there and at most a fifth of its landmarks outside; [F, 478, 3] -> bool [F]."""
+    inside = ((landmarks[..., :2] >= 0) & (landmarks[..., :2] < size)).all(axis=-1)
+    return np.isfinite(landmarks).all(axis=(1, 2)) & (inside.mean(axis=1) >= 0.8)
+
+
+def runs(usable: np.ndarray) -> list[slice]:
+    """The uninterrupted stretches of usable frames, bool [F]."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], usable.astype(np.int8), [0]])))
+    return [slice(a, b) for a, b in zip(edges[::2], edges[1::2], strict=True)]
+
+
+def smooth(values: np.ndarray, usable: np.ndarray, sigma: float) -> np.ndarray:
+    """Gaussian smoothing over time (sigma in frames) of values [F, ...], never across unusable frames."""
+    out = np.array(values, copy=True)
+    for run in runs(usable):
+        out[run] = gaussian_filter1d(values[run].astype(np.float64), sigma, axis=0, mode="nearest")
+    return out
+
+
+def smooth_landmarks(landmarks: np.ndarray) -> np.ndarray:
+    """Landmarks [F, 478, 3] without the jitter of single frames; the lips' stay as seen, for they do move that fast."""
+    out = smooth(landmarks, np.isfinite(landmarks).all(axis=(1, 2)), SMOOTHING)
+    out[:, LIPS] = landmarks[:, LIPS]
+    return out.astype(np.float32)
+
+
+def box(points: np.ndarray, padding: float, size: int) -> list[int]:
+    """Box around points [N, >=2] pixels, each side padded by that share of the extent, clipped to the picture.
+
+    Returns left, top, right, bottom; right and bottom exclusive; at least one pixel large.
+    """
+    low, high = points[:, :2].min(axis=0), points[:, :2].max(axis=0)
+    pad = padding * (high - low)
+    left, top = (int(np.clip(np.floor(v), 0, size - 1)) for v in low - pad)
+    right, bottom = (int(np.clip(np.ceil(v) + 1, 1, size)) for v in high + pad)
+    return [left, top, max(right, left + 1), max(bottom, top + 1)]
+
+
+def eye_openness(landmarks: np.ndarray) -> np.ndarray:
+    """How far the eyes are open, [F, 478, 3] -> float [F]: 0 closed, 1 as at the 95th percentile of the clip.
+
+    The mean of both eyes' aspect ratios; NaN frames give 1.
+    """
+    ratios = []
+    for a, b, u1, l1, u2, l2 in EYES:
+        lids = [np.linalg.norm(landmarks[:, u, :2] - landmarks[:, d, :2], axis=1) for u, d in ((u1, l1), (u2, l2))]
+        ratios.append(sum(lids) / (2 * np.linalg.norm(landmarks[:, a, :2] - landmarks[:, b, :2], axis=1)))
+    ratio = np.mean(ratios, axis=0)
+    if not np.isfinite(ratio).any():
+        return np.ones(len(ratio))
+    return np.clip(np.nan_to_num(ratio / max(float(np.nanpercentile(ratio, 95)), 1e-6), nan=1.0), 0.0, 1.0)

@@ -1,0 +1,54 @@
+"""`aed`: the command line. `ns-train`, `ns-viewer`, `ns-eval` and `ns-render` are nerfstudio's own."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+import tyro
+
+from aed_nerfstudio.errors import InputError
+
+COMMANDS = {
+    "process": "aed_nerfstudio.commands.process:Process",
+    "render": "aed_nerfstudio.commands.render:Render",
+    "demo": "aed_nerfstudio.commands.demo:Demo",
+}
+"""Where each subcommand's dataclass is; only the one asked for is imported. Its docstring is its help."""
+
+DESCRIPTION = (
+    "Talking-face avatars: `aed process` turns a video into a dataset, `ns-train aed-nerf --data FOLDER` trains on it, "
+    "`aed render` speaks any audio with any emotion. `aed demo` shows all of it without a video."
+)
+
+
+def _load(name: str) -> type:
+    module, attribute = COMMANDS[name].split(":")
+    return getattr(importlib.import_module(module), attribute)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Runs one subcommand; bad input ends it with one line on stderr and exit code 1.
+
+    Args:
+        arguments: those after the program's name; the command line's when None.
+    """
+    arguments = sys.argv[1:] if arguments is None else arguments
+    try:
+        if arguments and arguments[0] in COMMANDS:
+            command = tyro.cli(_load(arguments[0]), prog=f"aed {arguments[0]}", args=arguments[1:])
+        else:  # help, or a mistake: all are needed to list them
+            command = tyro.extras.subcommand_cli_from_dict(
+                {name: _load(name) for name in COMMANDS}, prog="aed", description=DESCRIPTION, args=arguments
+            )
+        command.main()
+    except InputError as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

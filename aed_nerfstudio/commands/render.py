@@ -1,0 +1,90 @@
+"""`aed render`: an avatar speaks a recording, with sound in the output."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from aed_nerfstudio.errors import InputError
+
+
+def with_progress(frames: Iterable[np.ndarray], total: int, what: str) -> Iterator[np.ndarray]:
+    """Passes frames on and shows how many are done, frames a second and the time left."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn(what),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns) as progress:
+        task = progress.add_task("", total=total, rate="")
+        for frame in frames:
+            yield frame
+            progress.advance(task)
+            speed = progress.tasks[0].finished_speed or progress.tasks[0].speed
+            progress.update(task, rate=f"{speed:.1f} frames/s" if speed else "")
+
+
+@dataclass
+class Render:
+    """Make the avatar of a training run speak a recording; writes a video with sound."""
+
+    load_config: Path
+    """The training run's config.yml."""
+    audio: Path
+    """What to say: any audio or video file with sound."""
+    output: Path
+    """The video to write: .mp4, .m4v, .mov or .mkv."""
+    emotion: str = "neutral"
+    """One of the dataset's emotions."""
+    intensity: str = "medium"
+    """How strong: a label of the dataset (weak, medium, strong) or a number from 0 to 1. Neutral has none."""
+    pose: Literal["dataset", "still"] = "dataset"
+    """Head motion: the dataset's, played forth and back, or none."""
+    size: int | None = None
+    """Width of the video in pixels; the dataset's by default."""
+
+    def main(self) -> None:
+        from aed_nerfstudio.dataset.schema import FPS
+        from aed_nerfstudio.media.audio_io import is_silent, read_audio
+        from aed_nerfstudio.media.video_writer import VideoWriter
+
+        samples = read_audio(self.audio)  # before the seconds that loading the avatar takes
+        if is_silent(samples):
+            print(f"note: {self.audio} is silent, so the lips have nothing to follow")
+        if not self.load_config.is_file():
+            raise InputError(f"{self.load_config}: no such file; give the config.yml of a training run")
+
+        from aed_nerfstudio.avatar import Avatar
+
+        avatar = Avatar.load(self.load_config)
+        emotion = avatar.vocabulary.encode(self.emotion, self.intensity)
+        self._note_unseen(avatar)
+        track = avatar.track(samples, emotion, self.pose)
+        height, width = avatar.frame_size(self.size)
+        self.output.parent.mkdir(parents=True, exist_ok=True)
+        with VideoWriter(self.output, FPS, (width, height), samples) as video:
+            for frame in with_progress(avatar.render(track, self.size), len(track), "rendering"):
+                video.write(frame)
+        print(f"{self.output.resolve()}: {len(track) / FPS:.1f} s, {width} x {height}, with sound")
+
+    def _note_unseen(self, avatar) -> None:
+        """Says so when the training data had nothing of this label: the result is then a guess."""
+        seen = avatar.model.seen_labels
+        if not seen:
+            return
+        if self.emotion not in {category for category, _ in seen}:
+            print(f"note: the training data had no {self.emotion} frames, so this emotion is a guess")
+        elif (
+            self.emotion != "neutral"
+            and self.intensity in avatar.vocabulary.intensities
+            and (self.emotion, self.intensity) not in seen
+        ):
+            print(f"note: the training data had no {self.intensity} {self.emotion} frames, so the strength is a guess")

@@ -1,0 +1,103 @@
+"""The driving track: everything that drives one frame, assembled in one place for all who need it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from aed_nerfstudio.driving.audio import attention_windows, cut_windows
+
+
+@dataclass
+class FrameCondition:
+    """What drives one frame."""
+
+    audio: np.ndarray
+    """[8, 16, feature_dim]: the windows of frames f-4..f+3."""
+    emotion: np.ndarray
+    """[categories + intensities]."""
+    head_pose: np.ndarray
+    """[3, 4] camera-to-world in the head's frame."""
+    eye_openness: float = 1.0
+    appearance: int = 0
+    """Index of the per-frame code; 0 at inference."""
+
+
+class DrivingTrack(Sequence[FrameCondition]):
+    """A finite track over one stretch of audio.
+
+    Args:
+        features: 50 Hz audio features, float32 [2*F, dim].
+        emotion: [dim] for the whole track, or a function of the time in seconds.
+        poses: camera-to-world, [F, 3, 4].
+        eye_openness: [F]; open eyes where None.
+    """
+
+    def __init__(
+        self,
+        features: np.ndarray,
+        emotion: np.ndarray | Callable[[float], np.ndarray],
+        poses: np.ndarray,
+        eye_openness: np.ndarray | None = None,
+        fps: float = 25.0,
+    ) -> None:
+        self.windows = cut_windows(features)
+        self.emotion = emotion
+        self.poses = poses
+        self.eye_openness = eye_openness
+        self.fps = fps
+
+    def __len__(self) -> int:
+        return len(self.windows)
+
+    def __getitem__(self, index: int) -> FrameCondition:
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        return FrameCondition(
+            audio=attention_windows(self.windows, index),
+            emotion=self.emotion(index / self.fps) if callable(self.emotion) else self.emotion,
+            head_pose=self.poses[min(index, len(self.poses) - 1)],
+            eye_openness=1.0 if self.eye_openness is None else float(self.eye_openness[index]),
+        )
+
+
+class DatasetTrack(Sequence[FrameCondition]):
+    """The conditions of a dataset's own frames, indexed as its frames are.
+
+    Args:
+        features: per clip, 50 Hz features float32 [2*count, dim].
+        clips: per frame, the clip's name.
+        indices: [F], the frame's number within its clip.
+        emotions: [F, dim].
+        poses: [F, 3, 4].
+        eye_openness: [F].
+    """
+
+    def __init__(
+        self,
+        features: dict[str, np.ndarray],
+        clips: list[str],
+        indices: list[int],
+        emotions: np.ndarray,
+        poses: np.ndarray,
+        eye_openness: np.ndarray,
+    ) -> None:
+        self.windows = {name: cut_windows(array) for name, array in features.items()}
+        self.clips = clips
+        self.indices = indices
+        self.emotions = emotions
+        self.poses = poses
+        self.eye_openness = eye_openness
+
+    def __len__(self) -> int:
+        return len(self.clips)
+
+    def __getitem__(self, index: int) -> FrameCondition:
+        return FrameCondition(
+            audio=attention_windows(self.windows[self.clips[index]], self.indices[index]),
+            emotion=self.emotions[index],
+            head_pose=self.poses[index],
+            eye_openness=float(self.eye_openness[index]),
+        )

@@ -1,0 +1,100 @@
+"""Head field, paper eq. 1: (x_g, d, a_g, e, eye) -> (density, colour)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from aed_nerfstudio.fields.hash_grid import HashGrid, HashGridLayout
+from aed_nerfstudio.fields.mlp import MLP, truncated_exp
+
+
+def spherical_harmonics(d: Tensor) -> Tensor:
+    """Real spherical harmonics up to degree 3 of unit directions d [N,3] -> [N,16] (Sloan, Efficient SH Evaluation)."""
+    x, y, z = d.unbind(-1)
+    xx, yy, zz = x * x, y * y, z * z
+    return torch.stack(
+        [
+            torch.full_like(x, 0.28209479),
+            -0.48860251 * y,
+            0.48860251 * z,
+            -0.48860251 * x,
+            1.09254843 * x * y,
+            -1.09254843 * y * z,
+            0.31539157 * (3 * zz - 1),
+            -1.09254843 * x * z,
+            0.54627421 * (xx - yy),
+            -0.59004359 * y * (3 * xx - yy),
+            2.89061144 * x * y * z,
+            0.45704579 * y * (1 - 5 * zz),
+            0.37317633 * z * (5 * zz - 3),
+            0.45704579 * x * (1 - 5 * zz),
+            1.44530572 * z * (xx - yy),
+            -0.59004359 * x * (xx - 3 * yy),
+        ],
+        -1,
+    )
+
+
+class HeadField(nn.Module):
+    """Audio-spatial decomposed field.
+
+    Args:
+        audio_dim: size of a_h.
+        emotion_dim: size of e; 0 switches the emotion off (the paper's ablation).
+        articulation_dim: size of the supervised lip shape that also enters the density network; 0 as in the paper.
+        log2_size: entries per grid level.
+        top_resolution: of all grids.
+    """
+
+    def __init__(
+        self,
+        audio_dim: int = 64,
+        emotion_dim: int = 8,
+        articulation_dim: int = 0,
+        log2_size: int = 16,
+        top_resolution: int = 2048,
+        hidden: int = 64,
+        bfloat16: bool = False,
+    ) -> None:
+        super().__init__()
+        self.grid = HashGrid(HashGridLayout(3, log2_size=log2_size, top_resolution=top_resolution))
+        self.audio_grid = HashGrid(HashGridLayout(2, log2_size=log2_size, top_resolution=top_resolution))
+        self.compress = MLP(32 + audio_dim + articulation_dim, hidden, 2, 3)
+        with torch.no_grad():  # a saturated tanh has no gradient: start near zero
+            self.compress[-1].weight.mul_(0.5)
+        self.density = MLP(32 + 32 + 1 + emotion_dim + articulation_dim, hidden, 1 + hidden, 3)
+        self.colour = MLP(16 + hidden, hidden, 3, 2)
+        self.bfloat16 = bfloat16
+
+    def _geometry(
+        self, positions: Tensor, audio: Tensor, emotion: Tensor, eye: Tensor, articulation: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        n = len(positions)
+        x_g = self.grid((positions + 1) / 2)
+        shared = torch.cat([audio, articulation])
+        with torch.autocast(positions.device.type, torch.bfloat16, enabled=self.bfloat16):
+            logits = self.compress(torch.cat([x_g, shared.expand(n, -1)], -1)).float()
+        ambient = torch.tanh(logits)
+        a_g = self.audio_grid((ambient + 1) / 2)
+        given = torch.cat([emotion, eye, articulation]).expand(n, -1)
+        with torch.autocast(positions.device.type, torch.bfloat16, enabled=self.bfloat16):
+            h = self.density(torch.cat([x_g, a_g, given], -1))
+        return h, ambient, logits
+
+    def density_at(self, positions: Tensor, audio: Tensor, emotion: Tensor, eye: Tensor, articulation: Tensor):
+        """Density only [N], for the occupancy grid."""
+        h, _, _ = self._geometry(positions, audio, emotion, eye, articulation)
+        return truncated_exp(h[:, 0].float())
+
+    def forward(
+        self, positions: Tensor, directions: Tensor, audio: Tensor, emotion: Tensor, eye: Tensor, articulation: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """positions [N,3] in [-1,1], directions [N,3] unit, audio [64], emotion [E], eye [1], articulation [A].
+
+        Returns: density [N], colour [N,3], ambient coordinate a_l [N,2], its value before tanh [N,2].
+        """
+        h, ambient, logits = self._geometry(positions, audio, emotion, eye, articulation)
+        with torch.autocast(positions.device.type, torch.bfloat16, enabled=self.bfloat16):
+            rgb = self.colour(torch.cat([spherical_harmonics(directions).to(h.dtype), h[:, 1:]], -1))
+        return truncated_exp(h[:, 0].float()), torch.sigmoid(rgb.float()), ambient, logits

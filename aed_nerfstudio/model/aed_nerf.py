@@ -1,0 +1,341 @@
+"""The AED-NeRF model: head field, torso field and background, driven by `FrameCondition`s."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from nerfstudio.cameras.cameras import Cameras
+from nerfstudio.cameras.rays import RayBundle
+from nerfstudio.engine.callbacks import TrainingCallback, TrainingCallbackAttributes, TrainingCallbackLocation
+from nerfstudio.models.base_model import Model, ModelConfig
+from torch import Tensor, nn
+
+from aed_nerfstudio.driving.audio import extract_features
+from aed_nerfstudio.driving.emotion import EmotionVocabulary
+from aed_nerfstudio.driving.track import DatasetTrack, FrameCondition
+from aed_nerfstudio.fields.audio_encoder import AudioEncoder
+from aed_nerfstudio.fields.head_field import HeadField
+from aed_nerfstudio.fields.torso_field import TorsoField
+from aed_nerfstudio.model.losses import PerceptualLoss, entropy
+from aed_nerfstudio.model.stages import StageSchedule
+from aed_nerfstudio.rendering.compositing import composite
+from aed_nerfstudio.rendering.occupancy import HeadOccupancy
+
+__all__ = ["AedNerfModel", "AedNerfModelConfig", "extract_features"]
+
+
+@dataclass
+class AedNerfModelConfig(ModelConfig):
+    """AED-NeRF. Defaults are the paper's or, where it is silent, RAD-NeRF's; presets say where they differ."""
+
+    _target: type = field(default_factory=lambda: AedNerfModel)
+    schedule: StageSchedule = field(default_factory=StageSchedule)
+    use_emotion: bool = True
+    """False: the paper's ablation without emotion (Fig. 9)."""
+    articulation: bool = False
+    """Supervise four lip distances at the audio encoder and give them to the density network. Not in the paper: without
+    it the audio branch dies in short trainings, which PSNR does not show."""
+    articulation_truth: float = 0.5
+    """Share of training steps whose lip shape is the true one, so that the field learns from a clean signal."""
+    log2_size: int = 16
+    top_resolution: int = 2048
+    step_size: float = 2 * math.sqrt(3) / 128
+    """World units between samples (RAD-NeRF)."""
+    max_samples: int = 16
+    """Occupied samples of a ray."""
+    aabb: tuple[float, float, float, float, float, float] = (-0.8, -1.0, -0.8, 0.8, 1.0, 0.8)
+    """Box of the head, world units."""
+    lambda_lpips: float = 0.01
+    lambda_alpha: float = 0.001
+    lambda_audio: float = 0.1
+    """L1 of a_l outside the face."""
+    lambda_articulation: float = 0.0
+    lambda_saturation: float = 0.0
+    """Square of a_l before its tanh: keeps the tanh out of saturation."""
+    bfloat16: bool = False
+    """MLPs in bfloat16."""
+    emotion: str = "neutral"
+    """Emotion where a camera names no frame of the dataset (viewer, camera paths)."""
+    intensity: str = "medium"
+    """A label, or 0 to 1."""
+    eval_num_rays_per_chunk: int = 65536
+
+
+class AedNerfModel(Model):
+    """See `AedNerfModelConfig`. `metadata["dataset"]` is the `Dataset` the model learns from."""
+
+    config: AedNerfModelConfig
+
+    def __init__(self, config: AedNerfModelConfig, metadata: dict, **kwargs) -> None:
+        self.dataset = metadata["dataset"]
+        super().__init__(config, **kwargs)
+
+    def populate_modules(self) -> None:
+        super().populate_modules()
+        c, data = self.config, self.dataset
+        self.vocabulary = EmotionVocabulary(tuple(data.categories), tuple(data.intensities))
+        labels = {clip.name: (clip.emotion, clip.intensity) for clip in data.clips}
+        self.seen_labels = set(labels.values())
+        features = {clip.name: data.features(clip.name) for clip in data.clips}
+        self.track = DatasetTrack(
+            features,
+            clips=[f.clip for f in data.frames],
+            indices=[f.index for f in data.frames],
+            emotions=np.stack([self.vocabulary.encode(*labels[f.clip]) for f in data.frames]),
+            poses=np.array([f.camera_to_world for f in data.frames], np.float32)[:, :3],
+            eye_openness=np.array([f.eye_openness for f in data.frames], np.float32),
+        )
+        stacked = np.concatenate(list(features.values()))
+        # Front ends have constant offsets far above their variation; unnormalised they drown the speech.
+        self.register_buffer("feature_mean", torch.from_numpy(stacked.mean(0)))
+        self.register_buffer("feature_scale", torch.from_numpy(1 / (stacked.std(0) + 1e-3)))
+        articulation_dim = 4 if c.articulation else 0
+        self.audio_encoder = AudioEncoder(data.feature_dim)
+        self.articulation_head = nn.Linear(64, articulation_dim) if articulation_dim else None
+        self.head = HeadField(
+            emotion_dim=self.vocabulary.dim if c.use_emotion else 0,
+            articulation_dim=articulation_dim,
+            log2_size=c.log2_size,
+            top_resolution=c.top_resolution,
+            bfloat16=c.bfloat16,
+        )
+        self.torso = TorsoField(c.log2_size, c.top_resolution)
+        self.occupancy = HeadOccupancy(128)
+        self.register_buffer("box", torch.tensor(c.aabb), persistent=False)
+        from aed_nerfstudio.dataset.schema import read_image
+
+        image = read_image(data.background)[..., :3]
+        self.register_buffer("background", torch.from_numpy(image).float() / 255)
+        self._perceptual: list[PerceptualLoss] = []  # in a list: its weights do not belong into the checkpoint
+        self.step = 0
+
+    # ---- conditions
+
+    def encode(self, condition: FrameCondition, truth: Tensor | None = None) -> dict[str, Tensor]:
+        """Condition -> what the head field takes; `truth` [4] replaces the predicted lip shape."""
+        device = self.feature_mean.device
+        audio = torch.from_numpy(np.ascontiguousarray(condition.audio)).to(device)
+        silent = (audio == 0).all(-1, keepdim=True)  # padding stays zero
+        a_h = self.audio_encoder(torch.where(silent, 0.0, (audio - self.feature_mean) * self.feature_scale))
+        predicted = self.articulation_head(a_h) if self.articulation_head is not None else a_h.new_zeros(0)
+        emotion = torch.from_numpy(condition.emotion).to(device) if self.config.use_emotion else a_h.new_zeros(0)
+        return {
+            "audio": a_h,
+            "emotion": emotion,
+            "eye": a_h.new_tensor([condition.eye_openness]),
+            "articulation": predicted if truth is None else truth,
+            "predicted": predicted,
+        }
+
+    def condition_for(self, camera: Cameras) -> FrameCondition:
+        """Condition of a nerfstudio camera: its dataset frame, else its time; emotion of the config without a frame."""
+        metadata = camera.metadata or {}
+        if "frame" in metadata:
+            return self.track[int(metadata["frame"].flatten()[0])]
+        time = 0.0 if camera.times is None else float(camera.times.flatten()[0])
+        condition = self.track[round(min(max(time, 0.0), 1.0) * (len(self.track) - 1))]
+        condition.emotion = self.vocabulary.encode(self.config.emotion, self.config.intensity)
+        return condition
+
+    # ---- rendering
+
+    def march_head(self, origins: Tensor, directions: Tensor, given: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Rays [R,3], [R,3] -> rgb [R,3] (premultiplied), alpha [R,1], depth [R,1], ambient [R,1]."""
+        jitter = torch.rand(len(origins), device=origins.device) if self.training else None
+        samples = self.occupancy.march(
+            origins, directions, self.box, self.config.step_size, self.config.max_samples, jitter=jitter
+        )
+        condition = (given["audio"], given["emotion"], given["eye"], given["articulation"])
+        sigma, rgb, ambient, logits = self.head(samples.positions, directions[samples.ray_indices], *condition)
+        result = composite(sigma, rgb, ambient.abs().sum(-1, keepdim=True), samples, self.config.step_size)
+        return {
+            "rgb": result.rgb,
+            "alpha": result.accumulation[:, None],
+            "depth": result.depth[:, None],
+            "ambient": result.extra_sums,
+            "ambient_coordinates": ambient,
+            "logits": logits,
+        }
+
+    def render_torso(self, pixels: Tensor, pose: Tensor) -> tuple[Tensor, Tensor]:
+        """Pixels [N,2] in [-1,1], camera-to-world [3,4] -> alpha [N,1], colour [N,3]."""
+        return self.torso(pixels, pose)
+
+    def get_outputs(self, ray_bundle: RayBundle) -> dict[str, Tensor]:
+        """Training: the rays of one frame, with the datamanager's metadata (`frame`, `pixel`, `truth`)."""
+        frame = int(ray_bundle.metadata["frame"].flatten()[0])
+        condition = self.track[frame]
+        if self.training and self.config.schedule.stage(self.step) == "torso":
+            alpha, colour = self.render_torso(ray_bundle.metadata["pixel"], self._pose(condition))
+            return {"torso_alpha": alpha, "torso_rgb": colour}
+        truth = ray_bundle.metadata.get("lip_shape")
+        target = truth[0] if truth is not None else None
+        forced = target if self.training and torch.rand(()) < self.config.articulation_truth else None
+        given = self.encode(condition, forced if self.articulation_head is not None else None)
+        out = self.march_head(ray_bundle.origins, ray_bundle.directions, given)
+        out["predicted"], out["lip_shape"] = given["predicted"], target
+        return out
+
+    def _pose(self, condition: FrameCondition) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(condition.head_pose)).float().to(self.feature_mean.device)
+
+    @torch.no_grad()
+    def render_condition(
+        self, camera: Cameras, condition: FrameCondition, background: Tensor | None = None
+    ) -> dict[str, Tensor]:
+        """Renders one camera; images [H,W,C] in 0..1: rgb, head, torso, depth, accumulation, ambient.
+
+        background: [H,W,3] in 0..1; the dataset's where None.
+        """
+        training = self.training
+        self.eval()
+        camera = camera.to(self.feature_mean.device).reshape(())
+        h, w = int(camera.height.item()), int(camera.width.item())
+        bundle = camera.generate_rays(camera_indices=0 if camera.shape else None, keep_shape=True) \
+            if camera.shape else camera.reshape((1,)).generate_rays(camera_indices=0, keep_shape=True)
+        origins, directions = bundle.origins.reshape(-1, 3), bundle.directions.reshape(-1, 3)
+        given = self.encode(condition)
+        chunk = self.config.eval_num_rays_per_chunk
+        parts = [
+            self.march_head(o, d, given) for o, d in zip(origins.split(chunk), directions.split(chunk), strict=True)
+        ]
+        head, alpha, depth, ambient = (torch.cat([p[k] for p in parts]) for k in ("rgb", "alpha", "depth", "ambient"))
+        if background is None:
+            background = self.background
+        if background.shape[:2] != (h, w):
+            background = nn.functional.interpolate(
+                background.permute(2, 0, 1)[None], size=(h, w), mode="bilinear", align_corners=False
+            )[0].permute(1, 2, 0)
+        y, x = torch.meshgrid(torch.arange(h) + 0.5, torch.arange(w) + 0.5, indexing="ij")
+        pixels = torch.stack([x / w, y / h], -1).reshape(-1, 2).to(origins.device) * 2 - 1
+        torso_alpha, torso_rgb = self.render_torso(pixels, self._pose(condition))
+        behind = torso_alpha * torso_rgb + (1 - torso_alpha) * background.reshape(-1, 3)
+        images = {
+            "rgb": (head + (1 - alpha) * behind).clamp(0, 1),
+            "head": head.clamp(0, 1),
+            "torso": behind,
+            "depth": depth,
+            "accumulation": alpha,
+            "ambient": ambient,
+        }
+        self.train(training)
+        return {k: v.reshape(h, w, -1) for k, v in images.items()}
+
+    @torch.no_grad()
+    def get_outputs_for_camera(self, camera: Cameras, obb_box=None) -> dict[str, Tensor]:
+        return self.render_condition(camera, self.condition_for(camera))
+
+    # ---- training
+
+    def get_loss_dict(self, outputs, batch, metrics_dict=None) -> dict[str, Tensor]:
+        c = self.config
+        if "torso_alpha" in outputs:
+            a, behind = outputs["torso_alpha"], batch["background"]
+            rgb = a * outputs["torso_rgb"] + (1 - a) * behind
+            return {
+                "torso": nn.functional.mse_loss(rgb, batch["torso"]),
+                "torso_entropy": 1e-4 * entropy(a),
+            }
+        rgb = outputs["rgb"] + (1 - outputs["alpha"]) * batch["torso"]
+        losses = {
+            "rgb": nn.functional.mse_loss(rgb, batch["image"]),
+            "entropy": c.lambda_alpha * entropy(outputs["alpha"]),
+            "ambient": c.lambda_audio * (outputs["ambient"] * ~batch["face"][:, None]).mean(),
+        }
+        if c.lambda_saturation:
+            losses["saturation"] = c.lambda_saturation * outputs["logits"].square().mean()
+        if c.lambda_articulation and self.articulation_head is not None and outputs["lip_shape"] is not None:
+            losses["articulation"] = c.lambda_articulation * nn.functional.mse_loss(
+                outputs["predicted"], outputs["lip_shape"]
+            )
+        if "patch" in batch:
+            side = batch["patch"]
+            losses["lpips"] = c.lambda_lpips * self.perceptual(
+                rgb.view(1, side, side, 3).permute(0, 3, 1, 2).clamp(0, 1),
+                batch["image"].view(1, side, side, 3).permute(0, 3, 1, 2),
+            )
+        return losses
+
+    @property
+    def perceptual(self) -> PerceptualLoss:
+        if not self._perceptual:
+            self._perceptual.append(PerceptualLoss().to(self.feature_mean.device))
+            print(f"perceptual loss: {self._perceptual[0].name}")
+        return self._perceptual[0]
+
+    def get_metrics_dict(self, outputs, batch) -> dict[str, Tensor]:
+        if "torso_alpha" in outputs:
+            return {}
+        rgb = outputs["rgb"] + (1 - outputs["alpha"]) * batch["torso"]
+        return {"psnr": -10 * torch.log10(nn.functional.mse_loss(rgb.detach(), batch["image"]).clamp_min(1e-10))}
+
+    def get_image_metrics_and_images(self, outputs, batch) -> tuple[dict[str, float], dict[str, Tensor]]:
+        truth = batch["image"].to(outputs["rgb"].device)[..., :3]
+        mse = (outputs["rgb"] - truth).square().mean()
+        panel = torch.cat([truth, outputs["rgb"], outputs["head"], outputs["torso"]], 1)
+        return {"psnr": float(-10 * torch.log10(mse.clamp_min(1e-10)))}, {"img": panel}
+
+    @torch.no_grad()
+    def audio_spread(self, count: int = 32) -> dict[str, float]:
+        """Standard deviation over audio frames of a_h, of a_l (at points of the mouth's height) and of the lip shape."""
+        picks = np.linspace(0, len(self.track) - 1, count).astype(int)
+        given = [self.encode(self.track[int(i)]) for i in picks]
+        x = torch.tensor([[0.0, -0.3, 0.4]], device=self.feature_mean.device)
+        # Audio alone may vary here: emotion and eyes do not enter a_l.
+        a_l = [
+            self.head(x, x * 0 + torch.tensor([0.0, 0.0, -1.0]).to(x), g["audio"], g["emotion"], g["eye"],
+                      g["articulation"])[2][0]
+            for g in given
+        ]
+        spread = {
+            "a_h": torch.stack([g["audio"] for g in given]).std(0).mean().item(),
+            "a_l": torch.stack(a_l).std(0).mean().item(),
+        }
+        if self.articulation_head is not None:
+            spread["lips"] = torch.stack([g["predicted"] for g in given]).std(0).mean().item()
+        return spread
+
+    def _before_step(self, step: int) -> None:
+        self.step = step
+        stage = self.config.schedule.stage(step)
+        frozen = stage == "torso"
+        if self.head.grid.params.requires_grad == frozen:
+            for module in (self.head, self.audio_encoder, self.articulation_head):
+                if module is not None:
+                    module.requires_grad_(not frozen)
+        if stage == "head":
+            # Each chunk of cells sees another frame's audio, emotion and eyes, drawn together.
+            def density(positions: Tensor) -> Tensor:
+                g = self.encode(self.track[int(torch.randint(len(self.track), ()))])
+                return self.head.density_at(positions, g["audio"], g["emotion"], g["eye"], g["articulation"])
+
+            self.occupancy.update(step, density)
+
+    def get_training_callbacks(self, training_callback_attributes: TrainingCallbackAttributes):
+        return [
+            TrainingCallback([TrainingCallbackLocation.BEFORE_TRAIN_ITERATION], self._before_step),
+            TrainingCallback([TrainingCallbackLocation.AFTER_TRAIN_ITERATION], self._report, update_every_num_iters=250),
+        ]
+
+    def _report(self, step: int) -> None:
+        from nerfstudio.utils import writer
+
+        spread = self.audio_spread()
+        for name, value in spread.items():
+            writer.put_scalar(f"Audio spread/{name}", value, step)
+        dead = spread["a_l"] < 1e-3 and spread.get("lips", 0.0) < 0.05
+        text = ", ".join(f"{k} {v:.4f}" for k, v in spread.items())
+        print(f"step {step}: spread over audio frames: {text}" + (" — WARNING: the audio branch is dead" if dead else ""))
+
+    def get_param_groups(self) -> dict[str, list[nn.Parameter]]:
+        audio = list(self.audio_encoder.parameters())
+        if self.articulation_head is not None:
+            audio += list(self.articulation_head.parameters())
+        head = [p for n, p in self.head.named_parameters() if "grid" not in n]
+        grids = [self.head.grid.params, self.head.audio_grid.params]
+        torso = [p for n, p in self.torso.named_parameters() if "grid" not in n]
+        return {"grids": grids, "mlps": head, "audio": audio, "torso_grid": [self.torso.grid.params],
+                "torso_mlps": torso}

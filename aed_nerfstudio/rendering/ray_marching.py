@@ -1,0 +1,160 @@
+"""Constant-step ray marching through an occupancy grid over [-1, 1]^3.
+
+Sample k of a ray is at t = t_enter + (jitter + k) * step, where t_enter is the near plane or the entry into the axis-
+aligned clipping box, whichever is farther. The first max_samples samples that lie in occupied cells are kept.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from aed_nerfstudio.rendering import kernels
+
+# Candidates (rays times steps) that the torch marcher holds at once; bounds its memory to some 200 MB.
+_CHUNK_CANDIDATES = 1 << 22
+
+
+@dataclass
+class PackedSamples:
+    """Samples of R rays, ray by ray and front to back."""
+
+    positions: Tensor
+    """[M, 3] world coordinates."""
+    t: Tensor
+    """[M] distance along the ray, in lengths of its direction."""
+    ray_indices: Tensor
+    """[M] int64, the ray of each sample."""
+    ray_starts: Tensor
+    """[R + 1] int64, ray r has samples ray_starts[r] up to ray_starts[r + 1]."""
+
+    @property
+    def n_rays(self) -> int:
+        return self.ray_starts.shape[0] - 1
+
+    def __len__(self) -> int:
+        return self.t.shape[0]
+
+
+def use_numba(backend: str, device: torch.device) -> bool:
+    """Whether `backend` ("auto", "numba" or "torch") means numba for tensors on `device`."""
+    if backend not in ("auto", "numba", "torch"):
+        raise ValueError(f"backend must be auto, numba or torch, not {backend!r}")
+    if backend == "numba" and device.type != "cpu":
+        raise ValueError("the numba backend runs on the CPU only")
+    return backend != "torch" and device.type == "cpu"
+
+
+@torch.no_grad()
+def march_rays(
+    origins: Tensor,
+    directions: Tensor,
+    occupancy: Tensor,
+    aabb: Tensor,
+    step: float,
+    max_samples: int,
+    near: float = 0.05,
+    jitter: Tensor | None = None,
+    backend: str = "auto",
+) -> PackedSamples:
+    """Samples of rays in occupied cells; not differentiable.
+
+    Args:
+        origins, directions: [R, 3] in world units; a direction need not be normalised, t is in its lengths.
+        occupancy: [G, G, G] bool or uint8, indexed x, y, z, over [-1, 1]^3.
+        aabb: [6] box (low, then high) that the rays are clipped to.
+        step: distance between samples, in t.
+        max_samples: most samples per ray.
+        near: smallest t.
+        jitter: [R] in [0, 1), shifts each ray's samples by that part of a step; None is 0.
+        backend: "numba" on the CPU, "torch" anywhere, "auto" picks by device. Both give the same samples.
+    """
+    if origins.shape != directions.shape or origins.ndim != 2 or origins.shape[1] != 3:
+        raise ValueError(f"expected rays [R, 3], got {list(origins.shape)} and {list(directions.shape)}")
+    if occupancy.ndim != 3 or len(set(occupancy.shape)) != 1:
+        raise ValueError(f"expected an occupancy cube, got {list(occupancy.shape)}")
+    if not step > 0 or max_samples < 0:
+        raise ValueError(f"need step > 0 and max_samples >= 0, got {step} and {max_samples}")
+    origins, directions = origins.float(), directions.float()
+    if jitter is None:
+        jitter = torch.zeros_like(origins[:, 0])
+    jitter = jitter.to(origins).reshape(-1)
+    if jitter.shape[0] != origins.shape[0]:
+        raise ValueError(f"expected {origins.shape[0]} jitters, got {jitter.shape[0]}")
+    aabb = aabb.to(origins)
+    occupancy = occupancy.to(origins.device).bool()
+    # near and step are rounded once, the same for both marchers.
+    near, step = float(np.float32(near)), float(np.float32(step))
+    arguments = (origins, directions, occupancy, aabb, step, max_samples, near, jitter)
+    return (_march_rays_numba if use_numba(backend, origins.device) else march_rays_torch)(*arguments)
+
+
+def _march_rays_numba(origins, directions, occupancy, aabb, step, max_samples, near, jitter) -> PackedSamples:
+    o, d = origins.detach().contiguous().numpy(), directions.detach().contiguous().numpy()
+    low, high = aabb[:3].contiguous().numpy(), aabb[3:].contiguous().numpy()
+    n_rays = o.shape[0]
+    # Mostly untouched memory when rays have few samples, so its size costs address space only.
+    t_samples = np.empty((n_rays, max_samples), np.float32)
+    counts = np.empty(n_rays, np.int64)
+    kernels.march(
+        o,
+        d,
+        jitter.detach().contiguous().numpy(),
+        occupancy.contiguous().numpy(),
+        low,
+        high,
+        np.float32(near),
+        np.float32(step),
+        t_samples,
+        counts,
+    )
+    ray_starts = np.zeros(n_rays + 1, np.int64)
+    np.cumsum(counts, out=ray_starts[1:])
+    n_samples = int(ray_starts[-1])
+    positions = np.empty((n_samples, 3), np.float32)
+    t = np.empty(n_samples, np.float32)
+    ray_indices = np.empty(n_samples, np.int64)
+    kernels.pack(o, d, t_samples, ray_starts, positions, t, ray_indices)
+    return PackedSamples(*(torch.from_numpy(a) for a in (positions, t, ray_indices, ray_starts)))
+
+
+def march_rays_torch(origins, directions, occupancy, aabb, step, max_samples, near, jitter) -> PackedSamples:
+    """Vectorised reference marcher, on any device. Takes what `march_rays` prepared: jitter [R], occupancy bool."""
+    size = occupancy.shape[0]
+    step_t = torch.tensor(step, dtype=torch.float32, device=origins.device)
+    parallel = torch.tensor(kernels.PARALLEL_EPSILON, dtype=torch.float32, device=origins.device)
+    safe = torch.where(directions.abs() < parallel, parallel, directions)
+    a, b = (aabb[:3] - origins) / safe, (aabb[3:] - origins) / safe
+    t_enter = torch.minimum(a, b).amax(dim=-1).clamp(min=near)
+    t_exit = torch.maximum(a, b).amin(dim=-1)
+    squared = directions[:, 0] * directions[:, 0] + directions[:, 1] * directions[:, 1]
+    squared = squared + directions[:, 2] * directions[:, 2]
+    first = t_enter + jitter * step_t
+    hit = (squared > kernels.DEGENERATE_DIRECTION) & (first < t_exit)
+    hit_rays = torch.nonzero(hit)[:, 0]
+
+    ray_parts, t_parts = [], []
+    if len(hit_rays):
+        n_steps = int(((t_exit - first)[hit_rays].max() / step_t).ceil().item()) + 2
+        ks = torch.arange(n_steps, dtype=torch.float32, device=origins.device)
+        for rays in hit_rays.split(max(1, _CHUNK_CANDIDATES // n_steps)):
+            t = first[rays, None] + ks * step_t
+            keep = t < t_exit[rays, None]
+            flat_index = torch.zeros(t.shape, dtype=torch.long, device=t.device)
+            for axis in range(3):
+                cell = (origins[rays, axis, None] + t * directions[rays, axis, None] + 1.0) * (size / 2)
+                keep &= (cell >= 0) & (cell < size)
+                flat_index = flat_index * size + cell.clamp(0, size - 1).long()
+            keep &= occupancy.reshape(-1)[flat_index]
+            keep &= keep.cumsum(dim=1) <= max_samples
+            row, column = torch.nonzero(keep, as_tuple=True)
+            ray_parts.append(rays[row])
+            t_parts.append(t[row, column])
+    ray_indices = torch.cat(ray_parts) if ray_parts else hit_rays
+    t = torch.cat(t_parts) if t_parts else origins.new_zeros(0)
+
+    ray_starts = torch.zeros(origins.shape[0] + 1, dtype=torch.long, device=origins.device)
+    ray_starts[1:] = torch.bincount(ray_indices, minlength=origins.shape[0]).cumsum(0)
+    positions = origins[ray_indices] + t[:, None] * directions[ray_indices]
+    return PackedSamples(positions, t, ray_indices, ray_starts)

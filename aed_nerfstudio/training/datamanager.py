@@ -1,0 +1,147 @@
+"""Draws the rays of one frame a step; reads frames as uint8 when they are needed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from nerfstudio.cameras.rays import RayBundle
+from nerfstudio.data.datamanagers.base_datamanager import VanillaDataManager, VanillaDataManagerConfig
+from nerfstudio.data.datasets.base_dataset import InputDataset
+from nerfstudio.data.utils.dataloaders import FixedIndicesEvalDataloader, RandIndicesEvalDataloader
+
+from aed_nerfstudio.dataparsers.talking_face import TalkingFaceDataParserConfig
+from aed_nerfstudio.dataset.frames import FrameStore
+from aed_nerfstudio.dataset.schema import Dataset
+from aed_nerfstudio.model.losses import lip_shape
+from aed_nerfstudio.model.stages import StageSchedule
+
+
+@dataclass
+class AedDataManagerConfig(VanillaDataManagerConfig):
+    """One random frame a step."""
+
+    _target: type = field(default_factory=lambda: AedDataManager)
+    dataparser: TalkingFaceDataParserConfig = field(default_factory=TalkingFaceDataParserConfig)
+    train_num_rays_per_batch: int = 65_536
+    lips_share: float = 0.0
+    """Share of the rays drawn in the lip box."""
+    face_share: float = 0.0
+    """Share of the rays drawn in the face box."""
+    patch_size_lips: int = 64
+    """Largest side of the lip patch, pixels."""
+    schedule: StageSchedule = field(default_factory=StageSchedule)
+    """Must equal the model's; the presets set both."""
+
+
+class AedDataManager(VanillaDataManager[InputDataset]):
+    """Batches: image, torso (over the background), background [N,3]; face bool [N]; patch side in lip steps."""
+
+    config: AedDataManagerConfig
+
+    @property
+    def dataset(self) -> Dataset:
+        return self.train_dataparser_outputs.metadata["dataset"]
+
+    def setup_train(self) -> None:
+        self.store = FrameStore(self.dataset)
+        self.train_indices = self.dataset.split("train")
+        self.lip_shapes = self._lip_shapes()
+        self.generator = np.random.default_rng(0)
+
+    def _lip_shapes(self) -> np.ndarray:
+        """Standardised over the training part, [F,4]."""
+        shapes = np.concatenate([lip_shape(self.dataset.landmarks(c.name)) for c in self.dataset.clips])
+        train = shapes[self.train_indices]
+        return np.clip((shapes - train.mean(0)) / (train.std(0) + 1e-6), -4, 4).astype(np.float32)
+
+    def setup_eval(self) -> None:
+        self.eval_store = FrameStore(self.dataset)
+        self.fixed_indices_eval_dataloader = FixedIndicesEvalDataloader(self.eval_dataset, device=self.device)
+        self.eval_dataloader = RandIndicesEvalDataloader(self.eval_dataset, device=self.device)
+
+    def get_param_groups(self) -> dict:
+        return {}
+
+    def get_train_rays_per_batch(self) -> int:
+        return self.config.train_num_rays_per_batch
+
+    def get_eval_rays_per_batch(self) -> int:
+        return self.config.eval_num_rays_per_batch
+
+    def _boxed(self, box: list[int], count: int, width: int, height: int) -> np.ndarray:
+        left, top = max(0, box[0]), max(0, box[1])
+        right, bottom = min(width, max(left + 1, box[2])), min(height, max(top + 1, box[3]))
+        x = self.generator.integers(min(left, width - 1), right, count)
+        y = self.generator.integers(min(top, height - 1), bottom, count)
+        return y * width + x
+
+    def _rays(self, frame_index: int, pixels: np.ndarray) -> tuple[RayBundle, dict]:
+        """Rays through pixels [N] (row-major numbers) of one frame, and the batch."""
+        dataset, frame = self.dataset, self.dataset.frames[frame_index]
+        camera = dataset.camera
+        w, h = camera.w, camera.h
+        x, y = pixels % w, pixels // w
+        pose = np.array(frame.camera_to_world, np.float32)
+        local = np.stack(
+            [(x + 0.5 - camera.cx) / camera.fl_x, -(y + 0.5 - camera.cy) / camera.fl_y, -np.ones(len(x))], -1
+        )
+        directions = (local / np.linalg.norm(local, axis=-1, keepdims=True)).astype(np.float32) @ pose[:3, :3].T
+        n = len(pixels)
+        stored = self.store[frame_index]
+        box = frame.face_box
+        face = (x >= box[0]) & (x < box[2]) & (y >= box[1]) & (y < box[3])
+        pixel = np.stack([(x + 0.5) / w, (y + 0.5) / h], -1).astype(np.float32) * 2 - 1
+        to = lambda a: torch.from_numpy(np.ascontiguousarray(a)).to(self.device)  # noqa: E731
+        bundle = RayBundle(
+            origins=to(np.tile(pose[:3, 3], (n, 1))),
+            directions=to(directions),
+            pixel_area=torch.ones(n, 1, device=self.device),
+            metadata={
+                "frame": torch.full((n, 1), frame_index, device=self.device),
+                "pixel": to(pixel),
+                "lip_shape": to(self.lip_shapes[frame_index]).expand(n, -1),
+            },
+        )
+        batch = {
+            "image": to(stored.image.reshape(-1, 3)[pixels].astype(np.float32) / 255),
+            "torso": to(self.store.torso_over_background(stored).reshape(-1, 3)[pixels]),
+            "background": to(self.store.background.reshape(-1, 3)[pixels].astype(np.float32) / 255),
+            "face": to(face),
+        }
+        return bundle, batch
+
+    def next_train(self, step: int) -> tuple[RayBundle, dict]:
+        self.train_count += 1
+        frame_index = int(self.generator.choice(self.train_indices))
+        frame, camera = self.dataset.frames[frame_index], self.dataset.camera
+        stage = self.config.schedule.stage(step)
+        w, h = camera.w, camera.h
+        if stage == "lips" and step % 2 == 0:
+            left, top, right, bottom = frame.lips_box
+            side = int(min(max(right - left, bottom - top, 32), self.config.patch_size_lips, w, h))
+            left = int(np.clip((left + right - side) // 2, 0, w - side))
+            top = int(np.clip((top + bottom - side) // 2, 0, h - side))
+            y, x = np.meshgrid(np.arange(side) + top, np.arange(side) + left, indexing="ij")
+            bundle, batch = self._rays(frame_index, (y * w + x).reshape(-1))
+            batch["patch"] = side
+            return bundle, batch
+        n = self.config.train_num_rays_per_batch
+        lips = int(n * self.config.lips_share) if stage != "torso" else 0
+        face = int(n * self.config.face_share) if stage != "torso" else 0
+        parts = [
+            self._boxed(frame.lips_box, lips, w, h),
+            self._boxed(frame.face_box, face, w, h),
+            self._boxed([0, 0, w, h], n - lips - face, w, h),
+        ]
+        return self._rays(frame_index, np.concatenate(parts))
+
+    def next_eval(self, step: int) -> tuple[RayBundle, dict]:
+        index = int(self.generator.choice(self.dataset.split("val")))
+        camera = self.dataset.camera
+        return self._rays(index, self._boxed([0, 0, camera.w, camera.h], 1024, camera.w, camera.h))
+
+    def next_eval_image(self, step: int):
+        self.eval_count += 1
+        return self.eval_dataloader[int(torch.randint(len(self.eval_dataset), ()))]

@@ -1,0 +1,63 @@
+"""Audio front ends and the windows cut from their features."""
+
+import numpy as np
+import pytest
+
+from aed_nerfstudio.driving import audio
+from aed_nerfstudio.errors import InputError
+from aed_nerfstudio.media.audio_io import read_audio
+
+
+@pytest.fixture(scope="module")
+def speech():
+    return read_audio(audio.speech_wavs()["beckett.wav"])[: 16000 * 6]
+
+
+@pytest.mark.parametrize("name", ["moonshine", "log-mel"])
+def test_shapes_scale_and_independence_of_length(speech, name):
+    features = audio.extract_features(speech, 150, name)
+    assert features.shape == (300, audio.FRONT_ENDS[name].dim) and features.dtype == np.float32
+    assert 0.3 < np.sqrt((features**2).mean()) < 3.0
+    shorter = audio.extract_features(speech[: 16000 * 5], 75, name)
+    assert np.abs(shorter[:120] - features[:120]).max() < 1e-3
+    assert audio.extract_features(speech[:100], 3, name).shape == (6, features.shape[1])
+    assert audio.extract_features(speech[:0], 3, name).shape == (6, features.shape[1])
+    assert audio.extract_features(speech, 0, name).shape == (0, features.shape[1])
+
+
+@pytest.mark.parametrize("name", ["moonshine", "log-mel"])
+def test_features_keep_time_with_the_sound(speech, name):
+    # A tenth of a second of speech is replaced by other speech: the features change most in steps 150..154.
+    changed = speech.copy()
+    changed[48000:49600] = speech[20000:21600]
+    change = np.abs(audio.extract_features(changed, 150, name) - audio.extract_features(speech, 150, name)).mean(1)
+    assert 147 <= int(change.argmax()) <= 157
+    centre = (change**2 * np.arange(300)).sum() / (change**2).sum()
+    assert abs(centre - 152) < 6
+
+
+def test_unknown_front_end():
+    with pytest.raises(InputError, match="moonshine"):
+        audio.extract_features(np.zeros(100), 1, "none")
+
+
+def test_register(monkeypatch):
+    monkeypatch.setattr(audio, "FRONT_ENDS", dict(audio.FRONT_ENDS))
+    audio.register_front_end(audio.AudioFrontEnd("ramp", 1, lambda x: np.arange(len(x) // 320)[:, None]))
+    assert audio.extract_features(np.zeros(320 * 3), 3, "ramp")[:, 0].tolist() == [0, 1, 2, 2, 2, 2]
+
+
+def test_windows():
+    features = np.arange(1, 41, dtype=np.float32)[:, None] * np.ones((1, 3), np.float32)
+    windows = audio.cut_windows(features)
+    assert windows.shape == (20, 16, 3)
+    assert windows[10, :, 0].tolist() == list(range(13, 29))  # steps 12..27 hold 13..28
+    assert windows[0, :, 0].tolist() == [0] * 8 + list(range(1, 9))
+    assert windows[19, :, 0].tolist() == list(range(31, 41)) + [0] * 6
+    attention = audio.attention_windows(windows, 10)
+    assert np.array_equal(attention, windows[6:14])
+    assert not audio.attention_windows(windows, 1)[:3].any()
+    assert np.array_equal(audio.attention_windows(windows, 1)[3:], windows[:5])
+    assert not audio.attention_windows(windows, 19)[5:].any()
+    with pytest.raises(IndexError):
+        audio.attention_windows(windows, 20)

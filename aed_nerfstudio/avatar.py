@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -13,7 +13,7 @@ from aed_nerfstudio.dataset.schema import FPS, Dataset, read_image
 from aed_nerfstudio.driving.audio import SAMPLE_RATE, extract_features
 from aed_nerfstudio.driving.emotion import EmotionVocabulary
 from aed_nerfstudio.driving.head_pose import ping_pong, smooth
-from aed_nerfstudio.driving.track import DrivingTrack
+from aed_nerfstudio.driving.track import DrivingTrack, FrameCondition
 from aed_nerfstudio.errors import InputError
 
 if TYPE_CHECKING:  # torch and nerfstudio take seconds to load; only `load` and `render` need them
@@ -124,11 +124,11 @@ class Avatar:
         features = extract_features(audio, length, self.dataset.front_end)
         return DrivingTrack(features, emotion, motion[order], eyes, FPS)
 
-    def render(self, track: DrivingTrack, size: int | None = None) -> Iterator[np.ndarray]:
+    def render(self, track: Iterable[FrameCondition], size: int | None = None) -> Iterator[np.ndarray]:
         """Renders a track, one frame at a time, before the dataset's background.
 
         Args:
-            track: from `track`, or any of the dataset's own.
+            track: from `track`, or any other conditions, even an endless stream of them.
             size: width in pixels; the dataset's when None.
 
         Yields:

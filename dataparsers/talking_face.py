@@ -15,7 +15,7 @@ from nerfstudio.data.dataparsers.base_dataparser import DataParser, DataParserCo
 from nerfstudio.data.scene_box import SceneBox
 from nerfstudio.plugins.registry_dataparser import DataParserSpecification
 
-from aed_nerfstudio.dataset.schema import read_dataset
+from aed_nerfstudio.dataset.schema import read_dataset, read_image
 from aed_nerfstudio.errors import InputError
 
 
@@ -44,10 +44,10 @@ class TalkingFaceDataParser(DataParser):
         poses = np.array([dataset.frames[i].camera_to_world for i in indices], np.float32)[:, :3]
         cameras = Cameras(
             camera_to_worlds=torch.from_numpy(poses),
-            fx=camera.fl_x,
-            fy=camera.fl_y,
-            cx=camera.cx,
-            cy=camera.cy,
+            fx=float(camera.fl_x),
+            fy=float(camera.fl_y),
+            cx=float(camera.cx),
+            cy=float(camera.cy),
             width=camera.w,
             height=camera.h,
             camera_type=CameraType.PERSPECTIVE,
@@ -58,7 +58,7 @@ class TalkingFaceDataParser(DataParser):
             image_filenames=[dataset.path("images", dataset.frames[i]) for i in indices],
             cameras=cameras,
             scene_box=SceneBox(aabb=torch.tensor([[-1.0, -1.0, -1.0], [1.0, 1.0, 1.0]])),
-            metadata={"dataset": dataset},
+            metadata={"dataset": dataset, "background": read_image(dataset.background)[..., :3]},
         )
 
 

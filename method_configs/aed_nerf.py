@@ -6,12 +6,12 @@ import torch
 from nerfstudio.configs.base_config import MachineConfig, ViewerConfig
 from nerfstudio.engine.optimizers import AdamOptimizerConfig
 from nerfstudio.engine.trainer import TrainerConfig
-from nerfstudio.pipelines.base_pipeline import VanillaPipelineConfig
 from nerfstudio.plugins.types import MethodSpecification
 
 from aed_nerfstudio.model.aed_nerf import AedNerfModelConfig
 from aed_nerfstudio.model.stages import StageSchedule
 from aed_nerfstudio.training.datamanager import AedDataManagerConfig
+from aed_nerfstudio.training.pipeline import AedPipelineConfig
 
 
 def _trainer(
@@ -34,9 +34,9 @@ def _trainer(
         steps_per_eval_batch=100_000_000,
         steps_per_eval_image=500,
         steps_per_eval_all_images=100_000_000,
-        pipeline=VanillaPipelineConfig(
+        pipeline=AedPipelineConfig(
             datamanager=AedDataManagerConfig(
-                train_num_rays_per_batch=rays, lips_share=lips_share, face_share=face_share, schedule=schedule
+                train_num_rays_per_batch=rays, lips_share=lips_share, face_share=face_share
             ),
             model=AedNerfModelConfig(schedule=schedule, bfloat16=not torch.cuda.is_available(), **model),
         ),
@@ -60,6 +60,8 @@ _OURS = {
     "lambda_saturation": 1e-3,
     "lambda_audio": 1e-4,
     "lambda_alpha": 1e-4,
+    "occupancy_every": 64,
+    "occupancy_warmup": 128,
 }
 
 aed_nerf = MethodSpecification(

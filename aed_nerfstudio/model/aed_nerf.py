@@ -13,7 +13,6 @@ from nerfstudio.engine.callbacks import TrainingCallback, TrainingCallbackAttrib
 from nerfstudio.models.base_model import Model, ModelConfig
 from torch import Tensor, nn
 
-from aed_nerfstudio.driving.audio import extract_features
 from aed_nerfstudio.driving.emotion import EmotionVocabulary
 from aed_nerfstudio.driving.track import DatasetTrack, FrameCondition
 from aed_nerfstudio.fields.audio_encoder import AudioEncoder
@@ -23,8 +22,6 @@ from aed_nerfstudio.model.losses import PerceptualLoss, entropy
 from aed_nerfstudio.model.stages import StageSchedule
 from aed_nerfstudio.rendering.compositing import composite
 from aed_nerfstudio.rendering.occupancy import HeadOccupancy
-
-__all__ = ["AedNerfModel", "AedNerfModelConfig", "extract_features"]
 
 
 @dataclass
@@ -46,6 +43,10 @@ class AedNerfModelConfig(ModelConfig):
     """World units between samples (RAD-NeRF)."""
     max_samples: int = 16
     """Occupied samples of a ray."""
+    occupancy_every: int = 16
+    """Steps between updates of the occupancy grid."""
+    occupancy_warmup: int = 256
+    """Until this step every update visits every cell."""
     aabb: tuple[float, float, float, float, float, float] = (-0.8, -1.0, -0.8, 0.8, 1.0, 0.8)
     """Box of the head, world units."""
     lambda_lpips: float = 0.01
@@ -65,12 +66,13 @@ class AedNerfModelConfig(ModelConfig):
 
 
 class AedNerfModel(Model):
-    """See `AedNerfModelConfig`. `metadata["dataset"]` is the `Dataset` the model learns from."""
+    """See `AedNerfModelConfig`. `metadata`: the `dataset` it learns from, its `background` uint8 [H,W,3]."""
 
     config: AedNerfModelConfig
 
     def __init__(self, config: AedNerfModelConfig, metadata: dict, **kwargs) -> None:
         self.dataset = metadata["dataset"]
+        self.static_background = metadata["background"]
         super().__init__(config, **kwargs)
 
     def populate_modules(self) -> None:
@@ -105,10 +107,7 @@ class AedNerfModel(Model):
         self.torso = TorsoField(c.log2_size, c.top_resolution)
         self.occupancy = HeadOccupancy(128)
         self.register_buffer("box", torch.tensor(c.aabb), persistent=False)
-        from aed_nerfstudio.dataset.schema import read_image
-
-        image = read_image(data.background)[..., :3]
-        self.register_buffer("background", torch.from_numpy(image).float() / 255)
+        self.register_buffer("background", torch.from_numpy(self.static_background).float() / 255)
         self._perceptual: list[PerceptualLoss] = []  # in a list: its weights do not belong into the checkpoint
         self.step = 0
 
@@ -192,10 +191,9 @@ class AedNerfModel(Model):
         """
         training = self.training
         self.eval()
-        camera = camera.to(self.feature_mean.device).reshape(())
+        camera = camera.to(self.feature_mean.device).reshape((1,))
         h, w = int(camera.height.item()), int(camera.width.item())
-        bundle = camera.generate_rays(camera_indices=0 if camera.shape else None, keep_shape=True) \
-            if camera.shape else camera.reshape((1,)).generate_rays(camera_indices=0, keep_shape=True)
+        bundle = camera.generate_rays(camera_indices=0, keep_shape=True)
         origins, directions = bundle.origins.reshape(-1, 3), bundle.directions.reshape(-1, 3)
         given = self.encode(condition)
         chunk = self.config.eval_num_rays_per_chunk
@@ -312,7 +310,8 @@ class AedNerfModel(Model):
                 g = self.encode(self.track[int(torch.randint(len(self.track), ()))])
                 return self.head.density_at(positions, g["audio"], g["emotion"], g["eye"], g["articulation"])
 
-            self.occupancy.update(step, density)
+            c = self.config
+            self.occupancy.update(step, density, warmup_steps=c.occupancy_warmup, every=c.occupancy_every)
 
     def get_training_callbacks(self, training_callback_attributes: TrainingCallbackAttributes):
         return [

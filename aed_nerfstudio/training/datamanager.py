@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
+import tyro
 from nerfstudio.cameras.rays import RayBundle
 from nerfstudio.data.datamanagers.base_datamanager import VanillaDataManager, VanillaDataManagerConfig
 from nerfstudio.data.datasets.base_dataset import InputDataset
@@ -31,8 +32,8 @@ class AedDataManagerConfig(VanillaDataManagerConfig):
     """Share of the rays drawn in the face box."""
     patch_size_lips: int = 64
     """Largest side of the lip patch, pixels."""
-    schedule: StageSchedule = field(default_factory=StageSchedule)
-    """Must equal the model's; the presets set both."""
+    schedule: tyro.conf.Suppress[StageSchedule] = field(default_factory=StageSchedule)
+    """The model's; set by the pipeline."""
 
 
 class AedDataManager(VanillaDataManager[InputDataset]):

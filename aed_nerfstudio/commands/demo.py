@@ -1,0 +1,167 @@
+"""`aed demo`: the whole way, from a computer-made actor to a talking avatar, without a video, a download or a GPU."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from aed_nerfstudio.errors import InputError
+
+SPEECH_SECONDS = 4.0
+BAND = 24
+"""Height in pixels of the band with the labels."""
+
+
+@dataclass
+class Demo:
+    """Record a computer-made actor, train an avatar of it, and let it say an unseen sentence with every emotion."""
+
+    output: Path = Path("demo")
+    """Folder for the dataset, the training run, the video and the picture."""
+    size: int = 160
+    """Width and height of the actor's video in pixels."""
+    steps: int | None = None
+    """Training steps; those of the aed-nerf-tiny preset by default. Fewer are faster and less sharp."""
+    seed: int = 0
+    """Seed of the actor's performance and of the training."""
+
+    def main(self) -> None:
+        start = time.monotonic()
+        if self.steps is not None and self.steps < 1:
+            raise InputError(f"steps must be at least 1, not {self.steps}")
+        root = self.output.resolve()
+        root.mkdir(parents=True, exist_ok=True)
+        self._record(root / "data")
+        config = self._train(root)
+
+        from aed_nerfstudio.avatar import Avatar
+        from aed_nerfstudio.synthetic.record import unseen_speech
+
+        print("\n3/3 speaking an unseen sentence")
+        avatar = Avatar.load(config)
+        speech = unseen_speech(SPEECH_SECONDS)
+        write_contact_sheet(avatar, speech, root / "demo.png")
+        write_video(avatar, speech, root / "demo.mp4")
+        run = _shown(config)
+        print(
+            f"\nDone in {(time.monotonic() - start) / 60:.1f} minutes.\n"
+            f"  video with sound  {_shown(root / 'demo.mp4')}\n"
+            f"  contact sheet     {_shown(root / 'demo.png')}\n"
+            f"  dataset           {_shown(root / 'data')}\n"
+            f"  training run      {run}\n"
+            "Next:\n"
+            f"  aed render --load-config {run} --audio YOUR.wav --emotion happy --intensity 0.7 --output happy.mp4\n"
+            f"  ns-viewer --load-config {run}\n"
+            f"  ns-eval --load-config {run} --output-path metrics.json\n"
+            "  aed process YOUR.mp4 --output data/you && ns-train aed-nerf --data data/you"
+        )
+
+    def _record(self, data: Path) -> None:
+        """Records the actor, unless an earlier run already has."""
+        from aed_nerfstudio.dataset.schema import read_dataset
+
+        if (data / "dataset.json").exists():
+            if read_dataset(data).camera.w != self.size:
+                raise InputError(f"{data} was recorded at another size; remove it or choose another --output")
+            print(f"1/3 the actor is recorded already: {_shown(data)}")
+            return
+        from aed_nerfstudio.synthetic.record import record_dataset
+
+        print(f"1/3 recording the actor to {_shown(data)}")
+        record_dataset(data, size=self.size, seed=self.seed)
+
+    def _train(self, root: Path) -> Path:
+        """Trains through nerfstudio's own trainer, as `ns-train aed-nerf-tiny` does; returns the run's config.yml."""
+        from nerfstudio.scripts.train import main as train
+
+        from aed_nerfstudio.method_configs.aed_nerf import aed_nerf_tiny
+
+        config = copy.deepcopy(aed_nerf_tiny.config)
+        config.data = root / "data"
+        config.output_dir = root / "outputs"
+        config.experiment_name = "demo"
+        config.timestamp = "demo"
+        config.vis = "tensorboard"
+        config.machine.seed = self.seed
+        if self.steps is not None:
+            config.max_num_iterations = self.steps
+        print(f"\n2/3 training for {config.max_num_iterations} steps")
+        train(config)
+        return config.get_base_dir() / "config.yml"
+
+
+def write_contact_sheet(avatar, speech: np.ndarray, path: Path) -> None:
+    """One moment of speech with every emotion (columns) at every intensity (rows), as a PNG."""
+    from aed_nerfstudio.dataset.schema import write_image
+
+    vocabulary = avatar.vocabulary
+    track = avatar.track(speech, vocabulary.encode(vocabulary.categories[0]), "still")
+    loudness = [np.square(part).mean() for part in np.array_split(speech, len(track))]
+    moment = replace(track[int(np.argmax(loudness))], eye_openness=1.0)
+    rows = []
+    for intensity in vocabulary.intensities:
+        vectors = [vocabulary.encode(category, intensity) for category in vocabulary.categories]
+        faces = avatar.render(replace(moment, emotion=vector) for vector in vectors)
+        labels = [f"{category} {intensity}" for category in vocabulary.categories]
+        rows.append(np.hstack([labelled(*pair) for pair in zip(faces, labels, strict=True)]))
+    write_image(path, np.vstack(rows))
+
+
+def write_video(avatar, speech: np.ndarray, path: Path) -> None:
+    """The speech in all emotions side by side, then in one that grows from its weakest to its strongest."""
+    from aed_nerfstudio.commands.render import with_progress
+    from aed_nerfstudio.dataset.schema import FPS
+    from aed_nerfstudio.driving.audio import SAMPLE_RATE
+    from aed_nerfstudio.media.video_writer import VideoWriter
+
+    height, width = avatar.frame_size()
+    count = round(len(speech) / SAMPLE_RATE * FPS)
+    sound = np.zeros(count * SAMPLE_RATE // FPS, np.float32)
+    sound[: len(speech)] = speech[: len(sound)]
+    size = (width * len(avatar.vocabulary.categories), height + BAND)
+    frames = _video_frames(avatar, sound)
+    with VideoWriter(path, FPS, size, np.tile(sound, 2)) as video:
+        for frame in with_progress(frames, 2 * count, "rendering"):
+            video.write(frame)
+
+
+def _video_frames(avatar, sound: np.ndarray) -> Iterator[np.ndarray]:
+    vocabulary = avatar.vocabulary
+    categories, strongest = vocabulary.categories, vocabulary.intensities[-1]
+    panels = [avatar.render(avatar.track(sound, vocabulary.encode(c, strongest))) for c in categories]
+    labels = [c if c == "neutral" else f"{c}, {strongest}" for c in categories]
+    for faces in zip(*panels, strict=True):
+        yield np.hstack([labelled(face, label) for face, label in zip(faces, labels, strict=True)])
+
+    swept = "happy" if "happy" in categories else categories[-1]
+    seconds = len(sound) / 16000
+    track = avatar.track(sound, lambda t: vocabulary.encode(swept, min(t / seconds, 1.0)))
+    for index, face in enumerate(avatar.render(track)):
+        share = index / max(1, len(track) - 1)
+        panel = labelled(face, f"{swept}, {share:.2f}")
+        height, width = panel.shape[:2]
+        canvas = np.zeros((height, width * len(categories), 3), np.uint8)
+        left = (canvas.shape[1] - width) // 2
+        canvas[:, left : left + width] = panel
+        canvas[-3:, left : left + round(width * share)] = (255, 160, 60)
+        yield canvas
+
+
+def labelled(face: np.ndarray, text: str) -> np.ndarray:
+    """A frame [H, W, 3] with its label in a band below, [H + BAND, W, 3]."""
+    band = np.zeros((BAND, face.shape[1], 3), np.uint8)
+    (width, _), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, 0.45, 1)
+    scale = 0.45 * min(1.0, (face.shape[1] - 8) / max(width, 1))
+    cv2.putText(band, text, (4, BAND - 8), cv2.FONT_HERSHEY_SIMPLEX, scale, (255, 255, 255), 1, cv2.LINE_AA)
+    return np.vstack([face, band])
+
+
+def _shown(path: Path) -> str:
+    """A path as the user would type it: relative to the current folder where it lies below."""
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)

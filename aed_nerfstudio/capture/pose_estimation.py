@@ -124,7 +124,7 @@ def _pnp(pixels: np.ndarray, points: np.ndarray, vectors, translations, focal: f
     new_vectors, new_translations = [], []
     for seen, v, t in zip(pixels, vectors, translations, strict=True):
         _, v1, t1 = cv2.solvePnP(
-            points, seen, matrix, None, v.reshape(3, 1).copy(), t.reshape(3, 1).copy(), True, cv2.SOLVEPNP_ITERATIVE
+            points, np.ascontiguousarray(seen), matrix, None, v.reshape(3, 1).copy(), t.reshape(3, 1).copy(), True, cv2.SOLVEPNP_ITERATIVE
         )
         new_vectors.append(v1[:, 0])
         new_translations.append(t1[:, 0])

@@ -118,6 +118,16 @@ def parse(image: np.ndarray, points: np.ndarray, person: np.ndarray) -> np.ndarr
     wanted = np.unique(pieces[touching & skin.astype(bool)])
     neck = np.isin(pieces, wanted[wanted > 0])
 
+    # What is left beside jaw and ears in slivers too thin for a body is the head's own edge.
+    body = mask & ~head
+    width = max(2, round(0.035 * height))
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * width + 1, 2 * width + 1))
+    padded = cv2.copyMakeBorder(body.astype(np.uint8), *[2 * width] * 4, cv2.BORDER_REPLICATE)
+    opened = cv2.morphologyEx(padded, cv2.MORPH_OPEN, kernel)[2 * width : -2 * width, 2 * width : -2 * width]
+    slivers = body & (opened == 0) & (ys < chin[1]) & ~neck
+    near = cv2.dilate(head.astype(np.uint8), np.ones((4 * width + 1, 4 * width + 1), np.uint8)).astype(bool)
+    head |= slivers & near
+
     labels = np.full(shape[:2], BACKGROUND, np.uint8)
     labels[mask] = TORSO
     labels[neck] = NECK

@@ -32,8 +32,14 @@ def torso_layer(image: np.ndarray, labels: np.ndarray) -> np.ndarray:
     gap = max(2, round(0.015 * height))
     columns = np.array([x for x in columns if (labels[max(top[x] - gap, 0) : top[x], x] == HEAD).any()], int)
     if columns.size >= 3:
-        span = np.arange(columns.min(), columns.max() + 1)
-        edge = np.interp(span, columns, top[columns])
+        # The neck goes on behind the collar: some columns on either side continue as well, ever less high.
+        wider = max(2, round(0.35 * np.ptp(columns)), round(0.05 * width))
+        span = np.arange(max(columns.min() - wider, 0), min(columns.max() + wider + 1, width))
+        outside = np.maximum(np.maximum(columns.min() - span, span - columns.max()), 0) / wider
+        height_of = np.maximum(reach * (1 - outside**2), 1)[None]
+        head = labels[:, span] == HEAD
+        bottom = np.where(head.any(axis=0), height - head[::-1].argmax(axis=0), 0)
+        edge = np.where(outside > 0, bottom, np.interp(span, columns, top[columns]))
         rows = max(2, round(0.03 * height))
         # Skip the blurred border with the chin, then average a few rows of neck below it.
         skip = max(1, round(0.008 * height))
@@ -44,9 +50,9 @@ def torso_layer(image: np.ndarray, labels: np.ndarray) -> np.ndarray:
         line = np.stack([np.interp(span, columns, np.array(known)[:, c]) for c in range(3)], axis=1)
         line = gaussian_filter1d(line, max(1.0, 0.012 * width), axis=0, mode="nearest")
         ys = np.arange(height)[:, None]
-        rise = np.clip((edge[None] + skip - ys) / reach, 0, 1)  # 0 at the neck's edge, 1 at the upper end
+        rise = np.clip((edge[None] + skip - ys) / height_of, 0, 1)  # 0 at the neck's edge, 1 at the upper end
         # Hidden pixels only: what is not under the head would stick out beside it.
-        hidden = (labels[:, span] == HEAD) & (ys < edge[None] + gap) & (ys >= edge[None] - reach)
+        hidden = head & (ys < edge[None] + gap) & (ys >= edge[None] - height_of)
         seam = neck[:, span] & (ys < top[span][None] + skip)  # the chin's blur on the neck
         paint = line[None] * (1 - DARKENING * rise[..., None])
         chosen = hidden | seam

@@ -16,8 +16,9 @@ import numpy as np
 
 from aed_nerfstudio.errors import InputError
 
-BODY, LEFT_EYE, RIGHT_EYE, TEETH, TONGUE, PLUG = 0, 1, 2, 3, 4, 5
-"""Materials of triangles; PLUG is the neck's continuation inside the head, drawn in torso pictures only."""
+BODY, LEFT_EYE, RIGHT_EYE, TEETH, TONGUE, PLUG, MOUTH = 0, 1, 2, 3, 4, 5, 6
+"""Materials of triangles; PLUG is the neck's continuation inside the head, drawn in torso pictures only,
+and MOUTH the skin behind the lips."""
 _GROUPS = {"body": BODY, "helper-l-eye": LEFT_EYE, "helper-r-eye": RIGHT_EYE, "helper-upper-teeth": TEETH,
            "helper-lower-teeth": TEETH, "helper-tongue": TONGUE}
 LOWEST = 4.6  # nothing below this height (dm) is kept
@@ -81,6 +82,25 @@ def _smooth_step(low: float, high: float, x: np.ndarray) -> np.ndarray:
     return t * t * (3 - 2 * t)
 
 
+def _inside_mouth(points: np.ndarray, triangles: np.ndarray) -> np.ndarray:
+    """bool [V]: skin reached from the throat without crossing the lips; points: canonical [V, 3]."""
+    from aed_nerfstudio.synthetic.scene import lip_depth
+
+    x, y, z = points.T
+    corner = (np.abs(x) > 0.2) & (z > 1.25)
+    closed = corner | (np.array([lip_depth(*p) for p in points]) > -0.02)
+    throat = (np.abs(x) < 0.01) & (np.abs(y - 7.203) < 0.005) & (np.abs(z - 1.197) < 0.005)
+    inside = throat
+    for _ in range(60):
+        reached = np.zeros(len(points), bool)
+        reached[triangles[inside[triangles].any(1)]] = True
+        reached &= ~closed
+        if (reached == inside).all():
+            break
+        inside = reached
+    return inside
+
+
 @lru_cache(maxsize=1)
 def _assets() -> dict:
     """What all identities share, read once."""
@@ -98,19 +118,21 @@ def _assets() -> dict:
     used, inverse = np.unique(np.array(triangles), return_inverse=True)
     place = np.full(len(base), -1)
     place[used] = np.arange(len(used))
+    corners, materials = inverse.reshape(-1, 3), np.array(materials)
+    materials[(materials == BODY) & _inside_mouth(canonical[used], corners)[corners].any(1)] = MOUTH
     units = {}
     for path in sorted((_data() / "faceunits01" / "targets" / "faceunits").glob("*.target")):
         index, delta = _read_target(path)
         kept = place[index] >= 0
         units[path.name.removesuffix(".target")] = (place[index[kept]], delta[kept])
     return {"base": base, "used": used, "canonical": canonical[used], "units": units,
-            "triangles": inverse.reshape(-1, 3), "materials": np.array(materials)}
+            "triangles": corners, "materials": materials}
 
 
 class Actor:
     """One person. `identity` chooses face shape and colours; identity 0 is the default man.
 
-    canonical: float64 [V, 3]; rest: float64 [V, 3], this person without expression; triangles: int64 [T, 3];
+    canonical: float64 [V, 3]; rest: float64 [V, 3], this person without any unit (see `deform`); triangles: int64 [T, 3];
     materials: int64 [T]; head_weight: float64 [V], 1 where a vertex moves with the head and 0 where with the torso;
     origin: float64 [3], the head frame's origin (between the ears, at eye height); pivot: float64 [3], the neck joint;
     palette: float64 [6, 3], RGB 0..255 of skin, lips, hair, shirt, iris, brows.
@@ -134,11 +156,11 @@ class Actor:
         # Hair has a thickness: the scalp is pushed outwards where the shader paints hair.
         from aed_nerfstudio.synthetic.scene import hair_depth
 
-        centre = rest[(canonical[:, 1] > 8.2) & (assets_body(assets))].mean(0)
+        centre = rest[(canonical[:, 1] > 8.2) & (_skin_mask(assets))].mean(0)
         outwards = rest - centre
         outwards /= np.linalg.norm(outwards, axis=1, keepdims=True) + 1e-9
         depth = np.array([hair_depth(x, y, z) for x, y, z in canonical])
-        rest += outwards * (0.11 * _smooth_step(-0.02, 0.22, depth) * assets_body(assets))[:, None]
+        rest += outwards * (0.11 * _smooth_step(-0.02, 0.22, depth) * _skin_mask(assets))[:, None]
 
         x, y, z = canonical.T
         eyes = np.unique(assets["triangles"][np.isin(assets["materials"], (LEFT_EYE, RIGHT_EYE))])
@@ -148,10 +170,11 @@ class Actor:
         weight = _smooth_step(6.25, 6.98, y + 0.25 * (z - 0.9))
 
         # The plug: rings of a tapering cylinder just inside the neck and up into the head, closed at the top.
-        neck = (np.abs(y - 6.75) < 0.09) & (np.abs(x) < 0.8) & assets_body(assets)
+        neck = (np.abs(y - 6.75) < 0.09) & (np.abs(x) < 0.8) & _skin_mask(assets)
         shift = self.origin - (0.0, 8.2207, canonical[ears, 2].mean())
         low, high = canonical[neck].min(0), canonical[neck].max(0)
         middle, radius = (low + high) / 2, (high - low) / 2
+        radius[0] = min(radius[0], 0.56)
         angle = np.arange(32) * 2 * np.pi / 32
         ring, points = len(angle), []
         heights = ((6.5, 0.88), (6.7, 0.92), (6.9, 0.92), (7.1, 0.9), (7.3, 0.88), (7.45, 0.8), (7.52, 0.6))
@@ -183,6 +206,13 @@ class Actor:
         Raises InputError for an unknown unit.
         """
         out = self.rest.copy()
+        # The data's resting lids hang and its lips droop: both are lifted a little, the lids less as they close.
+        lifted = {"mouthSmileLeft": 0.14, "mouthSmileRight": 0.14}
+        for side in ("Left", "Right"):
+            lifted[f"eyeWide{side}"] = 0.3 * (1 - min(1.0, units.get(f"eyeBlink{side}", 0.0)))
+        for name, weight in lifted.items():
+            index, delta = self.units[name]
+            out[index] += weight * delta
         for name, weight in units.items():
             if name not in self.units:
                 raise InputError(f"{name}: no such face unit; choose from {', '.join(self.units)}")
@@ -192,8 +222,8 @@ class Actor:
         return out
 
 
-def assets_body(assets: dict) -> np.ndarray:
+def _skin_mask(assets: dict) -> np.ndarray:
     """bool [V], whether a vertex belongs to the skin."""
     mask = np.zeros(len(assets["canonical"]), bool)
-    mask[np.unique(assets["triangles"][assets["materials"] == BODY])] = True
+    mask[np.unique(assets["triangles"][np.isin(assets["materials"], (BODY, MOUTH))])] = True
     return mask

@@ -12,7 +12,7 @@ import numpy as np
 
 from aed_nerfstudio.dataset.schema import BACKGROUND, HEAD, METRES_PER_UNIT, NECK, TORSO, Camera
 from aed_nerfstudio.errors import InputError
-from aed_nerfstudio.synthetic.actor import BODY, LEFT_EYE, PLUG, RIGHT_EYE, TEETH, TONGUE, Actor
+from aed_nerfstudio.synthetic.actor import BODY, LEFT_EYE, MOUTH, PLUG, RIGHT_EYE, TEETH, TONGUE, Actor
 
 DECIMETRES_PER_UNIT = 10.0 * METRES_PER_UNIT
 CAMERA_DISTANCE = 10.0  # dm from the resting head's origin
@@ -40,7 +40,7 @@ def hair_depth(x, y, z):
         line = 7.75 + (z - 0.1) / 0.62 * 0.30
     else:
         line = 7.35
-    ear = ax > 0.655 and 7.6 < y < 8.43 and 0.1 < z < 0.75
+    ear = ax > 0.655 and 7.6 < y < 8.29 and 0.1 < z < 0.75
     return -1.0 if ear else y - line
 
 
@@ -65,7 +65,7 @@ def _in_shirt(x, y, z):
 
 
 @numba.njit(cache=True)
-def _lip_depth(x, y, z):
+def lip_depth(x, y, z):
     """How far (dm) a canonical point lies inside the lips; negative outside."""
     ax = abs(x)
     t = min(ax / 0.262, 1.0)
@@ -189,6 +189,11 @@ def _shade(ids, bary, triangles, materials, canonical, normals, palette, out, la
                 colour[:] = tongue
                 gain = (0.35 + 0.3 * diffuse) * min(1.0, max(0.3, (z - 0.6) / 0.7))
                 gloss = 2.0
+            elif material == MOUTH:
+                colour[:] = dark
+                _mix(colour, palette[1] * 0.8, 0.8 * _blend(z - 1.40, 0.2))
+                gain = (0.5 + 0.5 * diffuse) * min(1.0, max(0.3, (z - 0.6) / 0.7))
+                gloss = 2.0
             else:
                 colour[:] = palette[0]
                 mottle = 1.0 + 0.018 * math.sin(9.1 * x + 3.0 * y) * math.sin(7.3 * y - 5.1 * z)
@@ -202,26 +207,20 @@ def _shade(ids, bary, triangles, materials, canonical, normals, palette, out, la
                     mottle *= 1.0 - 0.16 * socket
                     # Lid margins and lashes: skin that lies against the eyeball.
                     near = math.sqrt((ax - EYE_X) ** 2 + (y - EYE_Y) ** 2 + (z - 1.31) ** 2)
-                    _mix(colour, black, 0.80 * _blend(0.163 - near, 0.012))
+                    _mix(colour, black, (0.15 + 0.65 * _blend(y - 8.215, 0.03)) * _blend(0.163 - near, 0.012))
                     # Brows: an arc that is thick inside and thin outside.
                     s = (ax - 0.10) / 0.43
                     if 0.0 < s < 1.0:
                         arc = 8.43 + 0.085 * math.sin(min(1.0, s * 1.15) * 2.3) - 0.045 * s
                         half = 0.042 * (1.0 - 0.65 * s)
-                        strand = 0.5 + 0.5 * math.sin(120.0 * ax + 60.0 * y)
+                        strand = 0.5 + 0.5 * math.sin(210.0 * ax + 120.0 * y)
                         side = min(_blend(ax - 0.11, 0.03), _blend(0.52 - ax, 0.04))
                         _mix(colour, palette[5], side * (0.72 + 0.2 * strand) * _blend(half - abs(y - arc), 0.022))
-                if 7.3 < y < 7.7 and z > 0.5:
-                    depth = _lip_depth(x, y, z)
+                if material == BODY and 7.3 < y < 7.7 and z > 0.5:
+                    depth = lip_depth(x, y, z)
                     lips = _blend(depth, 0.012)
                     _mix(colour, palette[1], 0.85 * lips)
-                    # The inside of the mouth darkens with depth behind the lips.
-                    front = 1.56 - 2.6 * x * x
-                    inside = _blend(front - 0.09 - z, 0.08) if ax < 0.24 and 7.33 < y < 7.64 else 0.0
-                    _mix(colour, dark, inside)
                     gloss = 7.0 + 12.0 * lips
-                elif z < 1.25 and ax < 0.35 and 7.2 < y < 7.75 and z > 0.3:
-                    _mix(colour, dark, 1.0)
                 if material == BODY:
                     hair = hair_depth(x, y, z)
                     streak = math.sin(38.0 * math.atan2(x, z - 0.4) + 5.0 * math.sin(6.0 * y)) * math.sin(11.0 * y + 9.0 * x)
@@ -233,7 +232,7 @@ def _shade(ids, bary, triangles, materials, canonical, normals, palette, out, la
                     if shirt > 0:
                         colour[:] = palette[3]
                         weave = 1.0 + 0.03 * math.sin(26.0 * x) * math.sin(26.0 * y)
-                        mottle = weave * (1.18 if shirt < 0.10 else 0.82 if shirt < 0.12 else 1.0)
+                        mottle = weave * (1.18 if shirt < 0.10 else 1.0)
                         gloss = 0.0
                     elif shirt > -0.08:
                         mottle *= 1.0 - 0.25 * (1.0 + shirt / 0.08)  # the collar's shadow
@@ -425,7 +424,7 @@ def _landmark_map(identity: int) -> tuple[np.ndarray, np.ndarray]:
     lowered = (opening[a.triangles[tri]] * weight).sum(1)
     body = a.materials[tri] == BODY
     eyes = np.isin(a.materials[tri], (LEFT_EYE, RIGHT_EYE))
-    lips = body & (np.array([_lip_depth(*p) for p in place]) > -0.01) & (place[:, 2] > 1.25)
+    lips = body & (np.array([lip_depth(*p) for p in place]) > -0.01) & (place[:, 2] > 1.25)
     lower_lip = lips & (place[:, 1] < 7.505) & (lowered > 0.1)
     upper_lip = lips & ~lower_lip
     out_index, out_weight = np.zeros((478, 3), int), np.zeros((478, 3))

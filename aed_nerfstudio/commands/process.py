@@ -1,0 +1,34 @@
+"""`aed process`: videos of one person to a dataset folder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+
+
+@dataclass
+class Process:
+    """Make a dataset folder from videos in which one person talks."""
+
+    videos: tyro.conf.Positional[tuple[Path, ...]]
+    """Video files with sound, at least two seconds each; every file becomes a clip."""
+    output: Path
+    """The folder to make; run again with the same options to go on after an interruption."""
+    size: int = 512
+    """Side of the square pictures, pixels."""
+    emotion: str = "neutral"
+    """Emotion shown in these videos: neutral, angry, fearful, happy, sad or a word of your own."""
+    intensity: str = "medium"
+    """How strongly it is shown: weak, medium or strong."""
+
+    def main(self) -> None:
+        """Runs the command."""
+        from aed_nerfstudio.capture.process import process_videos  # slow to import: mediapipe, scipy
+
+        dataset = process_videos(list(self.videos), self.output, self.size, self.emotion, self.intensity)
+        usable = sum(frame.usable for frame in dataset.frames)
+        print(f"{self.output}: {len(dataset.clips)} clip(s), {usable} usable of {len(dataset.frames)} frames; "
+              f"{dataset.tools.get('pose', '')}")
+        print(f"Next: aed train --data {self.output}")

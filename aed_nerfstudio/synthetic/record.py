@@ -1,0 +1,182 @@
+"""Recordings of the synthetic actor: dataset folders with exact labels, and plain videos with their truth."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from aed_nerfstudio.dataset.schema import (
+    FPS,
+    Clip,
+    Dataset,
+    Frame,
+    discard,
+    write_array,
+    write_dataset,
+    write_image,
+)
+from aed_nerfstudio.driving.audio import FRONT_ENDS, SAMPLE_RATE, extract_features, speech_wavs
+from aed_nerfstudio.driving.emotion import CATEGORIES, INTENSITIES
+from aed_nerfstudio.errors import InputError
+from aed_nerfstudio.media.audio_io import read_audio, write_wav
+from aed_nerfstudio.media.video_writer import VideoWriter
+from aed_nerfstudio.synthetic.actor import Actor
+from aed_nerfstudio.synthetic.performance import perform
+from aed_nerfstudio.synthetic.scene import LIPS, Scene
+
+FRONT_END = "moonshine"
+UNSEEN_SECONDS = 10.0
+
+
+def training_speech(speech: Sequence[Path] | None = None) -> np.ndarray:
+    """Speech for the clips, float32 [n] at 16 kHz: the given files, or the two of speech_wavs without unseen_speech."""
+    if speech is not None:
+        if not speech:
+            raise InputError("speech: no file given; name at least one, or leave it out")
+        return np.concatenate([read_audio(path) for path in speech])
+    wavs = speech_wavs()
+    cities = read_audio(wavs["two_cities.wav"])
+    return np.concatenate([cities[: -int(UNSEEN_SECONDS * SAMPLE_RATE)], read_audio(wavs["beckett.wav"])])
+
+
+def unseen_speech(seconds: float = UNSEEN_SECONDS) -> np.ndarray:
+    """Speech that no dataset uses, float32 [n] at 16 kHz: from the last 10 s of two_cities.wav, seconds <= 10."""
+    if not 0 < seconds <= UNSEEN_SECONDS:
+        raise InputError(f"unseen speech lasts {UNSEEN_SECONDS:g} s, asked for {seconds:g}")
+    tail = read_audio(speech_wavs()["two_cities.wav"])[-int(UNSEEN_SECONDS * SAMPLE_RATE) :]
+    return tail[: round(seconds * SAMPLE_RATE)]
+
+
+def mouth_opening(landmarks: np.ndarray) -> np.ndarray:
+    """Distance between the inner lips' middles (landmarks 13 and 14) in pixels: [..., 478, 3] -> [...]."""
+    return np.linalg.norm(landmarks[..., 13, :2] - landmarks[..., 14, :2], axis=-1)
+
+
+def padded_box(points: np.ndarray, padding: float, size: int) -> list[int]:
+    """Bounding box of [n, >=2] pixel points, widened by a share of its sides: (left, top, right, bottom), exclusive."""
+    low, high = points[:, :2].min(0), points[:, :2].max(0)
+    margin = padding * (high - low)
+    low = np.clip(np.floor(low - margin), 0, size - 1).astype(int)
+    high = np.clip(np.ceil(high + margin), low + 1, size).astype(int)
+    return [int(low[0]), int(low[1]), int(high[0]), int(high[1])]
+
+
+def _stretch(speech: np.ndarray, clip: int, clips: int, count: int) -> np.ndarray:
+    """The clip's own stretch of speech, float32 [count]: consecutive if there is enough of it, else overlapping."""
+    if len(speech) <= count:
+        return np.pad(speech, (0, count - len(speech)))
+    last = len(speech) - count
+    start = clip * count if clips * count <= len(speech) else round(clip * last / max(1, clips - 1))
+    return speech[start : start + count]
+
+
+def _progress(items: range, label: str, shown: bool):
+    if not shown:
+        return items
+    from rich.progress import track
+
+    return track(items, description=label)
+
+
+def record_dataset(
+    output: Path,
+    *,
+    size: int = 160,
+    clip_seconds: float = 2.0,
+    emotions: Sequence[str] = CATEGORIES,
+    intensities: Sequence[str] = INTENSITIES,
+    identity: int = 0,
+    seed: int = 0,
+    speech: list[Path] | None = None,
+    progress: bool = True,
+) -> Dataset:
+    """Write a dataset folder: one clip per emotion and intensity, each with its own stretch of speech and head motion.
+
+    size: pixels, square. clip_seconds: length of each clip. identity: who acts. seed: background, blinks and motion.
+    speech: audio files to speak, or None for the packaged recordings without their unseen part.
+
+    Raises InputError when `output` holds something already, a label is unknown, or the speech cannot be read.
+    """
+    output = Path(output)
+    if output.exists() and (not output.is_dir() or any(output.iterdir())):
+        raise InputError(f"{output}: already exists; choose a new folder")
+    count = round(clip_seconds * FPS)
+    if count < 2 or size < 32 or not emotions or not intensities:
+        raise InputError("clips need at least 2 frames of 32 pixels, an emotion and an intensity")
+    voice = training_speech(speech)
+    scene = Scene(Actor(identity), size, seed)
+    labels = [(e, i) for e in emotions for i in intensities]
+    takes = []
+    for k, (emotion, intensity) in enumerate(labels):
+        samples = _stretch(voice, k, len(labels), count * SAMPLE_RATE // FPS)
+        takes.append((samples, perform(samples, count, emotion, intensity, seed=1000 * seed + k)))
+    clips = [Clip(name=f"{e}_{i}", source=f"synthetic actor {identity}", first_frame=0, count=count, emotion=e,
+                  intensity=i) for e, i in labels]
+    frames: list[Frame] = []
+    try:
+        write_image(output / "background.png", scene.background)
+        (output / "audio").mkdir(parents=True, exist_ok=True)
+        marks = np.zeros((count, 478, 3), np.float32)
+        for n in _progress(range(len(clips) * count), "Recording", progress):
+            k, f = divmod(n, count)
+            clip, (samples, take) = clips[k], takes[k]
+            drawn = scene.render(take.units[f], take.poses[f])
+            marks[f] = drawn.landmarks
+            frame = Frame(clip=clip.name, index=f, camera_to_world=drawn.camera_to_world.tolist(),
+                          face_box=padded_box(drawn.landmarks, 0.05, size),
+                          lips_box=padded_box(drawn.landmarks[list(LIPS)], 0.2, size),
+                          eye_openness=float(take.eye_openness[f]))
+            for kind, image in (("images", drawn.image), ("parsing", drawn.parsing), ("torso", drawn.torso)):
+                write_image(output / kind / f"{frame.stem}.{'jpg' if kind == 'images' else 'png'}", image)
+            frames.append(frame)
+            if f == count - 1:
+                write_wav(output / "audio" / f"{clip.name}.wav", samples)
+                write_array(output / "audio_features" / f"{clip.name}.npy", extract_features(samples, count, FRONT_END))
+                write_array(output / "landmarks" / f"{clip.name}.npy", marks)
+        dataset = Dataset(root=output, camera=scene.camera, clips=clips, frames=frames, categories=list(emotions),
+                          intensities=list(intensities), front_end=FRONT_END, feature_dim=FRONT_ENDS[FRONT_END].dim,
+                          tools={"recorder": "aed_nerfstudio.synthetic"})
+        write_dataset(dataset)
+    except BaseException:
+        discard(output)
+        raise
+    return dataset
+
+
+def record_video(
+    path: Path,
+    *,
+    seconds: float,
+    size: int = 256,
+    emotion: str = "neutral",
+    intensity: str = "medium",
+    identity: int = 0,
+    seed: int = 0,
+    samples: np.ndarray | None = None,
+) -> dict[str, np.ndarray]:
+    """Write a plain video with sound, and its truth beside it as `<stem>.npz`.
+
+    samples: speech, float [n] at 16 kHz, by default training_speech.
+    Returns the truth: camera_to_world [F, 4, 4], landmarks [F, 478, 3] pixels, mouth_opening [F] pixels, eye_openness
+    [F], focal [1] pixels, background [S, S, 3].
+    """
+    path = Path(path)
+    count = round(seconds * FPS)
+    voice = training_speech() if samples is None else np.asarray(samples, np.float32)
+    voice = _stretch(voice, 0, 1, count * SAMPLE_RATE // FPS)
+    scene = Scene(Actor(identity), size, seed)
+    take = perform(voice, count, emotion, intensity, seed=1000 * seed)
+    cameras, marks = [], []
+    with VideoWriter(path, fps=FPS, size=(size, size), audio=voice, sample_rate=SAMPLE_RATE) as writer:
+        for units, pose in zip(take.units, take.poses, strict=True):
+            drawn = scene.render(units, pose)
+            writer.write(drawn.image)
+            cameras.append(drawn.camera_to_world)
+            marks.append(drawn.landmarks)
+    landmarks = np.array(marks)
+    truth = {"camera_to_world": np.array(cameras), "landmarks": landmarks, "mouth_opening": mouth_opening(landmarks),
+             "eye_openness": take.eye_openness, "focal": np.array([scene.camera.fl_x]), "background": scene.background}
+    np.savez_compressed(path.with_suffix(".npz"), **truth)
+    return truth

@@ -1,0 +1,97 @@
+import json
+
+import numpy as np
+import pytest
+
+from aed_nerfstudio.dataset.frames import FrameStore
+from aed_nerfstudio.dataset.schema import (
+    Camera,
+    Clip,
+    Dataset,
+    Frame,
+    read_dataset,
+    write_array,
+    write_dataset,
+    write_image,
+)
+from aed_nerfstudio.errors import InputError
+
+SIZE, COUNT = 16, 22
+
+
+@pytest.fixture
+def folder(tmp_path):
+    frames = [Frame("a", i, np.eye(4).tolist(), [2, 2, 14, 14], [6, 9, 10, 12]) for i in range(COUNT)]
+    frames[3].usable = False
+    dataset = Dataset(
+        tmp_path,
+        Camera(30.0, 30.0, 8.0, 8.0, SIZE, SIZE),
+        [Clip("a", "a.mp4", 0, COUNT)],
+        frames,
+        ["neutral"],
+        ["weak"],
+        "log-mel",
+        80,
+    )
+    write_image(dataset.background, np.full((SIZE, SIZE, 3), 100, np.uint8))
+    for frame in frames:
+        write_image(dataset.path("images", frame), np.full((SIZE, SIZE, 3), 50, np.uint8))
+        write_image(dataset.path("parsing", frame), np.full((SIZE, SIZE), 3, np.uint8))
+        write_image(dataset.path("torso", frame), np.zeros((SIZE, SIZE, 4), np.uint8))
+    write_array(tmp_path / "audio_features/a.npy", np.zeros((2 * COUNT, 80), np.float32))
+    write_dataset(dataset)
+    return tmp_path
+
+
+def test_round_trip(folder):
+    dataset = read_dataset(folder)
+    assert dataset.split("val") == [20, 21]
+    assert dataset.split("train") == [i for i in range(20) if i != 3]
+    assert not list(folder.rglob("*.part"))
+
+
+def test_frames_are_uint8(folder):
+    store = FrameStore(read_dataset(folder))
+    pixels = store[0]
+    assert pixels.image.dtype == np.uint8 and pixels.head.all()
+    np.testing.assert_allclose(store.torso_over_background(pixels), 100 / 255, atol=1e-6)
+
+
+def test_it_is_a_nerfstudio_dataset(folder):
+    transforms = json.loads((folder / "transforms.json").read_text())
+    assert {"fl_x", "fl_y", "cx", "cy", "w", "h", "camera_model", "train_filenames", "val_filenames"} <= set(transforms)
+
+
+@pytest.mark.parametrize(
+    "victim", ["dataset.json", "transforms.json", "background.png", "images/a/00005.jpg", "audio_features/a.npy"]
+)
+def test_a_missing_file_is_named(folder, victim):
+    (folder / victim).unlink()
+    with pytest.raises(InputError, match=victim):
+        read_dataset(folder)
+
+
+@pytest.mark.parametrize("victim", ["dataset.json", "transforms.json", "audio_features/a.npy"])
+def test_a_damaged_file_is_named(folder, victim):
+    (folder / victim).write_bytes(b"{")
+    with pytest.raises(InputError, match=victim):
+        read_dataset(folder)
+
+
+def test_a_damaged_image_is_named(folder):
+    (folder / "images/a/00005.jpg").write_bytes(b"x")
+    with pytest.raises(InputError, match="00005.jpg"):
+        FrameStore(read_dataset(folder))[5]
+
+
+def test_a_newer_version_is_refused(folder):
+    info = json.loads((folder / "dataset.json").read_text())
+    (folder / "dataset.json").write_text(json.dumps({**info, "version": 99}))
+    with pytest.raises(InputError, match="version 99"):
+        read_dataset(folder)
+
+
+def test_features_of_another_length_are_refused(folder):
+    np.save(folder / "audio_features/a.npy", np.zeros((7, 80), np.float32))
+    with pytest.raises(InputError, match="shape"):
+        read_dataset(folder)

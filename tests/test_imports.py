@@ -1,0 +1,94 @@
+"""The import rules: floors, empty `__init__.py` files, and what entry points may load."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = "aed_nerfstudio"
+SOURCES = {PACKAGE: ROOT / PACKAGE, **{f"{PACKAGE}.{n}": ROOT / n for n in ("dataparsers", "method_configs")}}
+
+FLOORS = (
+    ("errors",),
+    ("media", "dataset", "fields", "rendering"),
+    ("driving",),
+    ("capture", "synthetic", "dataparsers", "model"),
+    ("training", "viewer"),
+    ("avatar", "method_configs"),
+    ("evaluation",),
+    ("commands",),
+)
+"""Lowest first. A package imports only itself and floors below its own."""
+FLOOR = {name: floor for floor, names in enumerate(FLOORS) for name in names}
+
+
+def modules() -> dict[str, Path]:
+    """Every module of the package by its dotted name."""
+    found = {}
+    for prefix, folder in SOURCES.items():
+        for path in sorted(folder.rglob("*.py")):
+            parts = path.relative_to(folder).with_suffix("").parts
+            found[".".join((prefix, *(parts[:-1] if parts[-1] == "__init__" else parts)))] = path
+    return found
+
+
+def imports(path: Path, name: str) -> set[str]:
+    """Dotted names of ours that a module imports, also inside functions and for types."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(), str(path))):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{name}, line {node.lineno}: import by the full name"
+            found.update(f"{node.module}.{alias.name}" for alias in node.names)
+    return {target for target in found if target.split(".")[0] == PACKAGE}
+
+
+def top(name: str) -> str:
+    """The part of a dotted name that has a floor; empty for the package itself."""
+    return (name.split(".") + [""])[1]
+
+
+@pytest.mark.parametrize("name", sorted(modules()))
+def test_imports_run_down_only(name):
+    if name == PACKAGE:
+        return
+    assert top(name) in FLOOR, f"{name} has no floor; give it one here and in the design"
+    for target in imports(modules()[name], name):
+        down = FLOOR[top(target)] < FLOOR[top(name)]
+        assert down or top(target) == top(name), f"{name} must not import {target}"
+
+
+@pytest.mark.parametrize("path", sorted(p for f in SOURCES.values() for p in f.rglob("__init__.py")), ids=str)
+def test_init_files_are_empty(path):
+    assert path.read_text().strip() == ""  # nerfstudio loads entry points unguarded, and circularly
+
+
+def loaded_by(statement: str) -> set[str]:
+    """The modules that a fresh interpreter has loaded after a statement."""
+    code = f"{statement}\nimport sys\nprint('\\n'.join(sys.modules))"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT.parent, check=False)
+    assert run.returncode == 0, run.stderr
+    return set(run.stdout.split())
+
+
+def test_dataparser_loads_no_trainer():
+    """Else every ns-* command dies of a circular import, also those of other methods."""
+    loaded = loaded_by(f"import {PACKAGE}.dataparsers.talking_face")
+    forbidden = {"nerfstudio.engine.trainer", "nerfstudio.configs.method_configs", f"{PACKAGE}.method_configs"}
+    assert not loaded & forbidden
+    assert not {name for name in loaded if name.startswith((f"{PACKAGE}.training", f"{PACKAGE}.model"))}
+
+
+@pytest.mark.parametrize("first", ["dataparsers.talking_face", "method_configs.aed_nerf"])
+def test_entry_points_load_in_any_order(first):
+    names = "from nerfstudio.configs.method_configs import all_methods; all_methods['aed-nerf']"
+    loaded_by(f"import {PACKAGE}.{first}\n{names}")
+
+
+@pytest.mark.parametrize("name", ["commands.main", "commands.render", "commands.demo"])
+def test_command_line_starts_without_torch(name):
+    assert not loaded_by(f"import {PACKAGE}.{name}") & {"torch", "nerfstudio", "mediapipe"}

@@ -33,8 +33,8 @@ class Demo:
 
     def main(self) -> None:
         start = time.monotonic()
-        if self.steps is not None and self.steps < 1:
-            raise InputError(f"steps must be at least 1, not {self.steps}")
+        if self.steps is not None and self.steps < 10:
+            raise InputError(f"steps must be at least 10, not {self.steps}")
         root = self.output.resolve()
         root.mkdir(parents=True, exist_ok=True)
         self._record(root / "data")
@@ -90,6 +90,10 @@ class Demo:
         config.vis = "tensorboard"
         config.machine.seed = self.seed
         if self.steps is not None:
+            # Every stage is shortened alike, so that the torso still gets its part.
+            schedule = config.pipeline.model.schedule
+            head, lips = (round(part * self.steps / schedule.total) for part in (schedule.head, schedule.lips))
+            config.pipeline.model.schedule = replace(schedule, head=head, lips=lips, torso=self.steps - head - lips)
             config.max_num_iterations = self.steps
         print(f"\n2/3 training for {config.max_num_iterations} steps")
         train(config)

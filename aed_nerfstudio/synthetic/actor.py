@@ -132,7 +132,7 @@ def _assets() -> dict:
 class Actor:
     """One person. `identity` chooses face shape and colours; identity 0 is the default man.
 
-    canonical: float64 [V, 3]; rest: float64 [V, 3], this person without any unit (see `deform`); triangles: int64 [T, 3];
+    canonical: float64 [V, 3]; rest: float64 [V, 3], this person before `deform`; triangles: int64 [T, 3];
     materials: int64 [T]; head_weight: float64 [V], 1 where a vertex moves with the head and 0 where with the torso;
     origin: float64 [3], the head frame's origin (between the ears, at eye height); pivot: float64 [3], the neck joint;
     palette: float64 [6, 3], RGB 0..255 of skin, lips, hair, shirt, iris, brows.
@@ -196,7 +196,10 @@ class Actor:
         self.head_weight = np.concatenate([weight, 0.6 * _smooth_step(6.2, 7.4, points[:, 1])])
 
         skin = races @ np.array([_SKIN[r] for r in _SKIN], float)
-        pick = (lambda choices: choices[0]) if self.identity == 0 else (lambda choices: choices[rng.integers(len(choices))])
+
+        def pick(choices: tuple) -> tuple[int, int, int]:
+            return choices[rng.integers(len(choices)) if self.identity else 0]
+
         hair = np.array(pick(_HAIR), float)
         self.palette = np.array([skin, skin * (0.80, 0.50, 0.52), hair, pick(_SHIRT), pick(_IRIS), hair * 0.9])
 
@@ -207,7 +210,7 @@ class Actor:
         """
         out = self.rest.copy()
         # The data's resting lids hang and its lips droop: both are lifted a little, the lids less as they close.
-        lifted = {"mouthSmileLeft": 0.14, "mouthSmileRight": 0.14}
+        lifted = {"mouthSmileLeft": 0.2, "mouthSmileRight": 0.2}
         for side in ("Left", "Right"):
             lifted[f"eyeWide{side}"] = 0.3 * (1 - min(1.0, units.get(f"eyeBlink{side}", 0.0)))
         for name, weight in lifted.items():

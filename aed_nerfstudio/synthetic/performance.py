@@ -38,7 +38,7 @@ EMOTION_UNITS: dict[str, dict[str, float]] = {
                 "jawOpen": 0.18},
     "happy": {**_both(mouthSmile=0.9, cheekSquint=0.3, eyeSquint=0.1, mouthDimple=0.3, mouthUpperUp=0.25),
               "browInnerUp": 0.2},
-    "sad": {**_both(mouthFrown=0.9, eyeBlink=0.28, eyeLookDown=0.25), "browInnerUp": 1.0, "mouthShrugLower": 0.5},
+    "sad": {**_both(mouthFrown=0.9, eyeBlink=0.2, eyeLookDown=0.25), "browInnerUp": 1.0, "mouthShrugLower": 0.5},
 }
 _LIMIT = 1.0
 _BLINK_SHAPE = (0.45, 1.0, 0.75, 0.3)

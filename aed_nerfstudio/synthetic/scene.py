@@ -223,7 +223,8 @@ def _shade(ids, bary, triangles, materials, canonical, normals, palette, out, la
                     gloss = 7.0 + 12.0 * lips
                 if material == BODY:
                     hair = hair_depth(x, y, z)
-                    streak = math.sin(38.0 * math.atan2(x, z - 0.4) + 5.0 * math.sin(6.0 * y)) * math.sin(11.0 * y + 9.0 * x)
+                    streak = math.sin(38.0 * math.atan2(x, z - 0.4) + 5.0 * math.sin(6.0 * y))
+                    streak *= math.sin(11.0 * y + 9.0 * x)
                     hair += 0.025 * math.sin(40.0 * x) * math.sin(27.0 * z)
                     share = _blend(hair, 0.03)
                     if share > 0:
@@ -411,7 +412,7 @@ def _landmark_map(identity: int) -> tuple[np.ndarray, np.ndarray]:
     with mesh:
         found = mesh.process(picture.image).multi_face_landmarks
     if not found:
-        raise InputError(f"identity {identity}: MediaPipe finds no face in the synthetic actor; choose another identity")
+        raise InputError(f"identity {identity}: MediaPipe finds no face in the actor; choose another identity")
     xy = np.array([[p.x, p.y] for p in found[0].landmark]) * scene._ids.shape[0]
     ids, bary = scene._ids, scene._bary
     rows, cols = np.nonzero((ids >= 0) & (scene._labels == HEAD))
@@ -422,14 +423,15 @@ def _landmark_map(identity: int) -> tuple[np.ndarray, np.ndarray]:
     index, delta = a.units["jawOpen"]
     opening[index] = -delta[:, 1]
     lowered = (opening[a.triangles[tri]] * weight).sum(1)
-    body = a.materials[tri] == BODY
+    body = np.isin(a.materials[tri], (BODY, MOUTH))
     eyes = np.isin(a.materials[tri], (LEFT_EYE, RIGHT_EYE))
     lips = body & (np.array([lip_depth(*p) for p in place]) > -0.01) & (place[:, 2] > 1.25)
-    lower_lip = lips & (place[:, 1] < 7.505) & (lowered > 0.1)
+    skin = (a.materials[tri] == BODY) | lips
+    lower_lip = lips & (lowered > 0.15)
     upper_lip = lips & ~lower_lip
     out_index, out_weight = np.zeros((478, 3), int), np.zeros((478, 3))
     for n in range(478):
-        allowed = body
+        allowed = skin
         if n in INNER_UPPER or n in OUTER_UPPER:
             allowed = upper_lip
         elif n in INNER_LOWER or n in OUTER_LOWER:

@@ -124,12 +124,13 @@ def parse(image: np.ndarray, points: np.ndarray, person: np.ndarray) -> np.ndarr
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * width + 1, 2 * width + 1))
     padded = cv2.copyMakeBorder(body.astype(np.uint8), *[2 * width] * 4, cv2.BORDER_REPLICATE)
     opened = cv2.morphologyEx(padded, cv2.MORPH_OPEN, kernel)[2 * width : -2 * width, 2 * width : -2 * width]
-    slivers = body & (opened == 0) & (ys < chin[1]) & ~neck
+    slivers = body & (opened == 0) & (ys < chin[1])
+    slivers &= ~neck | (ys < min(points[172, 1], points[397, 1]))  # no neck above the jaw's angle
     near = cv2.dilate(head.astype(np.uint8), np.ones((4 * width + 1, 4 * width + 1), np.uint8)).astype(bool)
     head |= slivers & near
 
     labels = np.full(shape[:2], BACKGROUND, np.uint8)
     labels[mask] = TORSO
-    labels[neck] = NECK
+    labels[neck & ~head] = NECK
     labels[head] = HEAD
     return labels

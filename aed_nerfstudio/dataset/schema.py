@@ -124,9 +124,7 @@ class Dataset:
         counts = {c.name: c.count for c in self.clips}
         first_val = {c: n - max(1, n // VALIDATION_SHARE) for c, n in counts.items()}
         is_train = name == "train"
-        return [
-            i for i, f in enumerate(self.frames) if f.usable and (f.index < first_val[f.clip]) == is_train
-        ]
+        return [i for i, f in enumerate(self.frames) if f.usable and (f.index < first_val[f.clip]) == is_train]
 
 
 def write_json(path: Path, value: object) -> None:
@@ -180,8 +178,10 @@ def write_dataset(dataset: Dataset) -> None:
     Pixels, audio, features and landmarks must have been written before (`write_image`, `write_array`).
     """
     camera = asdict(dataset.camera)
-    names = {f"{part}_filenames": [f"images/{dataset.frames[i].stem}.jpg" for i in dataset.split(part)]
-             for part in ("train", "val", "test")}
+    names = {
+        f"{part}_filenames": [f"images/{dataset.frames[i].stem}.jpg" for i in dataset.split(part)]
+        for part in ("train", "val", "test")
+    }
     frames = [
         {
             "file_path": f"images/{f.stem}.jpg",
@@ -266,8 +266,9 @@ def read_dataset(root: Path) -> Dataset:
         )
     except (KeyError, TypeError) as error:
         raise InputError(f"{root}: transforms.json or dataset.json lacks {error}; run `aed process` again") from error
-    for path in [dataset.background] + [dataset.path(k, f) for k in ("images", "parsing", "torso")
-                                        for f in frames if f.usable]:
+    for path in [dataset.background] + [
+        dataset.path(k, f) for k in ("images", "parsing", "torso") for f in frames if f.usable
+    ]:
         if not path.is_file():
             raise InputError(f"{path} is missing; run `aed process` again to rebuild it")
     for clip in dataset.clips:

@@ -88,13 +88,14 @@ class HeadField(nn.Module):
         return truncated_exp(h[:, 0].float())
 
     def forward(
-        self, positions: Tensor, directions: Tensor, audio: Tensor, emotion: Tensor, eye: Tensor, articulation: Tensor
+        self, positions: Tensor, view: Tensor, audio: Tensor, emotion: Tensor, eye: Tensor, articulation: Tensor
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """positions [N,3] in [-1,1], directions [N,3] unit, audio [64], emotion [E], eye [1], articulation [A].
+        """positions [N,3] in [-1,1], view [N,16] (`spherical_harmonics` of the unit ray directions, which the caller
+        evaluates once a ray and not once a sample), audio [64], emotion [E], eye [1], articulation [A].
 
         Returns: density [N], colour [N,3], ambient coordinate a_l [N,2], its value before tanh [N,2].
         """
         h, ambient, logits = self._geometry(positions, audio, emotion, eye, articulation)
         with torch.autocast(positions.device.type, torch.bfloat16, enabled=self.bfloat16):
-            rgb = self.colour(torch.cat([spherical_harmonics(directions).to(h.dtype), h[:, 1:]], -1))
+            rgb = self.colour(torch.cat([view.to(h.dtype), h[:, 1:]], -1))
         return truncated_exp(h[:, 0].float()), torch.sigmoid(rgb.float()), ambient, logits

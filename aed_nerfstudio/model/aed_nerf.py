@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from aed_nerfstudio.driving.emotion import EmotionVocabulary
 from aed_nerfstudio.driving.track import DatasetTrack, FrameCondition
 from aed_nerfstudio.fields.audio_encoder import AudioEncoder
-from aed_nerfstudio.fields.head_field import HeadField
+from aed_nerfstudio.fields.head_field import HeadField, spherical_harmonics
 from aed_nerfstudio.fields.torso_field import TorsoField
 from aed_nerfstudio.model.losses import PerceptualLoss, entropy
 from aed_nerfstudio.model.stages import StageSchedule
@@ -148,7 +148,9 @@ class AedNerfModel(Model):
             origins, directions, self.box, self.config.step_size, self.config.max_samples, jitter=jitter
         )
         condition = (given["audio"], given["emotion"], given["eye"], given["articulation"])
-        sigma, rgb, ambient, logits = self.head(samples.positions, directions[samples.ray_indices], *condition)
+        sigma, rgb, ambient, logits = self.head(
+            samples.positions, spherical_harmonics(directions)[samples.ray_indices], *condition
+        )
         result = composite(sigma, rgb, ambient.abs().sum(-1, keepdim=True), samples, self.config.step_size)
         return {
             "rgb": result.rgb,
@@ -283,11 +285,8 @@ class AedNerfModel(Model):
         given = [self.encode(self.track[int(i)]) for i in picks]
         x = torch.tensor([[0.0, -0.3, 0.4]], device=self.feature_mean.device)
         # Audio alone may vary here: emotion and eyes do not enter a_l.
-        a_l = [
-            self.head(x, x * 0 + torch.tensor([0.0, 0.0, -1.0]).to(x), g["audio"], g["emotion"], g["eye"],
-                      g["articulation"])[2][0]
-            for g in given
-        ]
+        view = spherical_harmonics(torch.tensor([[0.0, 0.0, -1.0]], device=x.device))
+        a_l = [self.head(x, view, g["audio"], g["emotion"], g["eye"], g["articulation"])[2][0] for g in given]
         spread = {
             "a_h": torch.stack([g["audio"] for g in given]).std(0).mean().item(),
             "a_l": torch.stack(a_l).std(0).mean().item(),
@@ -316,7 +315,9 @@ class AedNerfModel(Model):
     def get_training_callbacks(self, training_callback_attributes: TrainingCallbackAttributes):
         return [
             TrainingCallback([TrainingCallbackLocation.BEFORE_TRAIN_ITERATION], self._before_step),
-            TrainingCallback([TrainingCallbackLocation.AFTER_TRAIN_ITERATION], self._report, update_every_num_iters=250),
+            TrainingCallback(
+                [TrainingCallbackLocation.AFTER_TRAIN_ITERATION], self._report, update_every_num_iters=250
+            ),
         ]
 
     def _report(self, step: int) -> None:
@@ -327,7 +328,9 @@ class AedNerfModel(Model):
             writer.put_scalar(f"Audio spread/{name}", value, step)
         dead = spread["a_l"] < 1e-3 and spread.get("lips", 0.0) < 0.05
         text = ", ".join(f"{k} {v:.4f}" for k, v in spread.items())
-        print(f"step {step}: spread over audio frames: {text}" + (" — WARNING: the audio branch is dead" if dead else ""))
+        print(
+            f"step {step}: spread over audio frames: {text}" + (" — WARNING: the audio branch is dead" if dead else "")
+        )
 
     def get_param_groups(self) -> dict[str, list[nn.Parameter]]:
         audio = list(self.audio_encoder.parameters())
@@ -336,5 +339,10 @@ class AedNerfModel(Model):
         head = [p for n, p in self.head.named_parameters() if "grid" not in n]
         grids = [self.head.grid.params, self.head.audio_grid.params]
         torso = [p for n, p in self.torso.named_parameters() if "grid" not in n]
-        return {"grids": grids, "mlps": head, "audio": audio, "torso_grid": [self.torso.grid.params],
-                "torso_mlps": torso}
+        return {
+            "grids": grids,
+            "mlps": head,
+            "audio": audio,
+            "torso_grid": [self.torso.grid.params],
+            "torso_mlps": torso,
+        }

@@ -123,9 +123,9 @@ def _pnp(pixels: np.ndarray, points: np.ndarray, vectors, translations, focal: f
     matrix = np.array([[focal, 0, centre], [0, focal, centre], [0, 0, 1.0]])
     new_vectors, new_translations = [], []
     for seen, v, t in zip(pixels, vectors, translations, strict=True):
-        _, v1, t1 = cv2.solvePnP(
-            points, np.ascontiguousarray(seen), matrix, None, v.reshape(3, 1).copy(), t.reshape(3, 1).copy(), True, cv2.SOLVEPNP_ITERATIVE
-        )
+        guess = v.reshape(3, 1).copy(), t.reshape(3, 1).copy()
+        seen = np.ascontiguousarray(seen)
+        _, v1, t1 = cv2.solvePnP(points, seen, matrix, None, *guess, True, cv2.SOLVEPNP_ITERATIVE)
         new_vectors.append(v1[:, 0])
         new_translations.append(t1[:, 0])
     return np.array(new_vectors), np.array(new_translations)

@@ -1,0 +1,199 @@
+"""Videos to datasets: every bad input gives one clear error, poses and whole runs agree with the truth."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+
+from aed_nerfstudio.capture.background import estimate_background
+from aed_nerfstudio.capture.landmarks import EYES, OUTER_LIPS, box, cut, eye_openness, head_crop, smooth_landmarks
+from aed_nerfstudio.capture.pose_estimation import STABLE, TO_IMAGE, estimate_poses, project
+from aed_nerfstudio.capture.process import process_videos
+from aed_nerfstudio.capture.torso import torso_layer
+from aed_nerfstudio.dataset.schema import HEAD, NECK, TORSO, read_dataset, read_image
+from aed_nerfstudio.errors import InputError
+from aed_nerfstudio.media.video_writer import VideoWriter
+
+TONE = 0.3 * np.sin(np.arange(16000 * 4) * 0.2).astype(np.float32)
+
+
+def _plain_video(path: Path, seconds: float, sound: bool = True) -> Path:
+    """A moving gradient without any face."""
+    ramp = np.arange(64, dtype=np.uint8)
+    with VideoWriter(path, fps=25, size=(64, 64), audio=TONE if sound else None, sample_rate=16000) as writer:
+        for k in range(round(25 * seconds)):
+            writer.write(np.dstack([np.roll(np.tile(ramp, (64, 1)), k, axis=1)] * 3))
+    return path
+
+
+def _fails(videos: list[Path], output: Path, words: str, **options: object) -> None:
+    with pytest.raises(InputError, match=words) as caught:
+        process_videos(videos, output, size=64, progress=False, front_end="log-mel", **options)
+    assert "\n" not in str(caught.value)
+    assert not (output / "dataset.json").exists()
+
+
+def test_missing_file(tmp_path):
+    _fails([tmp_path / "no.mp4"], tmp_path / "out", "no.mp4: no such file")
+    assert not (tmp_path / "out").exists()
+
+
+def test_no_video(tmp_path):
+    (tmp_path / "a.mp4").write_text("hello")
+    _fails([tmp_path / "a.mp4"], tmp_path / "out", "a.mp4")
+
+
+def test_too_short(tmp_path):
+    _fails([_plain_video(tmp_path / "a.mp4", 1.0)], tmp_path / "out", "a.mp4: only 1.0 s long; give at least 2 s")
+
+
+def test_no_sound(tmp_path):
+    video = _plain_video(tmp_path / "a.mp4", 2.5, sound=False)
+    _fails([video], tmp_path / "out", "a.mp4: holds no audio; .*sound track")
+
+
+def test_no_face_leaves_nothing(tmp_path):
+    _fails([_plain_video(tmp_path / "a.mp4", 2.5)], tmp_path / "out", "no face found in .*a.mp4; give a video")
+    assert not (tmp_path / "out").exists()
+
+
+def test_truncated_file(tmp_path):
+    video = _plain_video(tmp_path / "a.mp4", 2.5)
+    video.write_bytes(video.read_bytes()[: video.stat().st_size // 3])
+    _fails([video], tmp_path / "out", "a.mp4")
+
+
+def test_output_that_cannot_be_used(tmp_path):
+    video = _plain_video(tmp_path / "a.mp4", 2.5)
+    _fails([video], video, "a.mp4: is a file; choose a folder")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "diary.txt").write_text("mine")
+    _fails([video], tmp_path / "full", "holds other files")
+    assert (tmp_path / "full" / "diary.txt").exists()
+    _fails([video], video / "below", "cannot be written|is a file")
+
+
+def test_options(tmp_path):
+    video = _plain_video(tmp_path / "a.mp4", 2.5)
+    _fails([], tmp_path / "out", "no video given")
+    _fails([video, video], tmp_path / "out", "twice")
+    _fails([video], tmp_path / "out", "unknown intensity 'huge'; choose one of weak", intensity="huge")
+    with pytest.raises(InputError, match="size 7 is out of range"):
+        process_videos([video], tmp_path / "out", size=7)
+
+
+def _face(rng: np.random.Generator) -> np.ndarray:
+    """Points [478, 3] cm on an ellipsoid, the ones that fix the head frame where a face has them."""
+    points = np.zeros((478, 3))
+    points[:, :2] = rng.uniform(-7, 7, (478, 2)) * [0.9, 1.0]
+    pairs = {(33, 263): (4.45, 0), (133, 362): (1.7, 0), (234, 454): (7, -2), (127, 356): (6.8, 1), (21, 251): (6.2, 4),
+             (54, 284): (5.5, 6), (116, 345): (5.8, -1.5), (48, 278): (1.7, -4)}  # fmt: skip
+    for (a, b), (x, y) in pairs.items():
+        points[a, :2], points[b, :2] = (-x, y), (x, y)
+    points[[10, 152, 168], :2] = [[0, 7], [0, -9.5], [0, 0.3]]
+    points[:, 2] = 9.5 * np.sqrt(np.clip(1 - (points[:, 0] / 9) ** 2 - (points[:, 1] / 13) ** 2, 0.05, 1))
+    points[4, 2] += 2.5
+    points[10, 2] = points[152, 2]
+    points[:, 2] += 9.0 - points[168, 2]
+    return points
+
+
+def test_pose_of_projected_points():
+    rng = np.random.default_rng(3)
+    face, size, focal = _face(rng), 256, 2.4 * 256
+    frames = 80
+    time = np.linspace(0, 4 * np.pi, frames)
+    angles = np.column_stack([8 * np.sin(time), 18 * np.cos(0.7 * time), 5 * np.sin(0.5 * time)])
+    truth = Rotation.from_euler("xyz", angles, degrees=True).as_matrix()
+    rotations = TO_IMAGE @ truth
+    shifts = np.column_stack([np.sin(time), 0.5 * np.cos(time), 60 + np.sin(0.3 * time)])
+    landmarks = np.zeros((frames, 478, 3))
+    landmarks[..., :2] = project(face, rotations, shifts, focal, size / 2)
+    # FaceMesh's depth: the same scale as x and y, without perspective.
+    landmarks[..., 2] = np.einsum("fij,nj->fni", rotations, face)[..., 2] * (focal / shifts[:, 2:])
+    usable = np.ones(frames, bool)
+    usable[30:33] = False
+    landmarks[~usable] = np.nan
+    poses = estimate_poses(landmarks, usable, size)
+    error = np.degrees(Rotation.from_matrix(poses.rotations @ rotations.transpose(0, 2, 1)).magnitude())
+    assert np.median(error[usable]) < 1.0 and error.max() < 2.5
+    assert poses.error < 1.0
+    assert abs(np.log(poses.focal / focal)) < 0.4
+    # The schema's camera puts the shape where the landmarks are: OpenGL looks along -z, y up, in 25 cm units.
+    points = np.column_stack([poses.shape[STABLE] / 25, np.ones(len(STABLE))])
+    camera = np.linalg.inv(poses.camera_to_world()[10]) @ points.T
+    pixels = size / 2 + poses.focal * np.stack([camera[0] / -camera[2], camera[1] / camera[2]], axis=1)
+    assert np.abs(pixels - landmarks[10, STABLE, :2]).max() < 3
+
+
+def test_crop_keeps_head_crops_and_pads_at_borders():
+    points = np.zeros((5, 478, 3), np.float32)
+    points[:, 0, :2], points[:, 1:, :2] = (150, 150), (350, 400)
+    assert head_crop(points, 512, 512) == (0, 0, 512)
+    left, top, side = head_crop(points, 1920, 1080)
+    assert side == round(250 / 0.53) and left >= 0 and top >= 0
+    image = np.full((50, 80, 3), 9, np.uint8)
+    assert cut(image, (-10, -10, 70), 32).shape == (32, 32, 3)
+    assert (cut(image, (-10, -10, 70), 32) == 9).all()
+
+
+def test_boxes_eyes_and_smoothing():
+    assert box(np.array([[-5.0, 2.0], [300.0, 10.0]]), 0.1, 256) == [0, 1, 256, 12]
+    points = np.random.default_rng(0).normal(100, 1, (40, 478, 3)).astype(np.float32)
+    for eye in EYES:
+        points[:, eye] = [[0, 0, 0], [10, 0, 0], [3, 2, 0], [3, -2, 0], [7, 2, 0], [7, -2, 0]]
+    points[7, [e[i] for e in EYES for i in (2, 3, 4, 5)], 1] = 0  # a blink
+    points[9] = np.nan
+    openness = eye_openness(points)
+    assert openness[7] < 0.01 and openness[3] == pytest.approx(1) and np.isfinite(openness).all()
+    calm = smooth_landmarks(points)
+    assert np.isnan(calm[9]).all() and np.isfinite(np.delete(calm, 9, axis=0)).all()
+    assert (calm[:9, OUTER_LIPS] == points[:9, OUTER_LIPS]).all()
+    assert calm[:9, 10].std() < points[:9, 10].std()
+
+
+def test_torso_and_background():
+    size = 100
+    labels = np.zeros((size, size), np.uint8)
+    labels[75:, 10:90], labels[10:60, 30:70], labels[60:75, 38:62] = TORSO, HEAD, NECK
+    image = np.full((size, size, 3), (0, 0, 255), np.uint8)
+    image[labels > 0] = (200, 150, 120)
+    rgba = torso_layer(image, labels)
+    assert (rgba[80:, 20:80, 3] == 255).all() and (rgba[62:74, 42:58, 3] == 255).all()
+    assert (rgba[52:59, 45:55, 3] == 255).all(), "the neck goes on under the head"
+    assert (rgba[:45, :, 3] == 0).all() and (rgba[:70, :25, 3] == 0).all()
+    assert rgba[55, 50, 0] < 200 and abs(int(rgba[70, 50, 0]) - 200) < 8
+    background = estimate_background([image] * 3, [labels] * 3)
+    assert np.abs(background.astype(int) - [0, 0, 255]).max() <= 2
+
+
+def test_actor_end_to_end(tmp_path):
+    record = pytest.importorskip("aed_nerfstudio.synthetic.record")
+    truth = record.record_video(tmp_path / "actor.mp4", seconds=3, size=160)
+    output = tmp_path / "out"
+    process_videos([tmp_path / "actor.mp4"], output, size=160, emotion="happy", progress=False, front_end="log-mel")
+    dataset = read_dataset(output)
+    assert len(dataset.frames) == 75 and dataset.clips[0].emotion == "happy"
+    assert sum(frame.usable for frame in dataset.frames) > 70
+    real = truth["camera_to_world"][:75, :3, :3]
+    seen = np.array([frame.camera_to_world for frame in dataset.frames])[:, :3, :3]
+    relative = Rotation.from_matrix(seen @ seen[0].T).inv() * Rotation.from_matrix(real @ real[0].T)
+    assert np.median(np.degrees(relative.magnitude())) < 4
+    labels = read_image(dataset.path("parsing", dataset.frames[40]))
+    assert all((labels == value).mean() > 0.02 for value in (0, TORSO, HEAD))
+    assert json.loads((output / "dataset.json").read_text())["audio"]["front_end"] == "log-mel"
+
+    # A second run makes nothing anew; after an interruption only what is missing is made.
+    picture = output / "images" / "actor" / "00000.jpg"
+    before = picture.stat().st_mtime_ns
+    (output / "dataset.json").unlink()
+    stages = json.loads((output / ".stages.json").read_text())
+    del stages["done"]["background"]
+    (output / ".stages.json").write_text(json.dumps(stages))
+    (output / "background.png").unlink()
+    process_videos([tmp_path / "actor.mp4"], output, size=160, emotion="happy", progress=False, front_end="log-mel")
+    assert picture.stat().st_mtime_ns == before and read_dataset(output).background.is_file()

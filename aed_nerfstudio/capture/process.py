@@ -310,6 +310,9 @@ def _track(video: Path, root: Path, name: str, size: int, progress: bool) -> dic
     count = len(tracked)
     if count < MINIMUM_SECONDS * FPS:
         raise InputError(_too_short(video, count / FPS))
+    if not warnings and count / FPS < 0.9 * info.duration:
+        # Some containers (Matroska) do not tell the reader that they were cut off; the stated length does.
+        warnings.append(f"{video.name}: states {info.duration:.1f} s and ends after {count / FPS:.1f} s; cut off?")
     if found < max(1, MINIMUM_FACES * count):
         raise InputError(f"no face found in {video}; give a video in which one person faces the camera, well lit")
     landmarks = np.stack(tracked)

@@ -53,6 +53,7 @@ def torso_layer(image: np.ndarray, labels: np.ndarray) -> np.ndarray:
         rise = np.clip((edge[None] + skip - ys) / height_of, 0, 1)  # 0 at the neck's edge, 1 at the upper end
         # Hidden pixels only: what is not under the head would stick out beside it.
         hidden = head & (ys < edge[None] + gap) & (ys >= edge[None] - height_of)
+        hidden &= ys >= np.median(top[columns]) - reach  # no horns up to the ears, where the jaw ends high
         seam = neck[:, span] & (ys < top[span][None] + skip)  # the chin's blur on the neck
         paint = line[None] * (1 - DARKENING * rise[..., None])
         chosen = hidden | seam

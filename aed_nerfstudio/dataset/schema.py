@@ -216,7 +216,7 @@ def _read_json(path: Path) -> dict:
         return json.loads(path.read_text())
     except FileNotFoundError as error:
         raise InputError(
-            f"{path} is missing: not a finished dataset folder; make one with `aed process VIDEO --output {path.parent}`"
+            f"{path} is missing: no finished dataset folder; make one with `aed process VIDEO --output {path.parent}`"
         ) from error
     except (OSError, ValueError) as error:
         raise InputError(f"{path} is damaged ({error}); run `aed process` again to rebuild it") from error

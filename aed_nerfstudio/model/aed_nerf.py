@@ -280,7 +280,7 @@ class AedNerfModel(Model):
 
     @torch.no_grad()
     def audio_spread(self, count: int = 32) -> dict[str, float]:
-        """Standard deviation over audio frames of a_h, of a_l (at points of the mouth's height) and of the lip shape."""
+        """Standard deviation over audio frames of a_h, of a_l (at the mouth) and of the lip shape."""
         picks = np.linspace(0, len(self.track) - 1, count).astype(int)
         given = [self.encode(self.track[int(i)]) for i in picks]
         x = torch.tensor([[0.0, -0.3, 0.4]], device=self.feature_mean.device)

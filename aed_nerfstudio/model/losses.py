@@ -14,7 +14,7 @@ def entropy(alpha: Tensor) -> Tensor:
 
 
 def lip_shape(landmarks: np.ndarray) -> np.ndarray:
-    """Lip shape from landmarks [F,478,3]: inner opening, outer opening, width and chin drop over the face height, [F,4]."""
+    """Landmarks [F,478,3] -> [F,4]: inner opening, outer opening, width and chin drop, over the face height."""
     points = landmarks[..., :2].astype(np.float64)
 
     def distance(a: int, b: int) -> np.ndarray:

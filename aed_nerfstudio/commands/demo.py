@@ -64,8 +64,9 @@ class Demo:
 
     def _record(self, data: Path) -> None:
         """Records the actor, unless an earlier run already has."""
-        from aed_nerfstudio.dataset.schema import read_dataset
+        from aed_nerfstudio.dataset.schema import discard, read_dataset
 
+        discard(data)  # what an interrupted run has left
         if (data / "dataset.json").exists():
             if read_dataset(data).camera.w != self.size:
                 raise InputError(f"{data} was recorded at another size; remove it or choose another --output")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+import warnings
 
 import tyro
 
@@ -34,6 +35,8 @@ def main(arguments: list[str] | None = None) -> None:
         arguments: those after the program's name; the command line's when None.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
+    # nerfstudio 1.1.5's cameras under torch >= 2.9; nothing that the user could mend
+    warnings.filterwarnings("ignore", message="Using a non-tuple sequence")
     try:
         if arguments and arguments[0] in COMMANDS:
             command = tyro.cli(_load(arguments[0]), prog=f"aed {arguments[0]}", args=arguments[1:])

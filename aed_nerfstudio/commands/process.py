@@ -31,4 +31,4 @@ class Process:
         usable = sum(frame.usable for frame in dataset.frames)
         print(f"{self.output}: {len(dataset.clips)} clip(s), {usable} usable of {len(dataset.frames)} frames; "
               f"{dataset.tools.get('pose', '')}")
-        print(f"Next: aed train --data {self.output}")
+        print(f"Next: ns-train aed-nerf --data {self.output}")

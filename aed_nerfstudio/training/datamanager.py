@@ -145,4 +145,4 @@ class AedDataManager(VanillaDataManager[InputDataset]):
 
     def next_eval_image(self, step: int):
         self.eval_count += 1
-        return self.eval_dataloader[int(torch.randint(len(self.eval_dataset), ()))]
+        return next(iter(self.eval_dataloader))

@@ -53,13 +53,15 @@ def _trainer(
 
 
 # Differences from the paper, each because the short trainings of a CPU need it: supervised articulation (without it the
-# audio branch dies), rays on the lips, L1 of a_l at 1e-4 (0.1 holds a_l at zero), a penalty against a saturated tanh.
+# audio branch dies), rays on the lips, L1 of a_l at 1e-4 (0.1 holds a_l at zero), a penalty against a saturated tanh,
+# the parsing mask against fog outside the head, rarer sweeps of the occupancy grid.
 _OURS = {
     "articulation": True,
     "lambda_articulation": 0.01,
     "lambda_saturation": 1e-3,
     "lambda_audio": 1e-4,
     "lambda_alpha": 1e-4,
+    "lambda_mask": 0.01,
     "occupancy_every": 64,
     "occupancy_warmup": 128,
 }

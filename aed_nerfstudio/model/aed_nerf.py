@@ -53,6 +53,8 @@ class AedNerfModelConfig(ModelConfig):
     lambda_alpha: float = 0.001
     lambda_audio: float = 0.1
     """L1 of a_l outside the face."""
+    lambda_mask: float = 0.0
+    """Squared distance of the head's alpha from its parsing mask; without it fog stays outside the head for long."""
     lambda_articulation: float = 0.0
     lambda_saturation: float = 0.0
     """Square of a_l before its tanh: keeps the tanh out of saturation."""
@@ -245,6 +247,8 @@ class AedNerfModel(Model):
             "entropy": c.lambda_alpha * entropy(outputs["alpha"]),
             "ambient": c.lambda_audio * (outputs["ambient"] * ~batch["face"][:, None]).mean(),
         }
+        if c.lambda_mask:
+            losses["mask"] = c.lambda_mask * nn.functional.mse_loss(outputs["alpha"][:, 0], batch["head"])
         if c.lambda_saturation:
             losses["saturation"] = c.lambda_saturation * outputs["logits"].square().mean()
         if c.lambda_articulation and self.articulation_head is not None and outputs["lip_shape"] is not None:

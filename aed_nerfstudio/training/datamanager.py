@@ -37,7 +37,7 @@ class AedDataManagerConfig(VanillaDataManagerConfig):
 
 
 class AedDataManager(VanillaDataManager[InputDataset]):
-    """Batches: image, torso (over the background), background [N,3]; face bool [N]; patch side in lip steps."""
+    """Batches: image, torso (over the background), background [N,3]; face bool [N]; head 0/1 [N]; patch side in lip steps."""
 
     config: AedDataManagerConfig
 
@@ -110,6 +110,7 @@ class AedDataManager(VanillaDataManager[InputDataset]):
             "torso": to(self.store.torso_over_background(stored).reshape(-1, 3)[pixels]),
             "background": to(self.store.background.reshape(-1, 3)[pixels].astype(np.float32) / 255),
             "face": to(face),
+            "head": to(stored.head.reshape(-1)[pixels].astype(np.float32)),
         }
         return bundle, batch
 

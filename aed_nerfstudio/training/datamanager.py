@@ -37,7 +37,7 @@ class AedDataManagerConfig(VanillaDataManagerConfig):
 
 
 class AedDataManager(VanillaDataManager[InputDataset]):
-    """Batches: image, torso (over the background), background [N,3]; face bool [N]; head 0/1 [N]; patch side in lip steps."""
+    """Batches: image, torso (over the background), background [N,3]; face bool, head 0/1 [N]; side of a lip patch."""
 
     config: AedDataManagerConfig
 

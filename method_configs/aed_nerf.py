@@ -79,7 +79,7 @@ aed_nerf_paper = MethodSpecification(
 aed_nerf_tiny = MethodSpecification(
     config=_trainer(
         "aed-nerf-tiny",
-        StageSchedule(1100, 150, 450),
+        StageSchedule(2600, 150, 450),
         2048,
         1e-2,
         2e-3,

@@ -23,6 +23,7 @@ def _trainer(
     model: dict,
     lips_share: float = 0.0,
     face_share: float = 0.0,
+    final_lr_share: float = 1.0,
 ) -> TrainerConfig:
     adam = lambda lr: {"optimizer": AdamOptimizerConfig(lr=lr, eps=1e-15), "scheduler": None}  # noqa: E731
     return TrainerConfig(
@@ -39,6 +40,7 @@ def _trainer(
                 train_num_rays_per_batch=rays, lips_share=lips_share, face_share=face_share
             ),
             model=AedNerfModelConfig(schedule=schedule, bfloat16=not torch.cuda.is_available(), **model),
+            final_lr_share=final_lr_share,
         ),
         optimizers={
             "grids": adam(lr_grids),
@@ -64,6 +66,10 @@ _OURS = {
     "lambda_mask": 0.01,
     "occupancy_every": 64,
     "occupancy_warmup": 128,
+    "visual_hull": True,
+    "max_samples": 24,
+    "max_samples_start": 64,
+    "carving_steps": 400,
 }
 
 aed_nerf = MethodSpecification(

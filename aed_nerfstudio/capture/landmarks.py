@@ -12,9 +12,8 @@ from typing import Any
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
-COUNT = 478
-OUTER_LIPS = [61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291, 409, 270, 269, 267, 0, 37, 39, 40, 185]
-INNER_LIPS = [78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308, 415, 310, 311, 312, 13, 82, 81, 80, 191]
+from aed_nerfstudio.dataset.face_mesh import INNER_LIPS, OUTER_LIPS
+
 # Rings between the outer and the inner contour: they move with the lips as well.
 MIDDLE_LIPS = [76, 77, 90, 180, 85, 16, 315, 404, 320, 307, 306, 408, 304, 303, 302, 11, 72, 73, 74, 184,
                62, 96, 89, 179, 86, 15, 316, 403, 319, 325, 292, 407, 272, 271, 268, 12, 38, 41, 42, 183]  # fmt: skip
@@ -170,18 +169,6 @@ def smooth_landmarks(landmarks: np.ndarray) -> np.ndarray:
     out = smooth(landmarks, np.isfinite(landmarks).all(axis=(1, 2)), SMOOTHING)
     out[:, LIPS] = landmarks[:, LIPS]
     return out.astype(np.float32)
-
-
-def box(points: np.ndarray, padding: float, size: int) -> list[int]:
-    """Box around points [N, >=2] pixels, each side padded by that share of the extent, clipped to the picture.
-
-    Returns left, top, right, bottom; right and bottom exclusive; at least one pixel large.
-    """
-    low, high = points[:, :2].min(axis=0), points[:, :2].max(axis=0)
-    pad = padding * (high - low)
-    left, top = (int(np.clip(np.floor(v), 0, size - 1)) for v in low - pad)
-    right, bottom = (int(np.clip(np.ceil(v) + 1, 1, size)) for v in high + pad)
-    return [left, top, max(right, left + 1), max(bottom, top + 1)]
 
 
 def eye_openness(landmarks: np.ndarray) -> np.ndarray:

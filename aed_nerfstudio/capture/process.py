@@ -19,10 +19,7 @@ from tqdm import tqdm
 
 from aed_nerfstudio.capture.background import estimate_background
 from aed_nerfstudio.capture.landmarks import (
-    COUNT,
-    OUTER_LIPS,
     FaceTracker,
-    box,
     cut,
     eye_openness,
     head_crop,
@@ -33,6 +30,7 @@ from aed_nerfstudio.capture.landmarks import (
 from aed_nerfstudio.capture.pose_estimation import HeadPoses, estimate_poses
 from aed_nerfstudio.capture.segmentation import PersonSegmenter, parse
 from aed_nerfstudio.capture.torso import torso_layer
+from aed_nerfstudio.dataset.face_mesh import COUNT, OUTER_LIPS, padded_box
 from aed_nerfstudio.dataset.schema import (
     FPS,
     Camera,
@@ -365,7 +363,7 @@ def _frames(name: str, landmarks: np.ndarray, usable: np.ndarray, cameras: np.nd
     openness = eye_openness(landmarks)
     frames = []
     for k in range(len(landmarks)):
-        face = box(landmarks[k], 0.05, size) if usable[k] else [0, 0, size, size]
-        lips = box(landmarks[k, OUTER_LIPS], 0.2, size) if usable[k] else [0, 0, size, size]
+        face = padded_box(landmarks[k], 0.05, size) if usable[k] else [0, 0, size, size]
+        lips = padded_box(landmarks[k, OUTER_LIPS], 0.2, size) if usable[k] else [0, 0, size, size]
         frames.append(Frame(name, k, cameras[k].tolist(), face, lips, float(openness[k]), bool(usable[k])))
     return frames

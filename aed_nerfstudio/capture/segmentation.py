@@ -7,7 +7,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from aed_nerfstudio.capture.landmarks import INNER_LIPS, LIPS, quiet_mediapipe
+from aed_nerfstudio.capture.landmarks import LIPS, quiet_mediapipe
 from aed_nerfstudio.dataset.schema import BACKGROUND, HEAD, NECK, TORSO
 
 OVAL = [10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377, 152, 148, 176, 149,
@@ -69,7 +69,7 @@ def skin_model(image: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, np.nd
     face = _polygon(points[OVAL, :2], image.shape)
     for part in BROWS_AND_EYES:
         face &= ~_polygon(cv2.convexHull(points[part, :2].astype(np.float32))[:, 0], image.shape)
-    face &= ~_polygon(cv2.convexHull(points[LIPS + INNER_LIPS, :2].astype(np.float32))[:, 0], image.shape)
+    face &= ~_polygon(cv2.convexHull(points[LIPS, :2].astype(np.float32))[:, 0], image.shape)
     colours = cv2.cvtColor(image, cv2.COLOR_RGB2YCrCb)[face].astype(np.float64)
     if len(colours) < 20:
         return np.array([140.0, 150.0, 110.0]), np.diag([1 / 900.0, 1 / 80.0, 1 / 80.0])

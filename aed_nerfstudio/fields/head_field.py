@@ -45,6 +45,7 @@ class HeadField(nn.Module):
         articulation_dim: size of the supervised lip shape that also enters the density network; 0 as in the paper.
         log2_size: entries per grid level.
         top_resolution: of all grids.
+        emotion_in_ambient: whether e also enters the network that compresses audio and position to a_l.
     """
 
     def __init__(
@@ -56,11 +57,14 @@ class HeadField(nn.Module):
         top_resolution: int = 2048,
         hidden: int = 64,
         bfloat16: bool = False,
+        emotion_in_ambient: bool = False,
     ) -> None:
         super().__init__()
         self.grid = HashGrid(HashGridLayout(3, log2_size=log2_size, top_resolution=top_resolution))
         self.audio_grid = HashGrid(HashGridLayout(2, log2_size=log2_size, top_resolution=top_resolution))
-        self.compress = MLP(32 + audio_dim + articulation_dim, hidden, 2, 3)
+        self.emotion_in_ambient = emotion_in_ambient
+        ambient_dim = audio_dim + articulation_dim + (emotion_dim if emotion_in_ambient else 0)
+        self.compress = MLP(32 + ambient_dim, hidden, 2, 3)
         with torch.no_grad():  # a saturated tanh has no gradient: start near zero
             self.compress[-1].weight.mul_(0.5)
         self.density = MLP(32 + 32 + 1 + emotion_dim + articulation_dim, hidden, 1 + hidden, 3)
@@ -72,7 +76,7 @@ class HeadField(nn.Module):
     ) -> tuple[Tensor, Tensor, Tensor]:
         n = len(positions)
         x_g = self.grid((positions + 1) / 2)
-        shared = torch.cat([audio, articulation])
+        shared = torch.cat([audio, articulation, emotion] if self.emotion_in_ambient else [audio, articulation])
         with torch.autocast(positions.device.type, torch.bfloat16, enabled=self.bfloat16):
             logits = self.compress(torch.cat([x_g, shared.expand(n, -1)], -1)).float()
         ambient = torch.tanh(logits)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
+import cv2
 import numpy as np
 import torch
 from nerfstudio.cameras.cameras import Cameras
@@ -13,6 +14,8 @@ from nerfstudio.engine.callbacks import TrainingCallback, TrainingCallbackAttrib
 from nerfstudio.models.base_model import Model, ModelConfig
 from torch import Tensor, nn
 
+from aed_nerfstudio.dataset.face_mesh import lip_shape
+from aed_nerfstudio.dataset.schema import HEAD, read_image
 from aed_nerfstudio.driving.emotion import EmotionVocabulary
 from aed_nerfstudio.driving.track import DatasetTrack, FrameCondition
 from aed_nerfstudio.fields.audio_encoder import AudioEncoder
@@ -21,7 +24,7 @@ from aed_nerfstudio.fields.torso_field import TorsoField
 from aed_nerfstudio.model.losses import PerceptualLoss, entropy
 from aed_nerfstudio.model.stages import StageSchedule
 from aed_nerfstudio.rendering.compositing import composite
-from aed_nerfstudio.rendering.occupancy import HeadOccupancy
+from aed_nerfstudio.rendering.occupancy import HeadOccupancy, visual_hull
 
 
 @dataclass
@@ -37,12 +40,23 @@ class AedNerfModelConfig(ModelConfig):
     it the audio branch dies in short trainings, which PSNR does not show."""
     articulation_truth: float = 0.5
     """Share of training steps whose lip shape is the true one, so that the field learns from a clean signal."""
+    articulation_batch: int = 8
+    """Frames a step whose lip shape the audio encoder has to tell: one frame a step learns four times slower."""
+    emotion_in_ambient: bool = False
+    """The emotion also enters the a_l MLP (the paper gives it to the density network only)."""
     log2_size: int = 16
     top_resolution: int = 2048
     step_size: float = 2 * math.sqrt(3) / 128
     """World units between samples (RAD-NeRF)."""
     max_samples: int = 16
-    """Occupied samples of a ray."""
+    """Occupied samples of a ray, counted from the camera."""
+    max_samples_start: int = 16
+    """The same until `carving_steps`: 16 steps do not reach from the box's front to the cheeks, so a start with 16 fits
+    a screen of fog before the face, which never leaves."""
+    carving_steps: int = 0
+    """Steps with `max_samples_start`."""
+    visual_hull: bool = False
+    """Space that the head's parsing never covers stays empty from the start."""
     occupancy_every: int = 16
     """Steps between updates of the occupancy grid."""
     occupancy_warmup: int = 256
@@ -83,6 +97,7 @@ class AedNerfModel(Model):
         self.vocabulary = EmotionVocabulary(tuple(data.categories), tuple(data.intensities))
         labels = {clip.name: (clip.emotion, clip.intensity) for clip in data.clips}
         self.seen_labels = set(labels.values())
+        self.train_frames = data.split("train")
         features = {clip.name: data.features(clip.name) for clip in data.clips}
         self.track = DatasetTrack(
             features,
@@ -105,7 +120,10 @@ class AedNerfModel(Model):
             log2_size=c.log2_size,
             top_resolution=c.top_resolution,
             bfloat16=c.bfloat16,
+            emotion_in_ambient=c.emotion_in_ambient,
         )
+        if articulation_dim:
+            self.register_buffer("lip_shapes", torch.from_numpy(self._lip_shapes()), persistent=False)
         self.torso = TorsoField(c.log2_size, c.top_resolution)
         self.occupancy = HeadOccupancy(128)
         self.register_buffer("box", torch.tensor(c.aabb), persistent=False)
@@ -115,20 +133,29 @@ class AedNerfModel(Model):
 
     # ---- conditions
 
+    def _lip_shapes(self) -> np.ndarray:
+        """The dataset's own lip shapes, standardised over the training part: float32 [F, 4]."""
+        shapes = np.concatenate([lip_shape(self.dataset.landmarks(clip.name)) for clip in self.dataset.clips])
+        train = shapes[self.dataset.split("train")]
+        return np.clip((shapes - train.mean(0)) / (train.std(0) + 1e-6), -4, 4).astype(np.float32)
+
+    def encode_audio(self, frames: list[np.ndarray]) -> tuple[Tensor, Tensor]:
+        """Audio of B conditions, [8, 16, dim] each -> a_h [B, 64] and the lip shape read from it [B, 4] (or [B, 0])."""
+        audio = torch.from_numpy(np.stack(frames)).to(self.feature_mean.device)
+        silent = (audio == 0).all(-1, keepdim=True)  # padding stays zero
+        a_h = self.audio_encoder(torch.where(silent, 0.0, (audio - self.feature_mean) * self.feature_scale))
+        return a_h, self.articulation_head(a_h) if self.articulation_head is not None else a_h[:, :0]
+
     def encode(self, condition: FrameCondition, truth: Tensor | None = None) -> dict[str, Tensor]:
         """Condition -> what the head field takes; `truth` [4] replaces the predicted lip shape."""
         device = self.feature_mean.device
-        audio = torch.from_numpy(np.ascontiguousarray(condition.audio)).to(device)
-        silent = (audio == 0).all(-1, keepdim=True)  # padding stays zero
-        a_h = self.audio_encoder(torch.where(silent, 0.0, (audio - self.feature_mean) * self.feature_scale))
-        predicted = self.articulation_head(a_h) if self.articulation_head is not None else a_h.new_zeros(0)
+        a_h, predicted = (x[0] for x in self.encode_audio([condition.audio]))
         emotion = torch.from_numpy(condition.emotion).to(device) if self.config.use_emotion else a_h.new_zeros(0)
         return {
             "audio": a_h,
             "emotion": emotion,
             "eye": a_h.new_tensor([condition.eye_openness]),
             "articulation": predicted if truth is None else truth,
-            "predicted": predicted,
         }
 
     def condition_for(self, camera: Cameras) -> FrameCondition:
@@ -146,9 +173,9 @@ class AedNerfModel(Model):
     def march_head(self, origins: Tensor, directions: Tensor, given: dict[str, Tensor]) -> dict[str, Tensor]:
         """Rays [R,3], [R,3] -> rgb [R,3] (premultiplied), alpha [R,1], depth [R,1], ambient [R,1]."""
         jitter = torch.rand(len(origins), device=origins.device) if self.training else None
-        samples = self.occupancy.march(
-            origins, directions, self.box, self.config.step_size, self.config.max_samples, jitter=jitter
-        )
+        starting = self.training and self.step < self.config.carving_steps
+        count = self.config.max_samples_start if starting else self.config.max_samples
+        samples = self.occupancy.march(origins, directions, self.box, self.config.step_size, count, jitter=jitter)
         condition = (given["audio"], given["emotion"], given["eye"], given["articulation"])
         sigma, rgb, ambient, logits = self.head(
             samples.positions, spherical_harmonics(directions)[samples.ray_indices], *condition
@@ -168,19 +195,26 @@ class AedNerfModel(Model):
         return self.torso(pixels, pose)
 
     def get_outputs(self, ray_bundle: RayBundle) -> dict[str, Tensor]:
-        """Training: the rays of one frame, with the datamanager's metadata (`frame`, `pixel`, `truth`)."""
+        """Training: the rays of one frame, with the datamanager's metadata (`frame`, `pixel`)."""
         frame = int(ray_bundle.metadata["frame"].flatten()[0])
         condition = self.track[frame]
         if self.training and self.config.schedule.stage(self.step) == "torso":
             alpha, colour = self.render_torso(ray_bundle.metadata["pixel"], self._pose(condition))
             return {"torso_alpha": alpha, "torso_rgb": colour}
-        truth = ray_bundle.metadata.get("lip_shape")
-        target = truth[0] if truth is not None else None
-        forced = target if self.training and torch.rand(()) < self.config.articulation_truth else None
-        given = self.encode(condition, forced if self.articulation_head is not None else None)
+        supervised = self.training and self.articulation_head is not None
+        forced = supervised and torch.rand(()) < self.config.articulation_truth
+        given = self.encode(condition, self.lip_shapes[frame] if forced else None)
         out = self.march_head(ray_bundle.origins, ray_bundle.directions, given)
-        out["predicted"], out["lip_shape"] = given["predicted"], target
+        if supervised:
+            out["articulation_error"] = self._articulation_error()
         return out
+
+    def _articulation_error(self) -> Tensor:
+        """Squared error of the lip shapes that the audio of random training frames predicts."""
+        train = self.train_frames
+        picks = [train[int(i)] for i in torch.randint(len(train), (self.config.articulation_batch,))]
+        _, predicted = self.encode_audio([self.track[i].audio for i in picks])
+        return nn.functional.mse_loss(predicted, self.lip_shapes[picks])
 
     def _pose(self, condition: FrameCondition) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(condition.head_pose)).float().to(self.feature_mean.device)
@@ -251,10 +285,8 @@ class AedNerfModel(Model):
             losses["mask"] = c.lambda_mask * nn.functional.mse_loss(outputs["alpha"][:, 0], batch["head"])
         if c.lambda_saturation:
             losses["saturation"] = c.lambda_saturation * outputs["logits"].square().mean()
-        if c.lambda_articulation and self.articulation_head is not None and outputs["lip_shape"] is not None:
-            losses["articulation"] = c.lambda_articulation * nn.functional.mse_loss(
-                outputs["predicted"], outputs["lip_shape"]
-            )
+        if "articulation_error" in outputs:
+            losses["articulation"] = c.lambda_articulation * outputs["articulation_error"]
         if "patch" in batch:
             side = batch["patch"]
             losses["lpips"] = c.lambda_lpips * self.perceptual(
@@ -288,19 +320,47 @@ class AedNerfModel(Model):
         picks = np.linspace(0, len(self.track) - 1, count).astype(int)
         given = [self.encode(self.track[int(i)]) for i in picks]
         x = torch.tensor([[0.0, -0.3, 0.4]], device=self.feature_mean.device)
-        # Audio alone may vary here: emotion and eyes do not enter a_l.
         view = spherical_harmonics(torch.tensor([[0.0, 0.0, -1.0]], device=x.device))
-        a_l = [self.head(x, view, g["audio"], g["emotion"], g["eye"], g["articulation"])[2][0] for g in given]
+        first = given[0]  # audio alone may vary here
+        a_l = [self.head(x, view, g["audio"], first["emotion"], first["eye"], g["articulation"])[2][0] for g in given]
         spread = {
             "a_h": torch.stack([g["audio"] for g in given]).std(0).mean().item(),
             "a_l": torch.stack(a_l).std(0).mean().item(),
         }
         if self.articulation_head is not None:
-            spread["lips"] = torch.stack([g["predicted"] for g in given]).std(0).mean().item()
+            spread["lips"] = torch.stack([g["articulation"] for g in given]).std(0).mean().item()
         return spread
+
+    @torch.no_grad()
+    def lip_correlation(self) -> float | None:
+        """Pearson's r, over the validation frames, of the mouth opening read from the audio with the true one."""
+        held_out = self.dataset.split("val")
+        if self.articulation_head is None or len(held_out) < 3:
+            return None
+        _, predicted = self.encode_audio([self.track[i].audio for i in held_out])
+        r = torch.corrcoef(torch.stack([predicted[:, 0], self.lip_shapes[held_out, 0]]))[0, 1]
+        return r.item()
+
+    def _carve(self) -> None:
+        """Empties the space around the head for good."""
+        camera, frames = self.dataset.camera, self.dataset.frames
+        picks = [self.train_frames[i] for i in np.linspace(0, len(self.train_frames) - 1, 64).astype(int)]
+        margin = np.ones((2 * (camera.w // 64) + 1,) * 2, np.uint8)
+        masks = [read_image(self.dataset.path("parsing", frames[i])) == HEAD for i in picks]
+        self.occupancy.carve(
+            visual_hull(
+                torch.from_numpy(np.stack([cv2.dilate(m.astype(np.uint8), margin) > 0 for m in masks])),
+                torch.tensor([frames[i].camera_to_world for i in picks]),
+                camera.fl_x,
+                (camera.cx, camera.cy),
+                self.occupancy.binaries.shape[-1],
+            ).to(self.occupancy.binaries.device)
+        )
 
     def _before_step(self, step: int) -> None:
         self.step = step
+        if self.config.visual_hull and self.occupancy.allowed.all():
+            self._carve()
         stage = self.config.schedule.stage(step)
         frozen = stage == "torso"
         if self.head.grid.params.requires_grad == frozen:
@@ -314,7 +374,9 @@ class AedNerfModel(Model):
                 return self.head.density_at(positions, g["audio"], g["emotion"], g["eye"], g["articulation"])
 
             c = self.config
-            self.occupancy.update(step, density, warmup_steps=c.occupancy_warmup, every=c.occupancy_every)
+            # Untrained densities say nothing of what is empty, hence not at the first step.
+            if step:
+                self.occupancy.update(step, density, warmup_steps=c.occupancy_warmup, every=c.occupancy_every)
 
     def get_training_callbacks(self, training_callback_attributes: TrainingCallbackAttributes):
         return [
@@ -332,6 +394,10 @@ class AedNerfModel(Model):
             writer.put_scalar(f"Audio spread/{name}", value, step)
         dead = spread["a_l"] < 1e-3 and spread.get("lips", 0.0) < 0.05
         text = ", ".join(f"{k} {v:.4f}" for k, v in spread.items())
+        r = self.lip_correlation()
+        if r is not None:
+            writer.put_scalar("Audio spread/lip correlation (held out)", r, step)
+            text += f"; mouth opening from held-out audio, r {r:.2f}"
         print(
             f"step {step}: spread over audio frames: {text}" + (" — WARNING: the audio branch is dead" if dead else "")
         )

@@ -13,11 +13,17 @@ _CHUNK_POINTS = 1 << 18
 
 
 class HeadOccupancy(OccGridEstimator):
-    """Single-level grid over [-1, 1]^3. Until the first update every cell counts as occupied."""
+    """Single-level grid over [-1, 1]^3. Until the first update every cell that is not carved away is occupied."""
 
     def __init__(self, resolution: int = 128):
         super().__init__(roi_aabb=[-1.0, -1.0, -1.0, 1.0, 1.0, 1.0], resolution=resolution, levels=1)
         self.binaries.fill_(True)
+        self.register_buffer("allowed", torch.ones_like(self.binaries))
+
+    def carve(self, keep: Tensor) -> None:
+        """Leaves the cells where keep, bool [X, Y, Z], is False empty for ever (see `visual_hull`)."""
+        self.allowed &= keep
+        self.binaries &= keep
 
     def march(
         self,
@@ -53,18 +59,27 @@ class HeadOccupancy(OccGridEstimator):
         A cell is occupied when its decayed maximum density exceeds min(mean density, threshold), as in RAD-NeRF, or
         when one of its 26 neighbours is. nerfacc expects density * step here; densities per world unit are kept
         instead, so that `threshold` is RAD-NeRF's. Before warmup_steps all cells are evaluated, then a random quarter
-        and the occupied ones. Returns whether the grid was refreshed.
+        and the occupied ones; carved cells never are. Returns whether the grid was refreshed.
         """
         if step % every:
             return False
+        size = self.allowed.shape[-1]
 
         def densities(positions: Tensor) -> Tensor:
-            parts = [density_fn(chunk).reshape(-1, 1).float() for chunk in positions.split(_CHUNK_POINTS)]
-            return torch.cat(parts)
+            x, y, z = ((positions + 1) * (size / 2)).long().clamp(0, size - 1).unbind(-1)
+            inside = self.allowed[0, x, y, z]
+            out = positions.new_zeros(len(positions), 1)
+            if inside.any():
+                parts = [density_fn(chunk).reshape(-1, 1).float() for chunk in positions[inside].split(_CHUNK_POINTS)]
+                out[inside] = torch.cat(parts)
+            return out
 
         self._update(step, densities, occ_thre=threshold, ema_decay=decay, warmup_steps=warmup_steps)
+        allowed = self.allowed.flatten()
+        if allowed.any():
+            self.binaries = (self.occs > self.occs[allowed].mean().clamp(max=threshold)).view_as(self.binaries)
         # Lips are thin and move between frames: without a margin, a closed mouth's cells cull the open one.
-        self.binaries = dilate(self.binaries)
+        self.binaries = dilate(self.binaries) & self.allowed
         return True
 
 
@@ -77,3 +92,39 @@ def dilate(cells: Tensor) -> Tensor:
         grown.narrow(axis, 0, size - 1).logical_or_(cells.narrow(axis, 1, size - 1))
         cells = grown
     return cells
+
+
+def visual_hull(
+    masks: Tensor,
+    camera_to_worlds: Tensor,
+    focal: float,
+    centre: tuple[float, float],
+    resolution: int,
+    share: float = 0.9,
+) -> Tensor:
+    """Cells of a grid over [-1, 1]^3 that the silhouettes of an object allow.
+
+    Args:
+        masks: bool [N, H, W], True where the object is seen; give them the margin that the cells should have.
+        camera_to_worlds: float [N, 3 or 4, 4], OpenGL.
+        focal: focal length, pixels.
+        centre: principal point, pixels.
+        resolution: cells along an axis.
+        share: of the views, which must see the cell's centre inside the silhouette; below 1 because masks err. A view
+            in which the centre lies outside the picture says nothing and counts as if it did.
+
+    Returns:
+        bool [resolution] * 3.
+    """
+    height, width = masks.shape[1:]
+    axis = (torch.arange(resolution, device=masks.device) + 0.5) * (2 / resolution) - 1
+    cells = torch.stack(torch.meshgrid(axis, axis, axis, indexing="ij"), -1).reshape(-1, 3)
+    votes = torch.zeros(len(cells), device=masks.device)
+    for mask, pose in zip(masks, camera_to_worlds.float(), strict=True):
+        seen = (cells - pose[:3, 3]) @ pose[:3, :3]
+        depth = (-seen[:, 2]).clamp_min(1e-6)
+        x = (centre[0] + focal * seen[:, 0] / depth).floor().long()
+        y = (centre[1] - focal * seen[:, 1] / depth).floor().long()
+        outside = (x < 0) | (x >= width) | (y < 0) | (y >= height)
+        votes += outside | mask[y.clamp(0, height - 1), x.clamp(0, width - 1)]
+    return (votes >= share * len(masks)).view(resolution, resolution, resolution)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from aed_nerfstudio.dataset.face_mesh import OUTER_LIPS, mouth_opening, padded_box
 from aed_nerfstudio.dataset.schema import (
     FPS,
     Clip,
@@ -24,7 +25,7 @@ from aed_nerfstudio.media.audio_io import read_audio, write_wav
 from aed_nerfstudio.media.video_writer import VideoWriter
 from aed_nerfstudio.synthetic.actor import Actor
 from aed_nerfstudio.synthetic.performance import perform
-from aed_nerfstudio.synthetic.scene import LIPS, Scene
+from aed_nerfstudio.synthetic.scene import Scene
 
 FRONT_END = "moonshine"
 UNSEEN_SECONDS = 10.0
@@ -47,20 +48,6 @@ def unseen_speech(seconds: float = UNSEEN_SECONDS) -> np.ndarray:
         raise InputError(f"unseen speech lasts {UNSEEN_SECONDS:g} s, asked for {seconds:g}")
     tail = read_audio(speech_wavs()["two_cities.wav"])[-int(UNSEEN_SECONDS * SAMPLE_RATE) :]
     return tail[: round(seconds * SAMPLE_RATE)]
-
-
-def mouth_opening(landmarks: np.ndarray) -> np.ndarray:
-    """Distance between the inner lips' middles (landmarks 13 and 14) in pixels: [..., 478, 3] -> [...]."""
-    return np.linalg.norm(landmarks[..., 13, :2] - landmarks[..., 14, :2], axis=-1)
-
-
-def padded_box(points: np.ndarray, padding: float, size: int) -> list[int]:
-    """Bounding box of [n, >=2] pixel points, widened by a share of its sides: (left, top, right, bottom), exclusive."""
-    low, high = points[:, :2].min(0), points[:, :2].max(0)
-    margin = padding * (high - low)
-    low = np.clip(np.floor(low - margin), 0, size - 1).astype(int)
-    high = np.clip(np.ceil(high + margin), low + 1, size).astype(int)
-    return [int(low[0]), int(low[1]), int(high[0]), int(high[1])]
 
 
 def _stretch(speech: np.ndarray, clip: int, clips: int, count: int) -> np.ndarray:
@@ -126,7 +113,7 @@ def record_dataset(
             marks[f] = drawn.landmarks
             frame = Frame(clip=clip.name, index=f, camera_to_world=drawn.camera_to_world.tolist(),
                           face_box=padded_box(drawn.landmarks, 0.05, size),
-                          lips_box=padded_box(drawn.landmarks[list(LIPS)], 0.2, size),
+                          lips_box=padded_box(drawn.landmarks[OUTER_LIPS], 0.2, size),
                           eye_openness=float(take.eye_openness[f]))
             for kind, image in (("images", drawn.image), ("parsing", drawn.parsing), ("torso", drawn.torso)):
                 write_image(output / kind / f"{frame.stem}.{'jpg' if kind == 'images' else 'png'}", image)

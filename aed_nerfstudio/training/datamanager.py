@@ -15,7 +15,6 @@ from nerfstudio.data.utils.dataloaders import FixedIndicesEvalDataloader, RandIn
 from aed_nerfstudio.dataparsers.talking_face import TalkingFaceDataParserConfig
 from aed_nerfstudio.dataset.frames import FrameStore
 from aed_nerfstudio.dataset.schema import Dataset
-from aed_nerfstudio.model.losses import lip_shape
 from aed_nerfstudio.model.stages import StageSchedule
 
 
@@ -48,14 +47,7 @@ class AedDataManager(VanillaDataManager[InputDataset]):
     def setup_train(self) -> None:
         self.store = FrameStore(self.dataset)
         self.train_indices = self.dataset.split("train")
-        self.lip_shapes = self._lip_shapes()
         self.generator = np.random.default_rng(0)
-
-    def _lip_shapes(self) -> np.ndarray:
-        """Standardised over the training part, [F,4]."""
-        shapes = np.concatenate([lip_shape(self.dataset.landmarks(c.name)) for c in self.dataset.clips])
-        train = shapes[self.train_indices]
-        return np.clip((shapes - train.mean(0)) / (train.std(0) + 1e-6), -4, 4).astype(np.float32)
 
     def setup_eval(self) -> None:
         self.eval_store = FrameStore(self.dataset)
@@ -102,7 +94,6 @@ class AedDataManager(VanillaDataManager[InputDataset]):
             metadata={
                 "frame": torch.full((n, 1), frame_index, device=self.device),
                 "pixel": to(pixel),
-                "lip_shape": to(self.lip_shapes[frame_index]).expand(n, -1),
             },
         )
         batch = {

@@ -1,9 +1,10 @@
-"""nerfstudio's pipeline with one stage schedule for model and datamanager."""
+"""nerfstudio's pipeline with one stage schedule for model, datamanager and learning rates."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from nerfstudio.engine.callbacks import TrainingCallback, TrainingCallbackAttributes, TrainingCallbackLocation
 from nerfstudio.pipelines.base_pipeline import VanillaPipeline, VanillaPipelineConfig
 
 from aed_nerfstudio.model.aed_nerf import AedNerfModelConfig
@@ -17,11 +18,29 @@ class AedPipelineConfig(VanillaPipelineConfig):
     _target: type = field(default_factory=lambda: AedPipeline)
     datamanager: AedDataManagerConfig = field(default_factory=AedDataManagerConfig)
     model: AedNerfModelConfig = field(default_factory=AedNerfModelConfig)
+    final_lr_share: float = 1.0
+    """Learning rates fall exponentially to this share of their start, once through head and lips and once through the
+    torso; 1 keeps them, as the paper does. (RAD-NeRF: 0.1.)"""
 
 
 class AedPipeline(VanillaPipeline):
-    """Hands the model's stage schedule to the datamanager."""
+    """Hands the model's stage schedule to the datamanager, and lets the learning rates follow it.
+
+    nerfstudio's own schedulers know nothing of stages, and leave NumPy scalars in checkpoints that torch >= 2.6 refuses.
+    """
+
+    config: AedPipelineConfig
 
     def __init__(self, config: AedPipelineConfig, *args, **kwargs) -> None:
         config.datamanager.schedule = config.model.schedule
         super().__init__(config, *args, **kwargs)
+
+    def get_training_callbacks(self, attributes: TrainingCallbackAttributes) -> list[TrainingCallback]:
+        def set_rates(step: int) -> None:
+            factor = self.config.final_lr_share ** self.config.model.schedule.progress(step)
+            for name, optimizer in attributes.optimizers.optimizers.items():
+                for group in optimizer.param_groups:
+                    group["lr"] = attributes.optimizers.config[name]["optimizer"].lr * factor
+
+        decay = TrainingCallback([TrainingCallbackLocation.BEFORE_TRAIN_ITERATION], set_rates)
+        return [decay, *super().get_training_callbacks(attributes)]

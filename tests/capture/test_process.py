@@ -10,10 +10,11 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from aed_nerfstudio.capture.background import estimate_background
-from aed_nerfstudio.capture.landmarks import EYES, OUTER_LIPS, box, cut, eye_openness, head_crop, smooth_landmarks
+from aed_nerfstudio.capture.landmarks import EYES, cut, eye_openness, head_crop, smooth_landmarks
 from aed_nerfstudio.capture.pose_estimation import STABLE, TO_IMAGE, estimate_poses, project
 from aed_nerfstudio.capture.process import process_videos
 from aed_nerfstudio.capture.torso import torso_layer
+from aed_nerfstudio.dataset.face_mesh import OUTER_LIPS
 from aed_nerfstudio.dataset.schema import HEAD, NECK, TORSO, read_dataset, read_image
 from aed_nerfstudio.errors import InputError
 from aed_nerfstudio.media.video_writer import VideoWriter
@@ -141,8 +142,7 @@ def test_crop_keeps_head_crops_and_pads_at_borders():
     assert (cut(image, (-10, -10, 70), 32) == 9).all()
 
 
-def test_boxes_eyes_and_smoothing():
-    assert box(np.array([[-5.0, 2.0], [300.0, 10.0]]), 0.1, 256) == [0, 1, 256, 12]
+def test_eyes_and_smoothing():
     points = np.random.default_rng(0).normal(100, 1, (40, 478, 3)).astype(np.float32)
     for eye in EYES:
         points[:, eye] = [[0, 0, 0], [10, 0, 0], [3, 2, 0], [3, -2, 0], [7, 2, 0], [7, -2, 0]]

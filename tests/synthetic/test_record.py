@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from aed_nerfstudio.dataset.face_mesh import mouth_opening
 from aed_nerfstudio.dataset.schema import HEAD, read_dataset, read_image
 from aed_nerfstudio.driving.audio import SAMPLE_RATE
 from aed_nerfstudio.errors import InputError
 from aed_nerfstudio.synthetic.actor import Actor
 from aed_nerfstudio.synthetic.performance import HeadPose, emotion_units, perform, speech_level
-from aed_nerfstudio.synthetic.record import mouth_opening, record_dataset, record_video, training_speech, unseen_speech
+from aed_nerfstudio.synthetic.record import record_dataset, record_video, training_speech, unseen_speech
 from aed_nerfstudio.synthetic.scene import DECIMETRES_PER_UNIT, Scene
 
 

@@ -24,6 +24,7 @@ def _trainer(
     lips_share: float = 0.0,
     face_share: float = 0.0,
     final_lr_share: float = 1.0,
+    frames_per_step: int = 1,
 ) -> TrainerConfig:
     adam = lambda lr: {"optimizer": AdamOptimizerConfig(lr=lr, eps=1e-15), "scheduler": None}  # noqa: E731
     return TrainerConfig(
@@ -37,7 +38,10 @@ def _trainer(
         steps_per_eval_all_images=100_000_000,
         pipeline=AedPipelineConfig(
             datamanager=AedDataManagerConfig(
-                train_num_rays_per_batch=rays, lips_share=lips_share, face_share=face_share
+                train_num_rays_per_batch=rays,
+                frames_per_step=frames_per_step,
+                lips_share=lips_share,
+                face_share=face_share,
             ),
             model=AedNerfModelConfig(schedule=schedule, bfloat16=not torch.cuda.is_available(), **model),
             final_lr_share=final_lr_share,

@@ -72,34 +72,46 @@ class HeadField(nn.Module):
         self.bfloat16 = bfloat16
 
     def _geometry(
-        self, positions: Tensor, audio: Tensor, emotion: Tensor, eye: Tensor, articulation: Tensor
+        self, positions: Tensor, audio: Tensor, emotion: Tensor, eye: Tensor, articulation: Tensor, counts: list[int]
     ) -> tuple[Tensor, Tensor, Tensor]:
-        n = len(positions)
         x_g = self.grid((positions + 1) / 2)
-        shared = torch.cat([audio, articulation, emotion] if self.emotion_in_ambient else [audio, articulation])
+        heard = [audio, articulation, emotion] if self.emotion_in_ambient else [audio, articulation]
         with torch.autocast(positions.device.type, torch.bfloat16, enabled=self.bfloat16):
-            logits = self.compress(torch.cat([x_g, shared.expand(n, -1)], -1)).float()
+            logits = self.compress.conditioned(x_g, torch.cat(heard, -1), counts).float()
         ambient = torch.tanh(logits)
         a_g = self.audio_grid((ambient + 1) / 2)
-        given = torch.cat([emotion, eye, articulation]).expand(n, -1)
+        given = torch.cat([emotion, eye, articulation], -1)
         with torch.autocast(positions.device.type, torch.bfloat16, enabled=self.bfloat16):
-            h = self.density(torch.cat([x_g, a_g, given], -1))
+            h = self.density.conditioned(torch.cat([x_g, a_g], -1), given, counts)
         return h, ambient, logits
 
     def density_at(self, positions: Tensor, audio: Tensor, emotion: Tensor, eye: Tensor, articulation: Tensor):
-        """Density only [N], for the occupancy grid."""
-        h, _, _ = self._geometry(positions, audio, emotion, eye, articulation)
+        """Density only [N], for the occupancy grid; one condition, [1, ...] each."""
+        h, _, _ = self._geometry(positions, audio, emotion, eye, articulation, [len(positions)])
         return truncated_exp(h[:, 0].float())
 
     def forward(
-        self, positions: Tensor, view: Tensor, audio: Tensor, emotion: Tensor, eye: Tensor, articulation: Tensor
+        self,
+        positions: Tensor,
+        view: Tensor,
+        audio: Tensor,
+        emotion: Tensor,
+        eye: Tensor,
+        articulation: Tensor,
+        counts: list[int],
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """positions [N,3] in [-1,1], view [N,16] (`spherical_harmonics` of the unit ray directions, which the caller
-        evaluates once a ray and not once a sample), audio [64], emotion [E], eye [1], articulation [A].
+        """Samples of C frames, those of one frame together.
+
+        Args:
+            positions: [N,3] in [-1,1].
+            view: [N,16], `spherical_harmonics` of the unit ray directions, which the caller evaluates once a ray and
+                not once a sample.
+            audio: [C,64]. emotion: [C,E]. eye: [C,1]. articulation: [C,A].
+            counts: samples of each frame, in order.
 
         Returns: density [N], colour [N,3], ambient coordinate a_l [N,2], its value before tanh [N,2].
         """
-        h, ambient, logits = self._geometry(positions, audio, emotion, eye, articulation)
+        h, ambient, logits = self._geometry(positions, audio, emotion, eye, articulation, counts)
         with torch.autocast(positions.device.type, torch.bfloat16, enabled=self.bfloat16):
             rgb = self.colour(torch.cat([view.to(h.dtype), h[:, 1:]], -1))
         return truncated_exp(h[:, 0].float()), torch.sigmoid(rgb.float()), ambient, logits

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 
 class MLP(nn.Sequential):
@@ -15,6 +16,25 @@ class MLP(nn.Sequential):
         for a, b in zip(sizes[:-1], sizes[1:], strict=True):
             modules += [nn.Linear(a, b, bias=False), nn.ReLU(inplace=True)]
         super().__init__(*modules[:-1])
+
+    def conditioned(self, x: Tensor, condition: Tensor, counts: list[int]) -> Tensor:
+        """The network of [x, condition], without ever building that input.
+
+        x: [N, D]. condition: [C, E], D + E being the network's input size. counts: how many consecutive rows of x go
+        with each condition; they sum to N.
+        """
+        first = self[0].weight
+        hidden = functional.linear(x, first[:, : x.shape[1]])
+        given = functional.linear(condition, first[:, x.shape[1] :])
+        hidden = hidden + (given if len(counts) == 1 else spread(given, counts))
+        for module in list(self)[1:]:
+            hidden = module(hidden)
+        return hidden
+
+
+def spread(rows: Tensor, counts: list[int]) -> Tensor:
+    """Rows [C, E], each repeated: [sum(counts), E]. Its gradient is a plain sum, unlike `repeat_interleave`'s."""
+    return torch.cat([row.expand(count, -1) for row, count in zip(rows, counts, strict=True)])
 
 
 class _TruncatedExp(torch.autograd.Function):

@@ -146,16 +146,15 @@ class AedNerfModel(Model):
         a_h = self.audio_encoder(torch.where(silent, 0.0, (audio - self.feature_mean) * self.feature_scale))
         return a_h, self.articulation_head(a_h) if self.articulation_head is not None else a_h[:, :0]
 
-    def encode(self, condition: FrameCondition, truth: Tensor | None = None) -> dict[str, Tensor]:
-        """Condition -> what the head field takes; `truth` [4] replaces the predicted lip shape."""
-        device = self.feature_mean.device
-        a_h, predicted = (x[0] for x in self.encode_audio([condition.audio]))
-        emotion = torch.from_numpy(condition.emotion).to(device) if self.config.use_emotion else a_h.new_zeros(0)
+    def encode(self, conditions: list[FrameCondition]) -> dict[str, Tensor]:
+        """C conditions -> what the head field takes of them: audio [C,64], emotion [C,E], eye [C,1], articulation."""
+        a_h, articulation = self.encode_audio([condition.audio for condition in conditions])
+        emotion = torch.from_numpy(np.stack([condition.emotion for condition in conditions])).to(a_h.device)
         return {
             "audio": a_h,
-            "emotion": emotion,
-            "eye": a_h.new_tensor([condition.eye_openness]),
-            "articulation": predicted if truth is None else truth,
+            "emotion": emotion if self.config.use_emotion else a_h[:, :0],
+            "eye": a_h.new_tensor([[condition.eye_openness] for condition in conditions]),
+            "articulation": articulation,
         }
 
     def condition_for(self, camera: Cameras) -> FrameCondition:
@@ -170,15 +169,23 @@ class AedNerfModel(Model):
 
     # ---- rendering
 
-    def march_head(self, origins: Tensor, directions: Tensor, given: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Rays [R,3], [R,3] -> rgb [R,3] (premultiplied), alpha [R,1], depth [R,1], ambient [R,1]."""
+    def march_head(
+        self, origins: Tensor, directions: Tensor, given: dict[str, Tensor], counts: list[int]
+    ) -> dict[str, Tensor]:
+        """Rays of C frames, [R,3] each -> rgb [R,3] (premultiplied), alpha [R,1], depth [R,1], ambient [R,1].
+
+        given: from `encode`. counts: rays of each frame, in order.
+        """
         jitter = torch.rand(len(origins), device=origins.device) if self.training else None
         starting = self.training and self.step < self.config.carving_steps
         count = self.config.max_samples_start if starting else self.config.max_samples
         samples = self.occupancy.march(origins, directions, self.box, self.config.step_size, count, jitter=jitter)
-        condition = (given["audio"], given["emotion"], given["eye"], given["articulation"])
+        ends = np.cumsum([0, *counts])
         sigma, rgb, ambient, logits = self.head(
-            samples.positions, spherical_harmonics(directions)[samples.ray_indices], *condition
+            samples.positions,
+            spherical_harmonics(directions)[samples.ray_indices],
+            **given,
+            counts=samples.ray_starts[ends].diff().tolist(),
         )
         result = composite(sigma, rgb, ambient.abs().sum(-1, keepdim=True), samples, self.config.step_size)
         return {
@@ -190,21 +197,21 @@ class AedNerfModel(Model):
             "logits": logits,
         }
 
-    def render_torso(self, pixels: Tensor, pose: Tensor) -> tuple[Tensor, Tensor]:
-        """Pixels [N,2] in [-1,1], camera-to-world [3,4] -> alpha [N,1], colour [N,3]."""
-        return self.torso(pixels, pose)
-
     def get_outputs(self, ray_bundle: RayBundle) -> dict[str, Tensor]:
-        """Training: the rays of one frame, with the datamanager's metadata (`frame`, `pixel`)."""
-        frame = int(ray_bundle.metadata["frame"].flatten()[0])
-        condition = self.track[frame]
+        """Training: the rays of one or several frames, with the datamanager's metadata (`frame`, `pixel`)."""
+        frames, counts = torch.unique_consecutive(ray_bundle.metadata["frame"].flatten(), return_counts=True)
+        conditions, counts = [self.track[i] for i in frames.tolist()], counts.tolist()
         if self.training and self.config.schedule.stage(self.step) == "torso":
-            alpha, colour = self.render_torso(ray_bundle.metadata["pixel"], self._pose(condition))
+            pixels = ray_bundle.metadata["pixel"].split(counts)
+            parts = [self.torso(p, self._pose(c)) for p, c in zip(pixels, conditions, strict=True)]
+            alpha, colour = (torch.cat(x) for x in zip(*parts, strict=True))
             return {"torso_alpha": alpha, "torso_rgb": colour}
         supervised = self.training and self.articulation_head is not None
-        forced = supervised and torch.rand(()) < self.config.articulation_truth
-        given = self.encode(condition, self.lip_shapes[frame] if forced else None)
-        out = self.march_head(ray_bundle.origins, ray_bundle.directions, given)
+        given = self.encode(conditions)
+        if supervised:
+            forced = torch.rand(len(frames), 1, device=frames.device) < self.config.articulation_truth
+            given["articulation"] = torch.where(forced, self.lip_shapes[frames], given["articulation"])
+        out = self.march_head(ray_bundle.origins, ray_bundle.directions, given, counts)
         if supervised:
             out["articulation_error"] = self._articulation_error()
         return out
@@ -233,10 +240,11 @@ class AedNerfModel(Model):
         h, w = int(camera.height.item()), int(camera.width.item())
         bundle = camera.generate_rays(camera_indices=0, keep_shape=True)
         origins, directions = bundle.origins.reshape(-1, 3), bundle.directions.reshape(-1, 3)
-        given = self.encode(condition)
+        given = self.encode([condition])
         chunk = self.config.eval_num_rays_per_chunk
         parts = [
-            self.march_head(o, d, given) for o, d in zip(origins.split(chunk), directions.split(chunk), strict=True)
+            self.march_head(o, d, given, [len(o)])
+            for o, d in zip(origins.split(chunk), directions.split(chunk), strict=True)
         ]
         head, alpha, depth, ambient = (torch.cat([p[k] for p in parts]) for k in ("rgb", "alpha", "depth", "ambient"))
         if background is None:
@@ -247,7 +255,7 @@ class AedNerfModel(Model):
             )[0].permute(1, 2, 0)
         y, x = torch.meshgrid(torch.arange(h) + 0.5, torch.arange(w) + 0.5, indexing="ij")
         pixels = torch.stack([x / w, y / h], -1).reshape(-1, 2).to(origins.device) * 2 - 1
-        torso_alpha, torso_rgb = self.render_torso(pixels, self._pose(condition))
+        torso_alpha, torso_rgb = self.torso(pixels, self._pose(condition))
         behind = torso_alpha * torso_rgb + (1 - torso_alpha) * background.reshape(-1, 3)
         images = {
             "rgb": (head + (1 - alpha) * behind).clamp(0, 1),
@@ -318,17 +326,15 @@ class AedNerfModel(Model):
     def audio_spread(self, count: int = 32) -> dict[str, float]:
         """Standard deviation over audio frames of a_h, of a_l (at the mouth) and of the lip shape."""
         picks = np.linspace(0, len(self.track) - 1, count).astype(int)
-        given = [self.encode(self.track[int(i)]) for i in picks]
+        given = self.encode([self.track[int(i)] for i in picks])
+        first = given["emotion"][:1].expand(count, -1), given["eye"][:1].expand(count, -1)  # audio alone may vary here
         x = torch.tensor([[0.0, -0.3, 0.4]], device=self.feature_mean.device)
         view = spherical_harmonics(torch.tensor([[0.0, 0.0, -1.0]], device=x.device))
-        first = given[0]  # audio alone may vary here
-        a_l = [self.head(x, view, g["audio"], first["emotion"], first["eye"], g["articulation"])[2][0] for g in given]
-        spread = {
-            "a_h": torch.stack([g["audio"] for g in given]).std(0).mean().item(),
-            "a_l": torch.stack(a_l).std(0).mean().item(),
-        }
+        x, view = x.expand(count, -1), view.expand(count, -1)
+        a_l = self.head(x, view, given["audio"], *first, given["articulation"], [1] * count)[2]
+        spread = {"a_h": given["audio"].std(0).mean().item(), "a_l": a_l.std(0).mean().item()}
         if self.articulation_head is not None:
-            spread["lips"] = torch.stack([g["articulation"] for g in given]).std(0).mean().item()
+            spread["lips"] = given["articulation"].std(0).mean().item()
         return spread
 
     @torch.no_grad()
@@ -370,8 +376,8 @@ class AedNerfModel(Model):
         if stage == "head":
             # Each chunk of cells sees another frame's audio, emotion and eyes, drawn together.
             def density(positions: Tensor) -> Tensor:
-                g = self.encode(self.track[int(torch.randint(len(self.track), ()))])
-                return self.head.density_at(positions, g["audio"], g["emotion"], g["eye"], g["articulation"])
+                frame = int(torch.randint(len(self.track), ()))
+                return self.head.density_at(positions, **self.encode([self.track[frame]]))
 
             c = self.config
             # Untrained densities say nothing of what is empty, hence not at the first step.

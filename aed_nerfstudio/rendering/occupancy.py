@@ -8,8 +8,8 @@ from torch import Tensor
 
 from aed_nerfstudio.rendering.ray_marching import PackedSamples, march_rays
 
-# Points per call of the density function while the grid is updated: 128^3 at once would not fit beside a model.
-_CHUNK_POINTS = 1 << 18
+# Points per call of the density function while the grid is updated: small, because each call may see another frame.
+_CHUNK_POINTS = 1 << 15
 
 
 class HeadOccupancy(OccGridEstimator):

@@ -1,7 +1,8 @@
-"""Draws the rays of one frame a step; reads frames as uint8 when they are needed."""
+"""Draws each step's rays, from one frame or a few; frames stay uint8 until their rays are drawn."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -20,11 +21,14 @@ from aed_nerfstudio.model.stages import StageSchedule
 
 @dataclass
 class AedDataManagerConfig(VanillaDataManagerConfig):
-    """One random frame a step."""
+    """Random rays of random frames."""
 
     _target: type = field(default_factory=lambda: AedDataManager)
     dataparser: TalkingFaceDataParserConfig = field(default_factory=TalkingFaceDataParserConfig)
     train_num_rays_per_batch: int = 65_536
+    frames_per_step: int = 1
+    """Frames among which a step's rays are divided. One, as the paper has it, needs its 65 536 rays: with a CPU's few
+    thousand, each step would overfit its frame's label and light."""
     lips_share: float = 0.0
     """Share of the rays drawn in the lip box."""
     face_share: float = 0.0
@@ -98,7 +102,7 @@ class AedDataManager(VanillaDataManager[InputDataset]):
         )
         batch = {
             "image": to(stored.image.reshape(-1, 3)[pixels].astype(np.float32) / 255),
-            "torso": to(self.store.torso_over_background(stored).reshape(-1, 3)[pixels]),
+            "torso": to(self.store.torso_over_background(stored, pixels)),
             "background": to(self.store.background.reshape(-1, 3)[pixels].astype(np.float32) / 255),
             "face": to(face),
             "head": to(stored.head.reshape(-1)[pixels].astype(np.float32)),
@@ -107,11 +111,12 @@ class AedDataManager(VanillaDataManager[InputDataset]):
 
     def next_train(self, step: int) -> tuple[RayBundle, dict]:
         self.train_count += 1
-        frame_index = int(self.generator.choice(self.train_indices))
-        frame, camera = self.dataset.frames[frame_index], self.dataset.camera
+        camera = self.dataset.camera
         stage = self.config.schedule.stage(step)
         w, h = camera.w, camera.h
         if stage == "lips" and step % 2 == 0:
+            frame_index = int(self.generator.choice(self.train_indices))
+            frame = self.dataset.frames[frame_index]
             left, top, right, bottom = frame.lips_box
             side = int(min(max(right - left, bottom - top, 32), self.config.patch_size_lips, w, h))
             left = int(np.clip((left + right - side) // 2, 0, w - side))
@@ -120,15 +125,21 @@ class AedDataManager(VanillaDataManager[InputDataset]):
             bundle, batch = self._rays(frame_index, (y * w + x).reshape(-1))
             batch["patch"] = side
             return bundle, batch
-        n = self.config.train_num_rays_per_batch
+        count = min(self.config.frames_per_step, len(self.train_indices))
+        n = self.config.train_num_rays_per_batch // count
         lips = int(n * self.config.lips_share) if stage != "torso" else 0
         face = int(n * self.config.face_share) if stage != "torso" else 0
-        parts = [
-            self._boxed(frame.lips_box, lips, w, h),
-            self._boxed(frame.face_box, face, w, h),
-            self._boxed([0, 0, w, h], n - lips - face, w, h),
-        ]
-        return self._rays(frame_index, np.concatenate(parts))
+        drawn = []
+        for index in self.generator.choice(self.train_indices, count, replace=False):
+            frame = self.dataset.frames[index]
+            parts = [
+                self._boxed(frame.lips_box, lips, w, h),
+                self._boxed(frame.face_box, face, w, h),
+                self._boxed([0, 0, w, h], n - lips - face, w, h),
+            ]
+            drawn.append(self._rays(int(index), np.concatenate(parts)))
+        bundles, batches = zip(*drawn, strict=True)
+        return _joined(bundles), {key: torch.cat([batch[key] for batch in batches]) for key in batches[0]}
 
     def next_eval(self, step: int) -> tuple[RayBundle, dict]:
         index = int(self.generator.choice(self.dataset.split("val")))
@@ -138,3 +149,13 @@ class AedDataManager(VanillaDataManager[InputDataset]):
     def next_eval_image(self, step: int):
         self.eval_count += 1
         return next(iter(self.eval_dataloader))
+
+
+def _joined(bundles: Sequence[RayBundle]) -> RayBundle:
+    """One bundle of all rays."""
+    return RayBundle(
+        origins=torch.cat([b.origins for b in bundles]),
+        directions=torch.cat([b.directions for b in bundles]),
+        pixel_area=torch.cat([b.pixel_area for b in bundles]),
+        metadata={key: torch.cat([b.metadata[key] for b in bundles]) for key in bundles[0].metadata},
+    )

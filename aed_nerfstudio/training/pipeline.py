@@ -26,7 +26,8 @@ class AedPipelineConfig(VanillaPipelineConfig):
 class AedPipeline(VanillaPipeline):
     """Hands the model's stage schedule to the datamanager, and lets the learning rates follow it.
 
-    nerfstudio's own schedulers know nothing of stages, and leave NumPy scalars in checkpoints that torch >= 2.6 refuses.
+    nerfstudio's own schedulers know nothing of stages, and leave NumPy scalars in checkpoints, which torch >= 2.6
+    refuses to load.
     """
 
     config: AedPipelineConfig

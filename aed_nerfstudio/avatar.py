@@ -124,6 +124,38 @@ class Avatar:
         features = extract_features(audio, length, self.dataset.front_end)
         return DrivingTrack(features, emotion, motion[order], eyes, FPS)
 
+    def images(
+        self, condition: FrameCondition, size: int | None = None, background: torch.Tensor | None = None
+    ) -> dict[str, torch.Tensor]:
+        """Renders one frame in layers.
+
+        Args:
+            condition: what drives it.
+            size: width in pixels; the dataset's when None.
+            background: float [H, W, 3] in 0..1 of `frame_size(size)`; the dataset's when None.
+
+        Returns:
+            float [H, W, C] images: rgb, head (before black), accumulation (the head's alpha), torso (before the
+            background), depth, ambient.
+        """
+        import torch
+        from nerfstudio.cameras.cameras import Cameras
+
+        height, width = self.frame_size(size)
+        camera = self.dataset.camera
+        across, down = width / camera.w, height / camera.h
+        view = Cameras(
+            camera_to_worlds=torch.from_numpy(np.asarray(condition.head_pose, np.float32))[None],
+            fx=camera.fl_x * across,
+            fy=camera.fl_y * down,
+            cx=camera.cx * across,
+            cy=camera.cy * down,
+            width=width,
+            height=height,
+        ).to(self.model.device)
+        with torch.no_grad():
+            return self.model.render_condition(view, condition, background)
+
     def render(self, track: Iterable[FrameCondition], size: int | None = None) -> Iterator[np.ndarray]:
         """Renders a track, one frame at a time, before the dataset's background.
 
@@ -135,28 +167,13 @@ class Avatar:
             uint8 [H, W, 3] RGB of `frame_size(size)`.
         """
         import torch
-        from nerfstudio.cameras.cameras import Cameras
 
         height, width = self.frame_size(size)
-        device = self.model.device
-        camera = self.dataset.camera
-        across, down = width / camera.w, height / camera.h
         picture = read_image(self.dataset.background)[..., :3]
         if picture.shape[:2] != (height, width):
             shrinks = height < picture.shape[0]
             picture = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)
-        background = torch.from_numpy(picture.astype(np.float32) / 255).to(device)
+        background = torch.from_numpy(picture.astype(np.float32) / 255).to(self.model.device)
         for condition in track:
-            view = Cameras(
-                camera_to_worlds=torch.from_numpy(np.asarray(condition.head_pose, np.float32))[None],
-                fx=camera.fl_x * across,
-                fy=camera.fl_y * down,
-                cx=camera.cx * across,
-                cy=camera.cy * down,
-                width=width,
-                height=height,
-            ).to(device)
-            # Not around the loop: a generator would leave its caller without gradients between two frames.
-            with torch.no_grad():
-                rgb = self.model.render_condition(view, condition, background)["rgb"]
+            rgb = self.images(condition, size, background)["rgb"]
             yield (rgb.clamp(0, 1) * 255).round().to(torch.uint8).cpu().numpy()

@@ -1,69 +1,33 @@
 """The whole way through the real commands, each in its own process: actor -> train -> resume -> eval -> render."""
 
 import json
-import os
 import shutil
+import socket
 import subprocess
-import sys
-from pathlib import Path
+import time
+import urllib.request
 
 import av
 import numpy as np
 import pytest
 
-from aed_nerfstudio.dataset.schema import read_dataset
+from aed_nerfstudio.dataset.schema import read_dataset, read_image
 from aed_nerfstudio.media.audio_io import read_audio, write_wav
 from aed_nerfstudio.media.video_reader import read_frames
-from aed_nerfstudio.synthetic.record import record_dataset, unseen_speech
+from aed_nerfstudio.synthetic.record import unseen_speech
+from tests.conftest import BIN, SIZE, STEPS
 
-BIN = Path(sys.executable).parent
-STEPS = 30
-SIZE = 64
-
-
-def call(*arguments, fails: bool = False) -> str:
-    """Runs an installed command and gives back all that it printed."""
-    command = [str(BIN / arguments[0]), *map(str, arguments[1:])]
-    environment = {**os.environ, "COLUMNS": "200", "PYTHONWARNINGS": "ignore"}
-    run = subprocess.run(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment, timeout=300, check=False
-    )
-    assert (run.returncode != 0) == fails, f"{' '.join(command)}\n{run.stdout[-4000:]}"
-    return run.stdout
+needs_ffmpeg = pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="ns-render needs the ffmpeg program for this")
 
 
-@pytest.fixture(scope="session")
-def data(tmp_path_factory):
-    root = tmp_path_factory.mktemp("actor") / "data"
-    record_dataset(
-        root, size=SIZE, clip_seconds=0.8, emotions=("neutral", "happy"), intensities=("strong",), progress=False
-    )
-    return root
-
-
-def train(data, output, *more) -> None:
-    call(
-        *("ns-train", "aed-nerf-tiny", "--data", data, "--output-dir", output, "--experiment-name", "actor"),
-        *("--timestamp", "t", "--vis", "tensorboard", "--max-num-iterations", STEPS, *more),
-    )
-
-
-@pytest.fixture(scope="session")
-def run(data, tmp_path_factory):
-    """A trained run's folder."""
-    output = tmp_path_factory.mktemp("runs")
-    train(data, output)
-    return output / "actor" / "aed-nerf-tiny" / "t"
-
-
-def checkpoints(run: Path) -> list[str]:
+def checkpoints(run) -> list[str]:
     return sorted(path.name for path in (run / "nerfstudio_models").glob("*.ckpt"))
 
 
 def test_actor_dataset_reads(data):
     dataset = read_dataset(data)
     assert {clip.emotion for clip in dataset.clips} == {"neutral", "happy"}
-    assert all(clip.count == 20 for clip in dataset.clips)
+    assert all(clip.count == 40 for clip in dataset.clips)
     assert dataset.camera.w == dataset.camera.h == SIZE
     assert dataset.split("train") and dataset.split("val")
 
@@ -73,21 +37,52 @@ def test_training_leaves_a_checkpoint(run):
     assert (run / "config.yml").is_file()
 
 
-def test_training_resumes(run, data, tmp_path):
-    train(data, tmp_path, "--load-dir", run / "nerfstudio_models")
-    resumed = tmp_path / "actor" / "aed-nerf-tiny" / "t"
-    (name,) = checkpoints(resumed)
+def test_training_reports_the_audio_branch(run):
+    (line,) = [text for text in (run / "printed.txt").read_text().splitlines() if "spread over audio frames" in text]
+    assert "a_l" in line and "held-out audio, r" in line and "WARNING" not in line
+
+
+def test_training_resumes(run, data, tmp_path, trained):
+    trained(data, tmp_path, "--load-dir", run / "nerfstudio_models")
+    (name,) = checkpoints(tmp_path / "actor" / "aed-nerf-tiny" / "t")
     assert int(name[5:14]) > STEPS - 1  # it went on from where the first run stopped
 
 
-def test_evaluates(run, tmp_path):
-    call("ns-eval", "--load-config", run / "config.yml", "--output-path", tmp_path / "metrics.json")
+def test_training_names_a_missing_dataset(tmp_path, trained):
+    printed = trained(tmp_path / "nothing", tmp_path, fails=True)
+    assert "Traceback" not in printed
+    last = printed.strip().splitlines()[-1]
+    assert last.startswith("error: ") and "nothing/dataset.json" in last and "aed process" in last
+
+
+def test_nerfstudio_evaluates(run, tmp_path, command):
+    command("ns-eval", "--load-config", run / "config.yml", "--output-path", tmp_path / "metrics.json")
     results = json.loads((tmp_path / "metrics.json").read_text())["results"]
     assert np.isfinite(results["psnr"]) and results["psnr"] > 5
 
 
-def test_renders_the_dataset(run, data, tmp_path):
-    call(
+def test_evaluates(run, data, tmp_path, command):
+    write_wav(tmp_path / "speech.wav", unseen_speech(0.6))
+    printed = command(
+        *("aed", "eval", "--load-config", run / "config.yml", "--output", tmp_path),
+        *("--audio", tmp_path / "speech.wav", "--emotion", "happy"),
+    )
+    assert "| ours, full synthesis |" in printed
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    count = len(read_dataset(data).split("val"))
+    assert metrics["frames"] == count
+    for row in (metrics["self_driven"]["full"], metrics["baselines"]["nearest_pose"]):
+        assert {"psnr", "psnr_face", "lmd_px", "lmd_percent", "mouth_correlation"} <= set(row)
+    # Thirty steps do not beat a training frame, and the baseline's faces are real ones.
+    assert metrics["baselines"]["nearest_pose"]["psnr"] > metrics["self_driven"]["full"]["psnr"]
+    assert metrics["baselines"]["nearest_pose"]["frames_without_face"] < count
+    assert metrics["recorded"]["audio_mouth_correlation"] > 0.5
+    assert metrics["cross_driven"]["frames"] == 15 == len(list(read_frames(tmp_path / "spoken.mp4")))
+    assert read_image(tmp_path / "sheet.png").shape == (3 * SIZE, count * SIZE, 3)
+
+
+def test_renders_the_dataset(run, data, tmp_path, command):
+    command(
         *("ns-render", "dataset", "--load-config", run / "config.yml", "--split", "val", "--output-path", tmp_path),
         *("--rendered-output-names", "rgb"),
     )
@@ -95,21 +90,56 @@ def test_renders_the_dataset(run, data, tmp_path):
     assert len(images) == len(read_dataset(data).split("val"))
 
 
-@pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="ns-render needs the ffmpeg program for this")
-def test_renders_nerfstudios_camera_paths(run, tmp_path):
+@needs_ffmpeg
+@pytest.mark.parametrize("kind", ["interpolate", "spiral", "camera-path"])
+def test_renders_nerfstudios_paths(run, data, tmp_path, kind, command):
     output = tmp_path / "path.mp4"
-    call("ns-render", "interpolate", "--load-config", run / "config.yml", "--output-path", output)
-    assert output.is_file()
+    more = []
+    if kind == "spiral":
+        more = ["--seconds", "0.2"]
+    if kind == "interpolate":
+        more = ["--interpolation-steps", "2"]
+    if kind == "camera-path":
+        poses = [frame.camera_to_world for frame in read_dataset(data).frames[:3]]
+        camera = [
+            {"camera_to_world": np.array(pose).flatten().tolist(), "fov": 27.0, "aspect": 1.0, "render_time": k / 2}
+            for k, pose in enumerate(poses)
+        ]
+        path = {"camera_type": "perspective", "render_height": 48, "render_width": 48, "seconds": 0.12}
+        (tmp_path / "path.json").write_text(json.dumps({**path, "fps": 25, "camera_path": camera}))
+        more = ["--camera-path-filename", tmp_path / "path.json"]
+    command("ns-render", kind, "--load-config", run / "config.yml", "--output-path", output, *more)
+    assert np.std(next(iter(read_frames(output)))) > 1
+
+
+def test_the_viewer_serves_the_run(run):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [BIN / "ns-viewer", "--load-config", run / "config.yml", "--viewer.websocket-port", str(port)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as viewer:
+        try:
+            page = ""
+            for _ in range(120):
+                assert viewer.poll() is None, viewer.stdout.read()
+                try:
+                    page = urllib.request.urlopen(f"http://127.0.0.1:{port}", timeout=5).read().decode()
+                    break
+                except OSError:
+                    time.sleep(0.5)
+            assert "<html" in page
+        finally:
+            viewer.terminate()
 
 
 @pytest.mark.parametrize("moved", [False, True])
-def test_speaks(run, tmp_path, moved):
+def test_speaks(run, tmp_path, moved, command):
     if moved:  # a run copied from another machine
         run = shutil.copytree(run, tmp_path / "elsewhere" / "actor" / "aed-nerf-tiny" / "t")
     samples = unseen_speech(0.6)
     write_wav(tmp_path / "speech.wav", samples)
     output = tmp_path / "speech.mp4"
-    printed = call(
+    printed = command(
         *("aed", "render", "--load-config", run / "config.yml", "--audio", tmp_path / "speech.wav"),
         *("--output", output, "--emotion", "happy", "--intensity", "0.5", "--size", 48),
     )
@@ -127,9 +157,9 @@ def test_speaks(run, tmp_path, moved):
     assert np.corrcoef(heard[:count], samples[:count])[0, 1] > 0.9  # in step with the picture
 
 
-def test_unknown_emotion_is_one_line(run, tmp_path):
+def test_unknown_emotion_is_one_line(run, tmp_path, command):
     write_wav(tmp_path / "speech.wav", unseen_speech(0.2))
-    printed = call(
+    printed = command(
         *("aed", "render", "--load-config", run / "config.yml", "--audio", tmp_path / "speech.wav"),
         *("--output", tmp_path / "speech.mp4", "--emotion", "bored"),
         fails=True,

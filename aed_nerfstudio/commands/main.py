@@ -8,11 +8,12 @@ import warnings
 
 import tyro
 
-from aed_nerfstudio.errors import InputError
+from aed_nerfstudio.errors import InputError, one_line
 
 COMMANDS = {
     "process": "aed_nerfstudio.commands.process:Process",
     "render": "aed_nerfstudio.commands.render:Render",
+    "eval": "aed_nerfstudio.commands.eval:Eval",
     "demo": "aed_nerfstudio.commands.demo:Demo",
 }
 """Where each subcommand's dataclass is; only the one asked for is imported. Its docstring is its help."""
@@ -46,7 +47,7 @@ def main(arguments: list[str] | None = None) -> None:
             )
         command.main()
     except InputError as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        print(one_line(error), file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)

@@ -102,21 +102,39 @@ def encode_torch(x: Tensor, table: Tensor, layout: HashGridLayout) -> Tensor:
     return torch.cat(features, dim=-1)
 
 
+def pick_backend(backend: str, layout: HashGridLayout, device: torch.device | str) -> str:
+    """`auto` resolved for a device: numba on the CPU, torch elsewhere (nerfstudio builds a model, then moves it)."""
+    if backend not in BACKENDS:
+        raise ValueError(f"backend must be one of {BACKENDS}, not {backend!r}")
+    on_cpu = torch.device(device).type == "cpu"
+    if backend == "auto":
+        return "numba" if on_cpu and layout.n_features == 2 else "torch"
+    if backend == "numba" and not on_cpu:
+        raise ValueError("the numba backend runs on the CPU only")
+    if backend == "numba" and layout.n_features != 2:
+        raise ValueError("the numba backend has two features per entry")
+    return backend
+
+
+def encode(x: Tensor, table: Tensor, layout: HashGridLayout, backend: str = "auto") -> Tensor:
+    """x [N, D] in [0, 1] (clamped), table [n_entries, F] -> features [N, L * F], differentiable in both."""
+    if x.ndim != 2 or x.shape[1] != layout.n_dims:
+        raise ValueError(f"expected coordinates [N, {layout.n_dims}], got {list(x.shape)}")
+    if x.device != table.device:
+        raise ValueError(f"coordinates on {x.device}, grid on {table.device}")
+    chosen = pick_backend(backend, layout, x.device)
+    return encode_numba(x, table, layout) if chosen == "numba" else encode_torch(x, table, layout)
+
+
 class HashGrid(nn.Module):
     """Trainable grid; `params` is flat, [n_entries * n_features], in tiny-cuda-nn's order.
 
-    backend "numba" needs CPU tensors, "torch" runs anywhere; "auto" is numba while the parameters are on the CPU and
-    torch once they are elsewhere (nerfstudio builds a model on the CPU and then moves it).
+    backend: see `pick_backend`.
     """
 
     def __init__(self, layout: HashGridLayout, backend: str = "auto", device: torch.device | str = "cpu"):
         super().__init__()
-        if backend not in BACKENDS:
-            raise ValueError(f"backend must be one of {BACKENDS}, not {backend!r}")
-        if backend == "numba" and torch.device(device).type != "cpu":
-            raise ValueError("the numba backend runs on the CPU only")
-        if backend == "numba" and layout.n_features != 2:
-            raise ValueError("the numba backend has two features per entry")
+        pick_backend(backend, layout, device)
         self.layout = layout
         self.backend = backend
         self.params = nn.Parameter(torch.empty(layout.n_entries * layout.n_features, device=device))
@@ -129,19 +147,8 @@ class HashGrid(nn.Module):
     @property
     def active_backend(self) -> str:
         """The backend that the next call uses."""
-        if self.backend != "auto":
-            return self.backend
-        return "numba" if self.params.device.type == "cpu" and self.layout.n_features == 2 else "torch"
+        return pick_backend(self.backend, self.layout, self.params.device)
 
     def forward(self, x: Tensor) -> Tensor:
         """x [N, D] in [0, 1] (clamped) -> features [N, L * F]."""
-        if x.ndim != 2 or x.shape[1] != self.layout.n_dims:
-            raise ValueError(f"expected coordinates [N, {self.layout.n_dims}], got {list(x.shape)}")
-        if x.device != self.params.device:
-            raise ValueError(f"coordinates on {x.device}, grid on {self.params.device}")
-        table = self.params.view(-1, self.layout.n_features)
-        if self.active_backend == "torch":
-            return encode_torch(x, table, self.layout)
-        if x.device.type != "cpu":
-            raise ValueError("the numba backend runs on the CPU only")
-        return encode_numba(x, table, self.layout)
+        return encode(x, self.params.view(-1, self.layout.n_features), self.layout, self.backend)

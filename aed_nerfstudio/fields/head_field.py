@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from aed_nerfstudio.fields.expression_grid import ExpressionGrid
 from aed_nerfstudio.fields.hash_grid import HashGrid, HashGridLayout
 from aed_nerfstudio.fields.mlp import MLP, truncated_exp
 
@@ -45,7 +46,8 @@ class HeadField(nn.Module):
         articulation_dim: size of the supervised lip shape that also enters the density network; 0 as in the paper.
         log2_size: entries per grid level.
         top_resolution: of all grids.
-        emotion_in_ambient: whether e also enters the network that compresses audio and position to a_l.
+        expression_grid: whether a 3-D grid blended by emotion, eyes and lip shape joins the spatial one (the paper has
+            none).
     """
 
     def __init__(
@@ -57,17 +59,22 @@ class HeadField(nn.Module):
         top_resolution: int = 2048,
         hidden: int = 64,
         bfloat16: bool = False,
-        emotion_in_ambient: bool = False,
+        expression_grid: bool = False,
     ) -> None:
         super().__init__()
         self.grid = HashGrid(HashGridLayout(3, log2_size=log2_size, top_resolution=top_resolution))
         self.audio_grid = HashGrid(HashGridLayout(2, log2_size=log2_size, top_resolution=top_resolution))
-        self.emotion_in_ambient = emotion_in_ambient
-        ambient_dim = audio_dim + articulation_dim + (emotion_dim if emotion_in_ambient else 0)
-        self.compress = MLP(32 + ambient_dim, hidden, 2, 3)
+        self.compress = MLP(32 + audio_dim + articulation_dim, hidden, 2, 3)
         with torch.no_grad():  # a saturated tanh has no gradient: start near zero
             self.compress[-1].weight.mul_(0.5)
-        self.density = MLP(32 + 32 + 1 + emotion_dim + articulation_dim, hidden, 1 + hidden, 3)
+        expression_dim = emotion_dim + 1 + articulation_dim
+        self.expression_grid = None
+        if expression_grid:
+            # Expressions move features by little over wide areas: coarse levels suffice, and 13 fine tables would not.
+            layout = HashGridLayout(3, n_levels=8, log2_size=min(log2_size, 15), top_resolution=128)
+            self.expression_grid = ExpressionGrid(layout, expression_dim)
+        moved = self.expression_grid.n_outputs if self.expression_grid is not None else 0
+        self.density = MLP(32 + 32 + moved + expression_dim, hidden, 1 + hidden, 3)
         self.colour = MLP(16 + hidden, hidden, 3, 2)
         self.bfloat16 = bfloat16
 
@@ -75,14 +82,16 @@ class HeadField(nn.Module):
         self, positions: Tensor, audio: Tensor, emotion: Tensor, eye: Tensor, articulation: Tensor, counts: list[int]
     ) -> tuple[Tensor, Tensor, Tensor]:
         x_g = self.grid((positions + 1) / 2)
-        heard = [audio, articulation, emotion] if self.emotion_in_ambient else [audio, articulation]
         with torch.autocast(positions.device.type, torch.bfloat16, enabled=self.bfloat16):
-            logits = self.compress.conditioned(x_g, torch.cat(heard, -1), counts).float()
+            logits = self.compress.conditioned(x_g, torch.cat([audio, articulation], -1), counts).float()
         ambient = torch.tanh(logits)
         a_g = self.audio_grid((ambient + 1) / 2)
         given = torch.cat([emotion, eye, articulation], -1)
+        features = [x_g, a_g]
+        if self.expression_grid is not None:
+            features.append(self.expression_grid((positions + 1) / 2, given, counts))
         with torch.autocast(positions.device.type, torch.bfloat16, enabled=self.bfloat16):
-            h = self.density.conditioned(torch.cat([x_g, a_g], -1), given, counts)
+            h = self.density.conditioned(torch.cat(features, -1), given, counts)
         return h, ambient, logits
 
     def density_at(self, positions: Tensor, audio: Tensor, emotion: Tensor, eye: Tensor, articulation: Tensor):

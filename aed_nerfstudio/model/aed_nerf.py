@@ -42,8 +42,8 @@ class AedNerfModelConfig(ModelConfig):
     """Share of training steps whose lip shape is the true one, so that the field learns from a clean signal."""
     articulation_batch: int = 8
     """Frames a step whose lip shape the audio encoder has to tell: one frame a step learns four times slower."""
-    emotion_in_ambient: bool = False
-    """The emotion also enters the a_l MLP (the paper gives it to the density network only)."""
+    expression_grid: bool = False
+    """A 3-D grid blended by emotion, eyes and lip shape beside the spatial one. Not in the paper."""
     log2_size: int = 16
     top_resolution: int = 2048
     step_size: float = 2 * math.sqrt(3) / 128
@@ -120,7 +120,7 @@ class AedNerfModel(Model):
             log2_size=c.log2_size,
             top_resolution=c.top_resolution,
             bfloat16=c.bfloat16,
-            emotion_in_ambient=c.emotion_in_ambient,
+            expression_grid=c.expression_grid,
         )
         if articulation_dim:
             self.register_buffer("lip_shapes", torch.from_numpy(self._lip_shapes()), persistent=False)
@@ -382,7 +382,8 @@ class AedNerfModel(Model):
             c = self.config
             # Untrained densities say nothing of what is empty, hence not at the first step.
             if step:
-                self.occupancy.update(step, density, warmup_steps=c.occupancy_warmup, every=c.occupancy_every)
+                decay = 0.95 ** (c.occupancy_every / 16)
+                self.occupancy.update(step, density, decay, warmup_steps=c.occupancy_warmup, every=c.occupancy_every)
 
     def get_training_callbacks(self, training_callback_attributes: TrainingCallbackAttributes):
         return [
@@ -413,7 +414,7 @@ class AedNerfModel(Model):
         if self.articulation_head is not None:
             audio += list(self.articulation_head.parameters())
         head = [p for n, p in self.head.named_parameters() if "grid" not in n]
-        grids = [self.head.grid.params, self.head.audio_grid.params]
+        grids = [p for n, p in self.head.named_parameters() if "grid" in n]
         torso = [p for n, p in self.torso.named_parameters() if "grid" not in n]
         return {
             "grids": grids,

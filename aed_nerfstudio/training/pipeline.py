@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from nerfstudio.engine.callbacks import TrainingCallback, TrainingCallbackAttributes, TrainingCallbackLocation
 from nerfstudio.pipelines.base_pipeline import VanillaPipeline, VanillaPipelineConfig
 
+from aed_nerfstudio.errors import report_plainly
 from aed_nerfstudio.model.aed_nerf import AedNerfModelConfig
 from aed_nerfstudio.training.datamanager import AedDataManagerConfig
 
@@ -33,6 +34,7 @@ class AedPipeline(VanillaPipeline):
     config: AedPipelineConfig
 
     def __init__(self, config: AedPipelineConfig, *args, **kwargs) -> None:
+        report_plainly()
         config.datamanager.schedule = config.model.schedule
         super().__init__(config, *args, **kwargs)
 

@@ -14,10 +14,14 @@ from aed_nerfstudio.capture.landmarks import EYES, cut, eye_openness, head_crop,
 from aed_nerfstudio.capture.pose_estimation import STABLE, TO_IMAGE, estimate_poses, project
 from aed_nerfstudio.capture.process import process_videos
 from aed_nerfstudio.capture.torso import torso_layer
-from aed_nerfstudio.dataset.face_mesh import OUTER_LIPS
-from aed_nerfstudio.dataset.schema import HEAD, NECK, TORSO, read_dataset, read_image
+from aed_nerfstudio.dataset.face_mesh import OUTER_LIPS, mouth_opening
+from aed_nerfstudio.dataset.schema import HEAD, NECK, TORSO, Dataset, read_dataset, read_image
 from aed_nerfstudio.errors import InputError
 from aed_nerfstudio.media.video_writer import VideoWriter
+from aed_nerfstudio.synthetic.actor import Actor
+from aed_nerfstudio.synthetic.performance import HeadPose
+from aed_nerfstudio.synthetic.record import record_video
+from aed_nerfstudio.synthetic.scene import Scene
 
 TONE = 0.3 * np.sin(np.arange(16000 * 4) * 0.2).astype(np.float32)
 
@@ -171,9 +175,54 @@ def test_torso_and_background():
     assert np.abs(background.astype(int) - [0, 0, 255]).max() <= 2
 
 
+@pytest.fixture(scope="module")
+def actor_frames():
+    """Two seconds of the actor, 144 pixels, mouth moving: uint8 [50] x [144, 144, 3]."""
+    scene, frames = Scene(Actor(0), 144), []
+    for k in range(50):
+        units = {"jawOpen": 0.3 + 0.3 * np.sin(k)}
+        frames.append(scene.render(units, HeadPose(yaw=8 * np.sin(k / 8)), landmarks=False).image)
+    return frames
+
+
+def _process(frames: list[np.ndarray], sound: np.ndarray, root: Path, capsys) -> tuple[Dataset, str]:
+    height, width = frames[0].shape[:2]
+    with VideoWriter(root / "a.mp4", fps=25, size=(width, height), audio=sound, sample_rate=16000) as writer:
+        for frame in frames:
+            writer.write(frame)
+    dataset = process_videos([root / "a.mp4"], root / "out", size=96, front_end="log-mel")
+    return dataset, capsys.readouterr().err
+
+
+def test_of_several_faces_the_largest_that_stays_is_taken(tmp_path, actor_frames, capsys):
+    other = Scene(Actor(2), 96).render({}, HeadPose(), landmarks=False).image
+    frames = []
+    for frame in actor_frames:
+        canvas = np.full((144, 288, 3), 90, np.uint8)
+        canvas[:, :144], canvas[24:120, 170:266] = frame, other
+        frames.append(canvas)
+    dataset, printed = _process(frames, TONE, tmp_path, capsys)
+    assert "several faces in" in printed and any("several faces" in text for text in dataset.warnings)
+    left, _, side = json.loads((tmp_path / "out" / ".stages.json").read_text())["done"]["track:a"]["crop"]
+    assert 40 < left + side / 2 < 110  # around the larger one
+    opening = mouth_opening(dataset.landmarks("a"))
+    assert opening.std() > 0.1 * opening.mean()  # the other one's mouth is still
+
+
+def test_frames_without_the_face_are_left_out_and_counted(tmp_path, actor_frames, capsys):
+    frames = list(actor_frames)
+    for k in range(20, 30):
+        frames[k] = np.full_like(frames[k], 120)
+    dataset, printed = _process(frames, np.zeros(32000, np.float32), tmp_path, capsys)
+    gone = [not frame.usable for frame in dataset.frames]
+    assert all(gone[20:30]) and sum(gone) <= 12
+    assert f"in {sum(gone)} of 50 frames; they are left out" in printed
+    assert "silent" in printed
+    assert not set(np.flatnonzero(gone)) & {*dataset.split("train"), *dataset.split("val")}
+
+
 def test_actor_end_to_end(tmp_path):
-    record = pytest.importorskip("aed_nerfstudio.synthetic.record")
-    truth = record.record_video(tmp_path / "actor.mp4", seconds=3, size=160)
+    truth = record_video(tmp_path / "actor.mp4", seconds=3, size=160)
     output = tmp_path / "out"
     process_videos([tmp_path / "actor.mp4"], output, size=160, emotion="happy", progress=False, front_end="log-mel")
     dataset = read_dataset(output)

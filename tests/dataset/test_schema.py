@@ -54,7 +54,15 @@ def test_frames_are_uint8(folder):
     store = FrameStore(read_dataset(folder))
     pixels = store[0]
     assert pixels.image.dtype == np.uint8 and pixels.head.all()
-    np.testing.assert_allclose(store.torso_over_background(pixels), 100 / 255, atol=1e-6)
+    np.testing.assert_allclose(store.torso_over_background(pixels, np.array([0, 7])), 100 / 255, atol=1e-6)
+
+
+def test_frames_stay_in_memory_up_to_the_budget(folder):
+    store = FrameStore(read_dataset(folder), cache_bytes=3 * SIZE * SIZE * 8)
+    for index in (0, 1, 2, 4):
+        store[index]
+    assert store[1] is store[1] and store[2] is store[2]
+    assert store[4] is not store[4]
 
 
 def test_it_is_a_nerfstudio_dataset(folder):

@@ -1,8 +1,11 @@
+import pytest
 import torch
 
 from aed_nerfstudio.fields.audio_encoder import AudioEncoder
+from aed_nerfstudio.fields.expression_grid import ExpressionGrid
+from aed_nerfstudio.fields.hash_grid import HashGridLayout, encode_torch
 from aed_nerfstudio.fields.head_field import HeadField, spherical_harmonics
-from aed_nerfstudio.fields.mlp import truncated_exp
+from aed_nerfstudio.fields.mlp import MLP, truncated_exp
 from aed_nerfstudio.fields.torso_field import TorsoField
 
 
@@ -34,19 +37,53 @@ def test_density_cannot_overflow_half_precision():
     assert y.half().isfinite().all() and x.grad.isfinite().all()
 
 
-def test_head_field_reacts_to_all_it_is_given():
+@pytest.mark.parametrize("expression_grid", [False, True])
+def test_head_field_reacts_to_all_it_is_given(expression_grid):
     torch.manual_seed(0)
-    field = HeadField(emotion_dim=8, articulation_dim=4)
+    field = HeadField(emotion_dim=8, articulation_dim=4, expression_grid=expression_grid)
     torch.nn.init.uniform_(field.audio_grid.params, -1, 1)
-    given = [torch.randn(64), torch.randn(8), torch.ones(1), torch.randn(4)]
+    given = [torch.randn(2, 64), torch.randn(2, 8), torch.ones(2, 1), torch.randn(2, 4)]
     for value in given:
         value.requires_grad_(True)
     x, d = torch.rand(10, 3) * 2 - 1, torch.nn.functional.normalize(torch.randn(10, 3), dim=-1)
-    sigma, rgb, ambient, _ = field(x, spherical_harmonics(d), *given)
+    view = spherical_harmonics(d)
+    sigma, rgb, ambient, _ = field(x, view, *given, counts=[3, 7])
     assert sigma.shape == (10,) and rgb.shape == (10, 3) and ambient.abs().max() <= 1
     (sigma.sum() + rgb.sum()).backward()
-    assert all(value.grad.abs().max() > 0 for value in given)
-    torch.testing.assert_close(field.density_at(x, *given), sigma)
+    assert all((value.grad.abs().amax(1) > 0).all() for value in given)
+    # Frames do not mix: the second one's samples are what they are without the first.
+    second = [value[1:] for value in given]
+    torch.testing.assert_close(field.density_at(x[3:], *second), sigma[3:])
+    torch.testing.assert_close(field(x[3:], view[3:], *second, counts=[7])[1], rgb[3:])
+
+
+def test_conditioned_is_the_network_of_the_joined_input():
+    torch.manual_seed(0)
+    net = MLP(5 + 3, 16, 4, 3)
+    x, condition, counts = torch.randn(9, 5), torch.randn(3, 3, requires_grad=True), [2, 0, 7]
+    joined = net(torch.cat([x, condition[[0, 0, 2, 2, 2, 2, 2, 2, 2]]], -1))
+    ours = net.conditioned(x, condition, counts)
+    torch.testing.assert_close(ours, joined)
+    weight = torch.randn_like(ours)
+    expected = torch.autograd.grad((joined * weight).sum(), condition)
+    torch.testing.assert_close(torch.autograd.grad((ours * weight).sum(), condition), expected)
+
+
+def test_expression_grid_blends_its_tables():
+    torch.manual_seed(0)
+    layout = HashGridLayout(3, n_levels=4, log2_size=10, top_resolution=32)
+    grid = ExpressionGrid(layout, 3)
+    torch.nn.init.normal_(grid.params)
+    x, coefficients = torch.rand(12, 3), torch.randn(2, 3, requires_grad=True)
+    ours = grid(x, coefficients, [5, 7])
+    each = torch.stack([encode_torch(x, table.view(-1, 2), layout) for table in grid.params])
+    rows = coefficients[[0] * 5 + [1] * 7]
+    reference = torch.einsum("nk,knf->nf", rows, each)
+    torch.testing.assert_close(ours, reference, atol=1e-5, rtol=1e-4)
+    weight = torch.randn_like(ours)
+    inputs = (coefficients, grid.params)
+    expected = torch.autograd.grad((reference * weight).sum(), inputs)
+    torch.testing.assert_close(torch.autograd.grad((ours * weight).sum(), inputs), expected, atol=1e-4, rtol=1e-4)
 
 
 def test_torso_field_moves_with_the_pose():

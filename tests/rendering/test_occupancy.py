@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from aed_nerfstudio.rendering.occupancy import HeadOccupancy, dilate
+from aed_nerfstudio.rendering.occupancy import HeadOccupancy, dilate, visual_hull
 
 BOX = torch.tensor([-1.0, -1.0, -1.0, 1.0, 1.0, 1.0])
 
@@ -54,6 +54,51 @@ def test_schedule_decay_and_partial_updates():
     assert occupancy.update(512, empty)
     assert sum(evaluated) < 16**3
     torch.testing.assert_close(occupancy.occs.max(), torch.tensor(95.0), rtol=0, atol=5.0)
+
+
+def test_carved_cells_are_never_evaluated_nor_occupied():
+    occupancy = HeadOccupancy(resolution=16)
+    keep = torch.zeros(16, 16, 16, dtype=torch.bool)
+    keep[:8] = True
+    occupancy.carve(keep)
+    assert torch.equal(occupancy.binaries[0], keep)
+    seen = []
+
+    def dense(positions):
+        seen.append(positions)
+        return torch.full((len(positions),), 50.0)
+
+    occupancy.update(0, dense)
+    occupancy.update(0, ball)
+    assert torch.cat(seen)[:, 0].max() <= 0 and len(torch.cat(seen)) == 8 * 16 * 16
+    assert occupancy.binaries[0, :8].any() and not occupancy.binaries[0, 8:].any()
+
+
+def test_visual_hull_of_a_ball():
+    """Seen from six sides by cameras far away, a ball's hull is the ball, and little more."""
+    focal, size, distance = 128.0, 64, 4.0
+    y, x = torch.meshgrid(torch.arange(size) + 0.5, torch.arange(size) + 0.5, indexing="ij")
+    radius = focal * 0.5 / (distance**2 - 0.25) ** 0.5
+    mask = (x - 32) ** 2 + (y - 32) ** 2 < radius**2
+    poses = []
+    for axis in range(3):
+        for sign in (-1.0, 1.0):
+            back = torch.zeros(3)
+            back[axis] = sign
+            right = torch.roll(back, 1)
+            poses.append(torch.stack([right, torch.linalg.cross(back, right), back, distance * back], 1))
+    hull = visual_hull(mask.expand(6, -1, -1), torch.stack(poses), focal, (32.0, 32.0), 32, share=1.0)
+    axis = (torch.arange(32) + 0.5) / 16 - 1
+    r = torch.stack(torch.meshgrid(axis, axis, axis, indexing="ij")).norm(dim=0)
+    assert hull[r < 0.45].all() and not hull[r > 0.66].any()
+
+
+def test_visual_hull_forgives_single_bad_masks():
+    masks = torch.ones(10, 8, 8, dtype=torch.bool)
+    masks[3] = False
+    pose = torch.tensor([[1.0, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 4]]).expand(10, -1, -1)
+    assert visual_hull(masks, pose, 4.0, (4.0, 4.0), 4).all()
+    assert not visual_hull(masks, pose, 4.0, (4.0, 4.0), 4, share=1.0).any()
 
 
 def test_sampling_points_to_march_on_the_cpu():

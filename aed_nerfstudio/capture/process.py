@@ -37,6 +37,7 @@ from aed_nerfstudio.dataset.schema import (
     Clip,
     Dataset,
     Frame,
+    check_pixels,
     read_dataset,
     read_image,
     write_array,
@@ -91,7 +92,8 @@ def process_videos(
 
     Args:
         videos: files in which one person talks, at least two seconds each; every file becomes a clip.
-        output: the folder; must be new, empty or one that this function began.
+        output: the folder; must be new, empty or one that this function began with the same videos and options. A
+            finished dataset is read again, and made anew where a file of it is missing or damaged.
         size: side of the square pictures, pixels.
         emotion: the videos' label; usually one of `driving.emotion.CATEGORIES`, others are added to these.
         intensity: one of `driving.emotion.INTENSITIES`.
@@ -110,10 +112,19 @@ def process_videos(
     options = {"size": size, "emotion": emotion, "intensity": intensity, "front_end": front_end}
     sources = [{"path": str(v.resolve()), "size": v.stat().st_size, "mtime": v.stat().st_mtime} for v in videos]
     stages = Stages(output, {"version": STAGES_VERSION, "options": options, "sources": sources})
+    finished = (output / "dataset.json").exists()
+    if finished and not stages.done:
+        raise InputError(f"{output}: holds a dataset of other videos or options; choose another --output, or remove it")
+    if finished:
+        try:
+            dataset = read_dataset(output)
+            check_pixels(dataset)
+            return dataset
+        except InputError as error:
+            print(f"warning: {error}; making the whole folder anew", file=sys.stderr)
+            stages.done = {}
     if not stages.done:
         _clear(output)
-    elif (output / "dataset.json").exists():
-        return read_dataset(output)
     try:
         return _run(videos, output, stages, options, progress)
     except InputError:

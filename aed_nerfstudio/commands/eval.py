@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from aed_nerfstudio.errors import InputError
 
+if TYPE_CHECKING:
+    from aed_nerfstudio.evaluation.self_driven import Evaluation
+
 VERSION = 1
 """Of `metrics.json`."""
 COLUMNS = ("psnr", "psnr_face", "lmd_px", "lmd_percent", "mouth_correlation", "mouth_correlation_shuffled")
-SHEET_COLUMNS = 8
+SHEET_COLUMNS = 5
 
 
 @dataclass
@@ -50,9 +54,7 @@ class Eval:
         if samples is not None:
             metrics["cross_driven"] = self._speak(avatar, samples, folder / "spoken.mp4")
         write_json(folder / "metrics.json", metrics)
-        picks = np.unique(np.linspace(0, len(found.truth) - 1, SHEET_COLUMNS).astype(int))
-        sheet = [np.hstack([row[i] for i in picks]) for row in (found.truth, found.ours, found.nearest)]
-        write_image(folder / "sheet.png", np.vstack(sheet))
+        write_image(folder / "sheet.png", contact_sheet(found))
         print(table(metrics))
         print(f"{folder.resolve()}: metrics.json, sheet.png (truth, ours, training frame of the nearest pose)")
 
@@ -83,6 +85,25 @@ class Eval:
 
             landmarks = detect(written())
         return follows_sound(samples, landmarks)
+
+
+def contact_sheet(found: Evaluation) -> np.ndarray:
+    """Truth, ours and nearest above each other: a frame of every clip, or ten frames of the only one."""
+    clips = list(dict.fromkeys(found.labels))
+    if len(clips) > 1:
+        members = [np.flatnonzero([label == clip for label in found.labels]) for clip in clips]
+        picks = [int(part[len(part) // 2]) for part in members]
+    else:
+        picks = np.unique(np.linspace(0, len(found.truth) - 1, 2 * SHEET_COLUMNS).astype(int)).tolist()
+    height, width = found.truth[0].shape[:2]
+    blocks = []
+    for start in range(0, len(picks), SHEET_COLUMNS):
+        block = np.zeros((3 * height, min(len(picks), SHEET_COLUMNS) * width, 3), np.uint8)
+        for column, index in enumerate(picks[start : start + SHEET_COLUMNS]):
+            column_of = np.vstack([found.truth[index], found.ours[index], found.nearest[index]])
+            block[:, column * width : (column + 1) * width] = column_of
+        blocks.append(block)
+    return np.vstack(blocks)
 
 
 def table(metrics: dict) -> str:

@@ -276,6 +276,20 @@ def read_dataset(root: Path) -> Dataset:
     return dataset
 
 
+def check_pixels(dataset: Dataset) -> None:
+    """Reads every picture of the usable frames, and their landmarks.
+
+    Raises:
+        InputError: one is missing or damaged.
+    """
+    read_image(dataset.background)
+    for clip in dataset.clips:
+        dataset.landmarks(clip.name)
+    for frame in dataset.frames:
+        for kind in ("images", "parsing", "torso") if frame.usable else ():
+            read_image(dataset.path(kind, frame))
+
+
 def discard(root: Path) -> None:
     """Removes an unfinished dataset folder (one without `dataset.json`)."""
     if not (root / "dataset.json").exists():

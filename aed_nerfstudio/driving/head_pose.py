@@ -23,3 +23,15 @@ def smooth(poses: np.ndarray, sigma: float = 1.5) -> np.ndarray:
     centres = gaussian_filter1d(poses[:, :, 3], sigma, axis=0, mode="nearest")
     result = np.concatenate([(mean * Rotation.from_rotvec(offsets)).as_matrix(), centres[..., None]], -1)
     return result.astype(poses.dtype)
+
+
+def pose_vector(poses: np.ndarray) -> np.ndarray:
+    """Where the head is for the camera: camera-to-world [..., 3, 4] -> float32 [..., 6].
+
+    Rotation vector of head to camera, the head's direction from the camera (two tangents) and its log distance.
+    """
+    inverse = np.swapaxes(poses[..., :3], -1, -2).astype(np.float64)
+    place = -(inverse @ poses[..., 3:])[..., 0]
+    turn = Rotation.from_matrix(inverse.reshape(-1, 3, 3)).as_rotvec().reshape(place.shape)
+    depth = -place[..., 2:]
+    return np.concatenate([turn, place[..., :2] / depth, np.log(depth)], -1).astype(np.float32)

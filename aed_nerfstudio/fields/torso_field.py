@@ -18,21 +18,26 @@ def frequencies(x: Tensor, count: int) -> Tensor:
 
 
 class TorsoField(nn.Module):
-    """Points [N,2] in [-1,1] and a camera-to-world pose [3,4] -> alpha [N,1], colour [N,3]."""
+    """Points [N,2] in [-1,1] and a head pose [6] -> alpha [N,1], colour [N,3].
+
+    The pose moves the points and does nothing else, as in eq. 2: a network that also sees it paints a blurred average
+    of all torsos instead. (RAD-NeRF's sees it.) It comes standardised: a head turns by a few degrees only, and raw
+    matrices would hardly differ between frames.
+    """
 
     def __init__(self, log2_size: int = 16, top_resolution: int = 2048) -> None:
         super().__init__()
         self.grid = HashGrid(HashGridLayout(2, log2_size=log2_size, top_resolution=top_resolution))
-        pose_dim, point_dim = 12 * (1 + 2 * 2), 2 * (1 + 2 * 6)
-        self.deform = MLP(pose_dim + point_dim, 64, 2, 3)
+        self.deform = MLP(2 * (1 + 2 * 6) + 6 * (1 + 2 * 1), 64, 2, 3)
         with torch.no_grad():
             self.deform[-1].weight.mul_(0.1)
-        self.net = MLP(32 + pose_dim + point_dim, 32, 4, 3)
+        self.net = MLP(32, 32, 4, 3)
 
     def forward(self, points: Tensor, pose: Tensor) -> tuple[Tensor, Tensor]:
-        # The camera stands a few units off; scaled so that all twelve numbers are of order one.
-        flat = torch.cat([pose[:, :3].flatten(), pose[:, 3] / 4])
-        context = torch.cat([frequencies(points, 6), frequencies(flat, 2).expand(len(points), -1)], -1)
-        moved = (points * 0.8 + self.deform(context)).clamp(-1, 1)
-        h = self.net(torch.cat([self.grid((moved + 1) / 2), context], -1))
+        # In units of three deviations, so that the sines' period holds the whole range.
+        pose = frequencies(pose.clamp(-3, 3) / 3, 1)
+        shift = self.deform.conditioned(frequencies(points, 6), pose[None], [len(points)])
+        # Shrunk, so that points moved beyond the picture still have entries of their own.
+        moved = (points * 0.8 + shift).clamp(-1, 1)
+        h = self.net(self.grid((moved + 1) / 2))
         return torch.sigmoid(h[:, :1]), torch.sigmoid(h[:, 1:])

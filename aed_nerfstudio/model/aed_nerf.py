@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from aed_nerfstudio.dataset.face_mesh import lip_shape
 from aed_nerfstudio.dataset.schema import HEAD, read_image
 from aed_nerfstudio.driving.emotion import EmotionVocabulary
+from aed_nerfstudio.driving.head_pose import pose_vector
 from aed_nerfstudio.driving.track import DatasetTrack, FrameCondition
 from aed_nerfstudio.fields.audio_encoder import AudioEncoder
 from aed_nerfstudio.fields.head_field import HeadField, spherical_harmonics
@@ -111,6 +112,9 @@ class AedNerfModel(Model):
         # Front ends have constant offsets far above their variation; unnormalised they drown the speech.
         self.register_buffer("feature_mean", torch.from_numpy(stacked.mean(0)))
         self.register_buffer("feature_scale", torch.from_numpy(1 / (stacked.std(0) + 1e-3)))
+        turns = pose_vector(self.track.poses[self.train_frames])
+        self.register_buffer("pose_mean", torch.from_numpy(turns.mean(0)))
+        self.register_buffer("pose_scale", torch.from_numpy(1 / (turns.std(0) + 1e-3)))
         articulation_dim = 4 if c.articulation else 0
         self.audio_encoder = AudioEncoder(data.feature_dim)
         self.articulation_head = nn.Linear(64, articulation_dim) if articulation_dim else None
@@ -224,7 +228,8 @@ class AedNerfModel(Model):
         return nn.functional.mse_loss(predicted, self.lip_shapes[picks])
 
     def _pose(self, condition: FrameCondition) -> Tensor:
-        return torch.from_numpy(np.ascontiguousarray(condition.head_pose)).float().to(self.feature_mean.device)
+        """The condition's head pose as the torso field takes it, [6]."""
+        return (torch.from_numpy(pose_vector(condition.head_pose)).to(self.device) - self.pose_mean) * self.pose_scale
 
     @torch.no_grad()
     def render_condition(

@@ -26,6 +26,8 @@ class AedDataManagerConfig(VanillaDataManagerConfig):
     _target: type = field(default_factory=lambda: AedDataManager)
     dataparser: TalkingFaceDataParserConfig = field(default_factory=TalkingFaceDataParserConfig)
     train_num_rays_per_batch: int = 65_536
+    torso_rays_per_batch: int = 65_536
+    """Rays of a step in the torso stage: in two dimensions a ray is one sample, so there may be more of them."""
     frames_per_step: int = 1
     """Frames among which a step's rays are divided. One, as the paper has it, needs its 65 536 rays: with a CPU's few
     thousand, each step would overfit its frame's label and light."""
@@ -126,9 +128,10 @@ class AedDataManager(VanillaDataManager[InputDataset]):
             batch["patch"] = side
             return bundle, batch
         count = min(self.config.frames_per_step, len(self.train_indices))
-        n = self.config.train_num_rays_per_batch // count
-        lips = int(n * self.config.lips_share) if stage != "torso" else 0
-        face = int(n * self.config.face_share) if stage != "torso" else 0
+        c = self.config
+        n = (c.torso_rays_per_batch if stage == "torso" else c.train_num_rays_per_batch) // count
+        lips = int(n * c.lips_share) if stage != "torso" else 0
+        face = int(n * c.face_share) if stage != "torso" else 0
         drawn = []
         for index in self.generator.choice(self.train_indices, count, replace=False):
             frame = self.dataset.frames[index]

@@ -244,5 +244,15 @@ def test_actor_end_to_end(tmp_path):
     del stages["done"]["background"]
     (output / ".stages.json").write_text(json.dumps(stages))
     (output / "background.png").unlink()
-    process_videos([tmp_path / "actor.mp4"], output, size=160, emotion="happy", progress=False, front_end="log-mel")
+    again = {"emotion": "happy", "progress": False, "front_end": "log-mel"}
+    process_videos([tmp_path / "actor.mp4"], output, size=160, **again)
     assert picture.stat().st_mtime_ns == before and read_dataset(output).background.is_file()
+
+    # Other options must not cost the user a finished dataset; a damaged file is mended.
+    with pytest.raises(InputError, match="other videos or options"):
+        process_videos([tmp_path / "actor.mp4"], output, size=96, **again)
+    assert picture.stat().st_mtime_ns == before
+    whole = picture.read_bytes()
+    picture.write_bytes(whole[:100])
+    process_videos([tmp_path / "actor.mp4"], output, size=160, **again)
+    assert picture.read_bytes() == whole

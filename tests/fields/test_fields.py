@@ -90,7 +90,8 @@ def test_torso_field_moves_with_the_pose():
     torch.manual_seed(0)
     field = TorsoField()
     points = torch.rand(5, 2) * 2 - 1
-    pose = torch.eye(3, 4)
+    torch.nn.init.uniform_(field.grid.params, -1, 1)
+    pose = torch.zeros(6)
     alpha, colour = field(points, pose)
     moved = field(points, pose + 0.1)[1]
     assert alpha.shape == (5, 1) and colour.shape == (5, 3)

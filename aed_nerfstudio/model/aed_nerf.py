@@ -231,13 +231,25 @@ class AedNerfModel(Model):
         """The condition's head pose as the torso field takes it, [6]."""
         return (torch.from_numpy(pose_vector(condition.head_pose)).to(self.device) - self.pose_mean) * self.pose_scale
 
+    def _recorded_pixels(self, camera: Cameras, h: int, w: int) -> Tensor:
+        """The pixels of a camera [1] as places in the recording's picture, [h*w, 2] in [-1, 1] (beyond it: outside)."""
+        recorded = self.dataset.camera
+        x = (torch.arange(w, device=self.device) + 0.5 - camera.cx.item()) / camera.fx.item()
+        y = (torch.arange(h, device=self.device) + 0.5 - camera.cy.item()) / camera.fy.item()
+        x = (x * recorded.fl_x + recorded.cx) * (2 / recorded.w) - 1
+        y = (y * recorded.fl_y + recorded.cy) * (2 / recorded.h) - 1
+        return torch.stack(torch.meshgrid(x, y, indexing="xy"), -1).reshape(-1, 2)
+
     @torch.no_grad()
     def render_condition(
         self, camera: Cameras, condition: FrameCondition, background: Tensor | None = None
     ) -> dict[str, Tensor]:
         """Renders one camera; images [H,W,C] in 0..1: rgb, head, torso, depth, accumulation, ambient.
 
-        background: [H,W,3] in 0..1; the dataset's where None.
+        The torso and the background belong to the recording's picture: a camera of another opening or shape sees the
+        part of it that lies in its own picture, continued at the borders.
+
+        background: [H',W',3] in 0..1, the recording's whole picture in any resolution; the dataset's where None.
         """
         training = self.training
         self.eval()
@@ -254,14 +266,12 @@ class AedNerfModel(Model):
         head, alpha, depth, ambient = (torch.cat([p[k] for p in parts]) for k in ("rgb", "alpha", "depth", "ambient"))
         if background is None:
             background = self.background
-        if background.shape[:2] != (h, w):
-            background = nn.functional.interpolate(
-                background.permute(2, 0, 1)[None], size=(h, w), mode="bilinear", align_corners=False
-            )[0].permute(1, 2, 0)
-        y, x = torch.meshgrid(torch.arange(h) + 0.5, torch.arange(w) + 0.5, indexing="ij")
-        pixels = torch.stack([x / w, y / h], -1).reshape(-1, 2).to(origins.device) * 2 - 1
+        pixels = self._recorded_pixels(camera, h, w)
+        behind = nn.functional.grid_sample(
+            background.permute(2, 0, 1)[None], pixels[None, None], padding_mode="border", align_corners=False
+        )[0, :, 0].T
         torso_alpha, torso_rgb = self.torso(pixels, self._pose(condition))
-        behind = torso_alpha * torso_rgb + (1 - torso_alpha) * background.reshape(-1, 3)
+        behind = torso_alpha * torso_rgb + (1 - torso_alpha) * behind
         images = {
             "rgb": (head + (1 - alpha) * behind).clamp(0, 1),
             "head": head.clamp(0, 1),

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
+import numpy as np
 from nerfstudio.engine.callbacks import TrainingCallback, TrainingCallbackAttributes, TrainingCallbackLocation
 from nerfstudio.pipelines.base_pipeline import VanillaPipeline, VanillaPipelineConfig
 
 from aed_nerfstudio.errors import report_plainly
 from aed_nerfstudio.model.aed_nerf import AedNerfModelConfig
 from aed_nerfstudio.training.datamanager import AedDataManagerConfig
+from aed_nerfstudio.viewer.start_view import StartView
 
 
 @dataclass
@@ -37,6 +40,10 @@ class AedPipeline(VanillaPipeline):
         report_plainly()
         config.datamanager.schedule = config.model.schedule
         super().__init__(config, *args, **kwargs)
+        camera, frames = self.datamanager.dataset.camera, self.datamanager.dataset.frames
+        first = frames[self.datamanager.dataset.split("train")[0]]
+        # Found by the viewer, which walks the pipeline's attributes.
+        self.start_view = StartView(np.array(first.camera_to_world)[:3], 2 * math.atan(camera.h / 2 / camera.fl_y))
 
     def get_training_callbacks(self, attributes: TrainingCallbackAttributes) -> list[TrainingCallback]:
         def set_rates(step: int) -> None:

@@ -3,6 +3,7 @@
 
 import numpy as np
 import pytest
+import torch
 
 from aed_nerfstudio.avatar import Avatar
 from aed_nerfstudio.commands.main import main
@@ -68,6 +69,26 @@ def test_emotion_and_audio_change_the_picture(avatar):
     silent = avatar.track(np.zeros_like(samples), vectors[0], "still")[10]
     face, other, quiet = (avatar.images(condition)["rgb"] for condition in (happy, angry, silent))
     assert (face - other).abs().max() > 0.002 and (face - quiet).abs().max() > 0.0005
+
+
+def test_a_wider_camera_sees_the_same_picture_and_more(avatar):
+    from nerfstudio.cameras.cameras import Cameras
+
+    condition, camera = avatar.model.track[3], avatar.dataset.camera
+    pose = torch.from_numpy(condition.head_pose)[None]
+    wide = Cameras(pose, camera.fl_x, camera.fl_y, camera.cx + 16, camera.cy, camera.w + 32, camera.h)
+    seen = avatar.model.render_condition(wide, condition)["rgb"]
+    usual = avatar.images(condition)["rgb"]
+    assert seen.shape == (camera.h, camera.w + 32, 3)
+    torch.testing.assert_close(seen[:, 16:-16], usual, atol=2e-3, rtol=0)
+    # A background that differs in every pixel arrives unmoved, row by row: what the torso adds is the same for both.
+    noise = torch.rand(2, camera.h, camera.w, 3, generator=torch.Generator().manual_seed(0))
+    one, other = (avatar.images(condition, background=background) for background in noise)
+    free = (1 - one["accumulation"]) > 0.99
+    change = (one["torso"] - other["torso"]) * free
+    expected = (noise[0] - noise[1]) * free
+    shares = (change * expected).sum(-1) / expected.square().sum(-1).clamp_min(1e-6)
+    assert ((change - shares[..., None] * expected).abs() < 1e-4).all() and shares[free[..., 0]].mean() > 0.05
 
 
 @pytest.mark.parametrize("size", [None, 33])

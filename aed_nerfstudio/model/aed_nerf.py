@@ -312,14 +312,14 @@ class AedNerfModel(Model):
             losses["articulation"] = c.lambda_articulation * outputs["articulation_error"]
         if "patch" in batch:
             side = batch["patch"]
-            losses["lpips"] = c.lambda_lpips * self.perceptual(
+            losses["lpips"] = c.lambda_lpips * self.perceptual()(
                 rgb.view(1, side, side, 3).permute(0, 3, 1, 2).clamp(0, 1),
                 batch["image"].view(1, side, side, 3).permute(0, 3, 1, 2),
             )
         return losses
 
-    @property
     def perceptual(self) -> PerceptualLoss:
+        """The lip patch's loss, built when first asked for. No property: the viewer reads all of those."""
         if not self._perceptual:
             self._perceptual.append(PerceptualLoss().to(self.feature_mean.device))
             print(f"perceptual loss: {self._perceptual[0].name}")

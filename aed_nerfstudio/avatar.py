@@ -22,6 +22,11 @@ if TYPE_CHECKING:  # torch and nerfstudio take seconds to load; only `load` and 
     from aed_nerfstudio.model.aed_nerf import AedNerfModel
 
 
+def to_uint8(image: torch.Tensor) -> np.ndarray:
+    """A rendered image, float in 0..1 (clamped), as uint8 of the same shape."""
+    return (image.clamp(0, 1) * 255).round().byte().cpu().numpy()
+
+
 class Avatar:
     """A trained avatar, with the dataset that it was trained on (for its camera, background and head motion).
 
@@ -132,7 +137,7 @@ class Avatar:
         Args:
             condition: what drives it.
             size: width in pixels; the dataset's when None.
-            background: float [H, W, 3] in 0..1 of `frame_size(size)`; the dataset's when None.
+            background: float [H, W, 3] in 0..1, the whole picture in any resolution; the dataset's when None.
 
         Returns:
             float [H, W, C] images: rgb, head (before black), accumulation (the head's alpha), torso (before the
@@ -176,4 +181,4 @@ class Avatar:
         background = torch.from_numpy(picture.astype(np.float32) / 255).to(self.model.device)
         for condition in track:
             rgb = self.images(condition, size, background)["rgb"]
-            yield (rgb.clamp(0, 1) * 255).round().to(torch.uint8).cpu().numpy()
+            yield to_uint8(rgb)

@@ -35,6 +35,12 @@ def quiet_mediapipe() -> Any:
     return mediapipe
 
 
+def to_pixels(face: Any, width: int, height: int) -> np.ndarray:
+    """A face of MediaPipe's in a picture of width x height: float32 [478, 3] pixels."""
+    # z has the scale of x, so it is multiplied by the width.
+    return np.array([[p.x, p.y, p.z] for p in face.landmark], np.float32) * np.array([width, height, width], np.float32)
+
+
 @dataclass
 class FaceTracker:
     """Follows one face: the largest at first, then the one nearest to where it was.
@@ -61,9 +67,7 @@ class FaceTracker:
         """The face's landmarks in one frame, uint8 [H, W, 3] RGB -> float32 [478, 3] pixels, or None."""
         height, width = image.shape[:2]
         result = self._mesh.process(np.ascontiguousarray(image)).multi_face_landmarks or []
-        # z has the scale of x, so it is multiplied by the width.
-        scale = np.array([width, height, width], np.float32)
-        faces = [np.array([[p.x, p.y, p.z] for p in face.landmark], np.float32) * scale for face in result]
+        faces = [to_pixels(face, width, height) for face in result]
         faces = [face for face in faces if np.isfinite(face).all() and np.ptp(face[:, 1]) > 8]
         if not faces:
             self._lost += 1

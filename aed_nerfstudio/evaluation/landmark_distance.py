@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from aed_nerfstudio.capture.landmarks import quiet_mediapipe
+from aed_nerfstudio.capture.landmarks import quiet_mediapipe, to_pixels
 from aed_nerfstudio.dataset.face_mesh import COUNT, INNER_LIPS, OUTER_LIPS
 
 LIPS = [*OUTER_LIPS, *INNER_LIPS]
@@ -23,8 +23,8 @@ def detect(images: Iterable[np.ndarray]) -> np.ndarray:
         for image in images:
             height, width = image.shape[:2]
             faces = mesh.process(np.ascontiguousarray(image)).multi_face_landmarks
-            points = [[p.x, p.y, p.z] for p in faces[0].landmark] if faces else np.full((COUNT, 3), np.nan)
-            found.append(np.array(points, np.float32) * np.array([width, height, width], np.float32))
+            lost = np.full((COUNT, 3), np.nan, np.float32)
+            found.append(to_pixels(faces[0], width, height) if faces else lost)
     return np.stack(found)
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from aed_nerfstudio.avatar import Avatar
+from aed_nerfstudio.avatar import Avatar, to_uint8
 from aed_nerfstudio.dataset.face_mesh import mouth_opening
 from aed_nerfstudio.dataset.frames import FrameStore
 from aed_nerfstudio.errors import InputError
@@ -40,10 +40,6 @@ def nearest_poses(poses: np.ndarray, known: np.ndarray, focal: float) -> np.ndar
     targets = projected_corners(known, focal)
     seen = projected_corners(poses, focal)
     return np.array([np.linalg.norm(targets - corners, axis=-1).mean(axis=1).argmin() for corners in seen])
-
-
-def _uint8(image) -> np.ndarray:
-    return (image.clamp(0, 1) * 255).round().byte().cpu().numpy()
 
 
 def _means(images: list[np.ndarray], truth: list[np.ndarray], boxes: list[list[int]]) -> dict:
@@ -85,23 +81,22 @@ def evaluate(avatar: Avatar, frames: int | None = None, seed: int = 0) -> Evalua
     if len(held_out) < 3:
         raise InputError(f"{dataset.root}: has only {len(held_out)} held-out frames; process a longer video")
     store = FrameStore(dataset)
-    background = torch.from_numpy(store.background / np.float32(255)).to(avatar.model.device)
     truth, ours, with_true_torso = [], [], []
     seconds = 0.0
     for index in held_out:
         pixels = store[index]
         start = time.perf_counter()
-        layers = avatar.images(track[index], background=background)
+        layers = avatar.images(track[index])
         seconds += time.perf_counter() - start
         torso = store.torso_over_background(pixels, np.arange(pixels.head.size)).reshape(pixels.image.shape)
-        behind = torch.from_numpy(torso).to(background.device)
+        behind = torch.from_numpy(torso).to(avatar.model.device)
         truth.append(pixels.image)
-        ours.append(_uint8(layers["rgb"]))
-        with_true_torso.append(_uint8(layers["head"] + (1 - layers["accumulation"]) * behind))
+        ours.append(to_uint8(layers["rgb"]))
+        with_true_torso.append(to_uint8(layers["head"] + (1 - layers["accumulation"]) * behind))
 
     order = np.random.default_rng(seed).permutation(held_out)
     shuffled = [
-        _uint8(avatar.images(replace(track[a], audio=track[b].audio), background=background)["rgb"])
+        to_uint8(avatar.images(replace(track[a], audio=track[b].audio))["rgb"])
         for a, b in zip(held_out, order, strict=True)
     ]
     poses = np.array([frame.camera_to_world for frame in dataset.frames])[:, :3]

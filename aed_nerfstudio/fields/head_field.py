@@ -81,7 +81,8 @@ class HeadField(nn.Module):
     def _geometry(
         self, positions: Tensor, audio: Tensor, emotion: Tensor, eye: Tensor, articulation: Tensor, counts: list[int]
     ) -> tuple[Tensor, Tensor, Tensor]:
-        x_g = self.grid((positions + 1) / 2)
+        unit = (positions + 1) / 2
+        x_g = self.grid(unit)
         with torch.autocast(positions.device.type, torch.bfloat16, enabled=self.bfloat16):
             logits = self.compress.conditioned(x_g, torch.cat([audio, articulation], -1), counts).float()
         ambient = torch.tanh(logits)
@@ -89,7 +90,7 @@ class HeadField(nn.Module):
         given = torch.cat([emotion, eye, articulation], -1)
         features = [x_g, a_g]
         if self.expression_grid is not None:
-            features.append(self.expression_grid((positions + 1) / 2, given, counts))
+            features.append(self.expression_grid(unit, given, counts))
         with torch.autocast(positions.device.type, torch.bfloat16, enabled=self.bfloat16):
             h = self.density.conditioned(torch.cat(features, -1), given, counts)
         return h, ambient, logits

@@ -380,8 +380,6 @@ class AedNerfModel(Model):
 
     def _before_step(self, step: int) -> None:
         self.step = step
-        if self.config.visual_hull and self.occupancy.allowed.all():
-            self._carve()
         stage = self.config.schedule.stage(step)
         frozen = stage == "torso"
         if self.head.grid.params.requires_grad == frozen:
@@ -401,6 +399,8 @@ class AedNerfModel(Model):
                 self.occupancy.update(step, density, decay, warmup_steps=c.occupancy_warmup, every=c.occupancy_every)
 
     def get_training_callbacks(self, training_callback_attributes: TrainingCallbackAttributes):
+        if self.config.visual_hull:
+            self._carve()
         return [
             TrainingCallback([TrainingCallbackLocation.BEFORE_TRAIN_ITERATION], self._before_step),
             TrainingCallback(

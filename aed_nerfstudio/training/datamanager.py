@@ -56,7 +56,6 @@ class AedDataManager(VanillaDataManager[InputDataset]):
         self.generator = np.random.default_rng(0)
 
     def setup_eval(self) -> None:
-        self.eval_store = FrameStore(self.dataset)
         self.fixed_indices_eval_dataloader = FixedIndicesEvalDataloader(self.eval_dataset, device=self.device)
         self.eval_dataloader = RandIndicesEvalDataloader(self.eval_dataset, device=self.device)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -15,6 +15,7 @@ from aed_nerfstudio.driving.emotion import EmotionVocabulary
 from aed_nerfstudio.driving.head_pose import ping_pong, smooth
 from aed_nerfstudio.driving.track import DrivingTrack, FrameCondition
 from aed_nerfstudio.errors import InputError
+from aed_nerfstudio.media.video_writer import VideoWriter
 
 if TYPE_CHECKING:  # torch and nerfstudio take seconds to load; only `load` and `render` need them
     import torch
@@ -35,10 +36,7 @@ class Avatar:
         avatar = Avatar.load(Path("outputs/anna/aed-nerf/2026-01-01_120000/config.yml"))
         samples = read_audio("sentence.wav")
         track = avatar.track(samples, avatar.vocabulary.encode("happy", 0.7))
-        height, width = avatar.frame_size()
-        with VideoWriter("anna.mp4", 25, (width, height), samples) as video:
-            for frame in avatar.render(track):
-                video.write(frame)
+        avatar.write_video(Path("anna.mp4"), track, samples)
     """
 
     def __init__(self, model: AedNerfModel, dataset: Dataset) -> None:
@@ -182,3 +180,29 @@ class Avatar:
         for condition in track:
             rgb = self.images(condition, size, background)["rgb"]
             yield to_uint8(rgb)
+
+    def write_video(
+        self,
+        path: Path,
+        track: Sequence[FrameCondition],
+        samples: np.ndarray,
+        size: int | None = None,
+        through: Callable[[Iterator[np.ndarray]], Iterable[np.ndarray]] = iter,
+    ) -> None:
+        """Renders a track into a video with its sound, frame by frame.
+
+        Args:
+            path: the video to write, .mp4, .m4v, .mov or .mkv; its folder is made.
+            track: from `track`.
+            samples: the sound that the track was made from, float [n] mono at 16 kHz.
+            size: width in pixels; the dataset's when None.
+            through: is given the frames as they are rendered and passes them on, to show progress or to measure them.
+
+        Raises:
+            InputError: the file cannot be written.
+        """
+        height, width = self.frame_size(size)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with VideoWriter(path, FPS, (width, height), samples) as video:
+            for frame in through(self.render(track, size)):
+                video.write(frame)

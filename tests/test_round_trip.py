@@ -11,7 +11,10 @@ import av
 import numpy as np
 import pytest
 
+from aed_nerfstudio.commands.main import main
 from aed_nerfstudio.dataset.schema import read_dataset, read_image
+from aed_nerfstudio.evaluation.metrics import check
+from aed_nerfstudio.evaluation.pictures import BAND
 from aed_nerfstudio.media.audio_io import read_audio, write_wav
 from aed_nerfstudio.media.video_reader import read_frames
 from aed_nerfstudio.synthetic.record import unseen_speech
@@ -64,21 +67,49 @@ def test_nerfstudio_evaluates(run, tmp_path, command):
 def test_evaluates(run, data, tmp_path, command):
     write_wav(tmp_path / "speech.wav", unseen_speech(0.6))
     printed = command(
-        *("aed", "eval", "--load-config", run / "config.yml", "--output", tmp_path),
-        *("--audio", tmp_path / "speech.wav", "--emotion", "happy"),
+        *("aed", "eval", "--load-config", run / "config.yml", "--output", tmp_path / "out"),
+        *("--audio", tmp_path / "speech.wav", "--emotion", "happy", "--intensity", "strong", "--frames", 4),
     )
-    assert "| ours, full synthesis |" in printed
-    metrics = json.loads((tmp_path / "metrics.json").read_text())
-    count = len(read_dataset(data).split("val"))
-    assert metrics["frames"] == count
-    for row in (metrics["self_driven"]["full"], metrics["baselines"]["nearest_pose"]):
-        assert {"psnr", "psnr_face", "lmd_px", "lmd_percent", "mouth_correlation"} <= set(row)
+    assert "| ours, full |" in printed
+    metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    check(metrics)
+    assert metrics["frames"]["held_out"] == 4
+    ours, nearest = metrics["self_driven"]["full"], metrics["baselines"]["nearest_pose"]
+    for row in (ours, nearest, metrics["self_driven"]["ground_truth_torso"], metrics["baselines"]["mean_frame"]):
+        assert 5 < row["psnr"] < 60 and 0 < row["ssim"] <= 1
+        assert (row["lpips"] is None) != (row["st_lpips"] is None)
+        assert "--syncnet" in row["not_measured"]["sync_c"]
     # Thirty steps do not beat a training frame, and the baseline's faces are real ones.
-    assert metrics["baselines"]["nearest_pose"]["psnr"] > metrics["self_driven"]["full"]["psnr"]
-    assert metrics["baselines"]["nearest_pose"]["frames_without_face"] < count
-    assert metrics["recorded"]["audio_mouth_correlation"] > 0.5
-    assert metrics["cross_driven"]["frames"] == 15 == len(list(read_frames(tmp_path / "spoken.mp4")))
-    assert read_image(tmp_path / "sheet.png").shape == (3 * SIZE, 2 * SIZE, 3)  # a frame of each of the two clips
+    assert nearest["psnr"] > ours["psnr"]
+    assert nearest["frames_without_face"] < 4 and nearest["lmd_px"] > 0
+    assert metrics["ground_truth"]["not_measured"]["psnr"]
+    assert metrics["speed"]["frames_per_second"] > 0
+    assert metrics["cross_driven"]["frames"] == 15 == len(list(read_frames(tmp_path / "out" / "spoken.mp4")))
+    assert len(read_audio(tmp_path / "out" / "spoken.mp4")) > 0.5 * 16000
+    page = (tmp_path / "out" / "index.html").read_text()
+    for name in ("side-by-side.mp4", "spoken.mp4", "sheet.png", "mouth.png", "emotions.png"):
+        assert f"src='{name}'" in page and (tmp_path / "out" / name).is_file()
+    beside = list(read_frames(tmp_path / "out" / "side-by-side.mp4"))
+    assert len(beside) == 4 and beside[0].shape == (SIZE + BAND, 2 * SIZE, 3)
+    assert len(read_audio(tmp_path / "out" / "side-by-side.mp4")) > 3 * 640
+    assert read_image(tmp_path / "out" / "sheet.png").shape == (3 * (SIZE + BAND), 2 * SIZE, 3)  # a frame of each label
+    assert read_image(tmp_path / "out" / "emotions.png").shape == (3 * (SIZE + BAND), 5 * SIZE, 3)
+
+
+@pytest.mark.parametrize(
+    ("more", "named"),
+    [
+        (("--frames", 2), "at least 3"),
+        (("--syncnet", "missing.model"), "missing.model"),
+        (("--audio", "missing.wav"), "missing.wav"),
+    ],
+)
+def test_evaluation_names_what_it_cannot_use(run, tmp_path, more, named, capsys):
+    with pytest.raises(SystemExit):
+        main(["eval", "--load-config", str(run / "config.yml"), "--output", str(tmp_path / "out"), *map(str, more)])
+    error = capsys.readouterr().err
+    assert error.startswith("error: ") and named in error and error.count("\n") == 1
+    assert not (tmp_path / "out").exists()
 
 
 def test_renders_the_dataset(run, data, tmp_path, command):

@@ -8,14 +8,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from aed_nerfstudio.errors import InputError
+from aed_nerfstudio.evaluation.pictures import BAND, emotion_grid, labelled
 
 SPEECH_SECONDS = 4.0
-BAND = 24
-"""Height in pixels of the band with the labels."""
 
 
 @dataclass
@@ -108,14 +106,7 @@ def write_contact_sheet(avatar, speech: np.ndarray, path: Path) -> None:
     vocabulary = avatar.vocabulary
     track = avatar.track(speech, vocabulary.encode(vocabulary.categories[0]), "still")
     loudness = [np.square(part).mean() for part in np.array_split(speech, len(track))]
-    moment = replace(track[int(np.argmax(loudness))], eye_openness=1.0)
-    rows = []
-    for intensity in vocabulary.intensities:
-        vectors = [vocabulary.encode(category, intensity) for category in vocabulary.categories]
-        faces = avatar.render(replace(moment, emotion=vector) for vector in vectors)
-        labels = [f"{category} {intensity}" for category in vocabulary.categories]
-        rows.append(np.hstack([labelled(*pair) for pair in zip(faces, labels, strict=True)]))
-    write_image(path, np.vstack(rows))
+    write_image(path, emotion_grid(avatar, track[int(np.argmax(loudness))]))
 
 
 def write_video(avatar, speech: np.ndarray, path: Path) -> None:
@@ -156,15 +147,6 @@ def _video_frames(avatar, sound: np.ndarray) -> Iterator[np.ndarray]:
         canvas[:, left : left + width] = panel
         canvas[-3:, left : left + round(width * share)] = (255, 160, 60)
         yield canvas
-
-
-def labelled(face: np.ndarray, text: str) -> np.ndarray:
-    """A frame [H, W, 3] with its label in a band below, [H + BAND, W, 3]."""
-    band = np.zeros((BAND, face.shape[1], 3), np.uint8)
-    (width, _), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, 0.45, 1)
-    scale = 0.45 * min(1.0, (face.shape[1] - 8) / max(width, 1))
-    cv2.putText(band, text, (4, BAND - 8), cv2.FONT_HERSHEY_SIMPLEX, scale, (255, 255, 255), 1, cv2.LINE_AA)
-    return np.vstack([face, band])
 
 
 def _shown(path: Path) -> str:

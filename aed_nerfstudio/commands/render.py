@@ -54,7 +54,6 @@ class Render:
     def main(self) -> None:
         from aed_nerfstudio.dataset.schema import FPS
         from aed_nerfstudio.media.audio_io import is_silent, read_audio
-        from aed_nerfstudio.media.video_writer import VideoWriter
 
         samples = read_audio(self.audio)  # before the seconds that loading the avatar takes
         if is_silent(samples):
@@ -69,10 +68,9 @@ class Render:
         self._note_unseen(avatar)
         track = avatar.track(samples, emotion, self.pose)
         height, width = avatar.frame_size(self.size)
-        self.output.parent.mkdir(parents=True, exist_ok=True)
-        with VideoWriter(self.output, FPS, (width, height), samples) as video:
-            for frame in with_progress(avatar.render(track, self.size), len(track), "rendering"):
-                video.write(frame)
+        avatar.write_video(
+            self.output, track, samples, self.size, lambda frames: with_progress(frames, len(track), "rendering")
+        )
         print(f"{self.output.resolve()}: {len(track) / FPS:.1f} s, {width} x {height}, with sound")
 
     def _note_unseen(self, avatar) -> None:

@@ -1,8 +1,10 @@
-"""Lip landmark distance (LMD) on MediaPipe's lips: the points that the mouth is drawn with, in renders and in truth."""
+"""Lip landmark distance (LMD): on MediaPipe's lips always, on FAN's where it is installed."""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable
+from pathlib import Path
 
 import numpy as np
 
@@ -12,26 +14,77 @@ from aed_nerfstudio.dataset.face_mesh import COUNT, INNER_LIPS, OUTER_LIPS
 LIPS = [*OUTER_LIPS, *INNER_LIPS]
 
 
-def detect(images: Iterable[np.ndarray]) -> np.ndarray:
-    """Landmarks of each image by itself (no tracking, so no memory of the frame before).
+class NotMeasurable(Exception):
+    """A figure that this machine or this dataset cannot give; the message says why, for `not_measured`."""
 
-    images: uint8 [H, W, 3] RGB -> float32 [F, 478, 3] pixels, NaN where no face is found.
+
+class LandmarkDetector:
+    """MediaPipe's face mesh on each picture by itself (no tracking, so no memory of the frame before)."""
+
+    def __enter__(self) -> LandmarkDetector:
+        settings = {"static_image_mode": True, "refine_landmarks": True, "max_num_faces": 1}
+        self._mesh = quiet_mediapipe().solutions.face_mesh.FaceMesh(**settings)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._mesh.close()
+
+    def process(self, image: np.ndarray) -> np.ndarray:
+        """uint8 [H, W, 3] RGB -> float32 [478, 3] pixels, NaN where no face is found."""
+        height, width = image.shape[:2]
+        faces = self._mesh.process(np.ascontiguousarray(image)).multi_face_landmarks
+        return to_pixels(faces[0], width, height) if faces else np.full((COUNT, 3), np.nan, np.float32)
+
+
+def detect(images: Iterable[np.ndarray]) -> np.ndarray:
+    """Landmarks of each image, uint8 [H, W, 3] RGB -> float32 [F, 478, 3] pixels, NaN where no face is found."""
+    with LandmarkDetector() as detector:
+        return np.stack([detector.process(image) for image in images])
+
+
+class FanLips:
+    """The mouth's 20 of FAN's 68 landmarks, through the face-alignment package and weights that are there already.
+
+    device: torch's name of it.
+    Raises NotMeasurable when the package or its weights are missing: nothing is downloaded here.
     """
-    found = []
-    settings = {"static_image_mode": True, "refine_landmarks": True, "max_num_faces": 1}
-    with quiet_mediapipe().solutions.face_mesh.FaceMesh(**settings) as mesh:
-        for image in images:
-            height, width = image.shape[:2]
-            faces = mesh.process(np.ascontiguousarray(image)).multi_face_landmarks
-            lost = np.full((COUNT, 3), np.nan, np.float32)
-            found.append(to_pixels(faces[0], width, height) if faces else lost)
-    return np.stack(found)
+
+    def __init__(self, device: str) -> None:
+        try:
+            from face_alignment import FaceAlignment, LandmarksType, api
+            from face_alignment.detection.sfd import sfd_detector
+        except ImportError:
+            raise NotMeasurable("the face-alignment package is not installed") from None
+        import torch
+
+        try:
+            addresses = api.models_urls["2DFAN-4"], sfd_detector.models_urls["s3fd"]
+        except (AttributeError, KeyError):
+            raise NotMeasurable("face-alignment is too old; 1.5 or newer is needed") from None
+        folder = Path(torch.hub.get_dir()) / "checkpoints"
+        missing = [name for name in (address.rsplit("/", 1)[1] for address in addresses)
+                   if not (folder / name).is_file()]  # fmt: skip
+        if missing:
+            raise NotMeasurable(f"face-alignment's weights {' and '.join(missing)} are not in {folder}")
+        self._net = FaceAlignment(LandmarksType.TWO_D, device=device, flip_input=False, compile=False)
+
+    def process(self, image: np.ndarray) -> np.ndarray:
+        """uint8 [H, W, 3] RGB -> float32 [20, 2] pixels, NaN where no face is found; of several the first."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # it warns of every frame without a face, which the figures tell
+            faces = self._net.get_landmarks_from_image(np.ascontiguousarray(image))
+        return faces[0][48:68].astype(np.float32) if faces else np.full((20, 2), np.nan, np.float32)
+
+
+def landmark_distance(points: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """Mean distance of landmarks, each set about its own centroid: [F, N, 2] twice -> [F] pixels."""
+    a, b = (x - x.mean(axis=1, keepdims=True) for x in (points, truth))
+    return np.linalg.norm(a - b, axis=-1).mean(axis=1)
 
 
 def lip_landmark_distance(landmarks: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """Mean distance of the 40 lip landmarks, each set about its own centroid: [F, 478, 3] twice -> [F] pixels."""
-    a, b = (points[:, LIPS, :2] - points[:, LIPS, :2].mean(axis=1, keepdims=True) for points in (landmarks, truth))
-    return np.linalg.norm(a - b, axis=-1).mean(axis=1)
+    """`landmark_distance` of the 40 lip landmarks of [F, 478, 3] twice -> [F] pixels."""
+    return landmark_distance(landmarks[:, LIPS, :2], truth[:, LIPS, :2])
 
 
 def face_width(landmarks: np.ndarray) -> np.ndarray:

@@ -1,32 +1,49 @@
-"""An avatar against the part of its own video that it has not seen, and against copying a training frame."""
+"""An avatar against the part of its own video that it has not seen, and against copying training frames."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from aed_nerfstudio.avatar import Avatar, to_uint8
-from aed_nerfstudio.dataset.face_mesh import mouth_opening
 from aed_nerfstudio.dataset.frames import FrameStore
-from aed_nerfstudio.errors import InputError
-from aed_nerfstudio.evaluation.image_metrics import psnr
-from aed_nerfstudio.evaluation.landmark_distance import detect, face_width, lip_landmark_distance
-from aed_nerfstudio.evaluation.sync import audio_mouth_correlation, correlation
+from aed_nerfstudio.dataset.schema import Dataset, read_image
+from aed_nerfstudio.evaluation.measure import (
+    HeldOut,
+    Instruments,
+    Progress,
+    Scale,
+    label_of,
+    look,
+    spooled,
+    unseen_progress,
+)
 
 HEAD_CORNERS = np.stack(np.meshgrid(*[[-0.4, 0.4]] * 3), -1).reshape(-1, 3)
+MEAN_FRAMES = 100
+"""Training frames that a label's mean frame is made of, at most."""
 
 
 @dataclass
-class Evaluation:
-    """What `evaluate` found: `metrics` for the report; uint8 [H, W, 3] frames per held-out frame for contact sheets."""
+class SelfDriven:
+    """What `evaluate` found.
 
-    metrics: dict
-    labels: list[str]
-    truth: list[np.ndarray]
-    ours: list[np.ndarray]
-    nearest: list[np.ndarray]
+    sections: of metrics.json. ours: uint8 [F, H, W, 3] renders of the held-out frames. nearest: [F] dataset indices of
+    the training frames of the nearest poses. openings: of the mouth, [F] pixels, by the curve's name.
+    """
+
+    held: HeldOut
+    sections: dict
+    ours: np.ndarray
+    nearest: np.ndarray
+    openings: dict[str, np.ndarray]
+
+    def nearest_image(self, k: int) -> np.ndarray:
+        """The training frame of the nearest pose at a position, uint8 [H, W, 3]."""
+        return training_image(self.held.dataset, int(self.nearest[k]))
 
 
 def projected_corners(poses: np.ndarray, focal: float) -> np.ndarray:
@@ -42,97 +59,104 @@ def nearest_poses(poses: np.ndarray, known: np.ndarray, focal: float) -> np.ndar
     return np.array([np.linalg.norm(targets - corners, axis=-1).mean(axis=1).argmin() for corners in seen])
 
 
-def _means(images: list[np.ndarray], truth: list[np.ndarray], boxes: list[list[int]]) -> dict:
-    """PSNR of each frame, averaged."""
-    whole = [psnr(a, b) for a, b in zip(images, truth, strict=True)]
-    face = [psnr(a, b, box) for a, b, box in zip(images, truth, boxes, strict=True)]
-    return {"psnr": float(np.mean(whole)), "psnr_face": float(np.mean(face))}
+def training_image(dataset: Dataset, index: int) -> np.ndarray:
+    """A recorded frame by its index, uint8 [H, W, 3]."""
+    return read_image(dataset.path("images", dataset.frames[index]))[..., :3]
 
 
-def _lips(landmarks: np.ndarray, truth: np.ndarray) -> dict:
-    """Lip figures over the frames in which a face is found in both."""
-    distance = lip_landmark_distance(landmarks, truth)
-    known = np.isfinite(distance)
-    if not known.any():
-        return {"lmd_px": None, "lmd_percent": None, "mouth_correlation": None, "frames_without_face": len(known)}
-    return {
-        "lmd_px": float(distance[known].mean()),
-        "lmd_percent": float(100 * (distance / face_width(truth))[known].mean()),
-        "mouth_correlation": correlation(mouth_opening(landmarks), mouth_opening(truth)),
-        "frames_without_face": int((~known).sum()),
-    }
+def mean_frames(dataset: Dataset, labels: set[str]) -> dict[str, np.ndarray]:
+    """The mean of up to 100 training frames, evenly spread, of each label: uint8 [H, W, 3] by label.
+
+    A label without training frames has the mean of those of all labels.
+    """
+    training = dataset.split("train")
+    means = {}
+    for label in labels:
+        own = [i for i in training if label_of(dataset, dataset.frames[i].clip) == label] or training
+        picks = [own[k] for k in np.unique(np.linspace(0, len(own) - 1, MEAN_FRAMES).astype(int))]
+        total = np.zeros((dataset.camera.h, dataset.camera.w, 3))
+        for index in picks:
+            total += training_image(dataset, index)
+        means[label] = np.round(total / len(picks)).astype(np.uint8)
+    return means
 
 
-def evaluate(avatar: Avatar, frames: int | None = None, seed: int = 0) -> Evaluation:
+def shuffled_partners(count: int, seed: int) -> np.ndarray:
+    """Whose audio each of `count` frames is given: a random cycle, so that none keeps its own. [count]."""
+    cycle = np.random.default_rng(seed).permutation(count)
+    partners = np.empty(count, int)
+    partners[cycle] = np.roll(cycle, -1)
+    return partners
+
+
+def evaluate(
+    avatar: Avatar, held: HeldOut, instruments: Instruments, seed: int = 0, progress: Progress = unseen_progress
+) -> SelfDriven:
     """Renders the held-out frames with their own audio, emotion and pose, then with their audio shuffled.
 
     Args:
         avatar: the trained avatar.
-        frames: at most that many held-out frames, the first of them; all when None.
+        held: the held-out frames of its dataset.
+        instruments: what measures them.
         seed: of the shuffling.
-
-    Raises:
-        InputError: the dataset has fewer than three held-out frames.
+        progress: shows how far each of the passes is.
     """
+    dataset, track = avatar.dataset, avatar.model.track
+    count, height, width = len(held), dataset.camera.h, dataset.camera.w
+    ours, with_true_torso = spooled(count, height, width), spooled(count, height, width)
+    speed = _render(avatar, held, ours, with_true_torso, progress)
+
+    def with_others_audio() -> Iterator[np.ndarray]:
+        partners = shuffled_partners(count, seed)
+        for k in progress(range(count), count, "rendering with shuffled audio"):
+            other = track[held.indices[partners[k]]]
+            yield to_uint8(avatar.images(replace(track[held.indices[k]], audio=other.audio))["rgb"])
+
+    _, shuffled = look(with_others_audio(), instruments)
+    scale = Scale(held, instruments, progress)
+    training = dataset.split("train")
+    poses = np.array([frame.camera_to_world for frame in dataset.frames])[:, :3]
+    nearest = np.array(training)[nearest_poses(poses[held.indices], poses[training], dataset.camera.fl_x)]
+    means = mean_frames(dataset, set(held.labels))
+
+    full, marks = scale.row(ours.__getitem__, "measuring the renders", shuffled)
+    true_torso, _ = scale.row(
+        with_true_torso.__getitem__, "measuring with the recorded torso", "the head is that of self_driven.full"
+    )
+    no_audio = "no audio drives a recorded frame"
+    near, near_marks = scale.row(
+        lambda k: training_image(dataset, int(nearest[k])), "measuring the nearest poses", no_audio
+    )
+    mean, _ = scale.row(lambda k: means[held.labels[k]], "measuring the mean frames", no_audio)
+    sections = {
+        "frames": {"held_out": count, "training": len(training)},
+        "ground_truth": scale.ground_truth(),
+        "self_driven": {"full": full, "ground_truth_torso": true_torso},
+        "baselines": {"nearest_pose": near, "mean_frame": mean},
+        "speed": {**speed, "device": str(avatar.model.device), "frame_size": [height, width]},
+    }
+    openings = {"recorded": scale.truth, "ours": marks, "ours, shuffled audio": shuffled, "nearest pose": near_marks}
+    return SelfDriven(held, sections, ours, nearest, {name: found.opening for name, found in openings.items()})
+
+
+def _render(
+    avatar: Avatar, held: HeldOut, ours: np.ndarray, with_true_torso: np.ndarray, progress: Progress
+) -> dict[str, float]:
+    """Fills the two sequences, and takes the time of the first."""
     import torch
 
-    dataset, track = avatar.dataset, avatar.model.track
-    held_out, training = dataset.split("val")[:frames], dataset.split("train")
-    if len(held_out) < 3:
-        raise InputError(f"{dataset.root}: has only {len(held_out)} held-out frames; process a longer video")
-    store = FrameStore(dataset)
-    truth, ours, with_true_torso = [], [], []
+    store = FrameStore(avatar.dataset, cache_bytes=0)
+    # The first frame compiles kernels and fills caches, which is no part of the speed.
+    to_uint8(avatar.images(avatar.model.track[held.indices[0]])["rgb"])
     seconds = 0.0
-    for index in held_out:
-        pixels = store[index]
+    for k in progress(range(len(held)), len(held), "rendering"):
+        condition = avatar.model.track[held.indices[k]]
         start = time.perf_counter()
-        layers = avatar.images(track[index])
+        layers = avatar.images(condition)
+        ours[k] = to_uint8(layers["rgb"])
         seconds += time.perf_counter() - start
+        pixels = store[held.indices[k]]
         torso = store.torso_over_background(pixels, np.arange(pixels.head.size)).reshape(pixels.image.shape)
         behind = torch.from_numpy(torso).to(avatar.model.device)
-        truth.append(pixels.image)
-        ours.append(to_uint8(layers["rgb"]))
-        with_true_torso.append(to_uint8(layers["head"] + (1 - layers["accumulation"]) * behind))
-
-    order = np.random.default_rng(seed).permutation(held_out)
-    shuffled = [
-        to_uint8(avatar.images(replace(track[a], audio=track[b].audio))["rgb"])
-        for a, b in zip(held_out, order, strict=True)
-    ]
-    poses = np.array([frame.camera_to_world for frame in dataset.frames])[:, :3]
-    picks = nearest_poses(poses[held_out], poses[training], dataset.camera.fl_x)
-    nearest = [store[training[i]].image for i in picks]
-
-    boxes = [dataset.frames[i].face_box for i in held_out]
-    marks = {name: detect(images) for name, images in
-             (("truth", truth), ("ours", ours), ("shuffled", shuffled), ("nearest", nearest))}  # fmt: skip
-    opening = mouth_opening(marks["truth"])
-    metrics = {
-        "frames": len(held_out),
-        "self_driven": {
-            "full": {
-                **_means(ours, truth, boxes),
-                **_lips(marks["ours"], marks["truth"]),
-                "mouth_correlation_shuffled": correlation(mouth_opening(marks["shuffled"]), opening),
-            },
-            "ground_truth_torso": _means(with_true_torso, truth, boxes),
-        },
-        "baselines": {
-            "nearest_pose": {**_means(nearest, truth, boxes), **_lips(marks["nearest"], marks["truth"])},
-        },
-        "speed": {"frames_per_second": len(held_out) / seconds, "device": str(avatar.model.device)},
-    }
-    labels = [dataset.frames[i].clip for i in held_out]
-    return Evaluation(metrics, labels, truth, ours, nearest)
-
-
-def follows_sound(samples: np.ndarray, landmarks: np.ndarray) -> dict:
-    """How the mouth in frames, [F, 478, 3], follows their sound, float [n] at 16 kHz."""
-    opening = mouth_opening(landmarks)
-    r, shift = audio_mouth_correlation(samples, opening)
-    return {
-        "audio_mouth_correlation": r,
-        "mouth_after_sound_frames": shift,
-        "mouth_opening_std_px": float(np.nanstd(opening)),
-        "frames": len(landmarks),
-    }
+        with_true_torso[k] = to_uint8(layers["head"] + (1 - layers["accumulation"]) * behind)
+    return {"frames_per_second": len(held) / seconds}

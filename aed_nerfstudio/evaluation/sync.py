@@ -9,36 +9,62 @@ from aed_nerfstudio.driving.audio import SAMPLE_RATE
 
 MAXIMUM_SHIFT = 5  # frames
 FLOOR_DB = 40  # below the loudest frame: what is quieter is silence
+SAMPLES_PER_FRAME = SAMPLE_RATE // FPS
 
 
-def correlation(a: np.ndarray, b: np.ndarray) -> float | None:
-    """Pearson's r of two series over the frames where both are known; None for fewer than 3 or a constant one."""
+def centred(values: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """Values [F] less the mean of their group; groups: [F] whole numbers from 0."""
+    counts = np.maximum(np.bincount(groups), 1)
+    return values - (np.bincount(groups, values) / counts)[groups]
+
+
+def correlation(a: np.ndarray, b: np.ndarray, groups: np.ndarray | None = None) -> float | None:
+    """Pearson's r of two series over the frames where both are known; None for fewer than 3 or a constant one.
+
+    a, b: [F], NaN where unknown. groups: [F] whole numbers from 0; the mean of each group is taken off first, so that
+    only what varies within the groups counts.
+    """
     known = np.isfinite(a) & np.isfinite(b)
-    if known.sum() < 3 or np.std(a[known]) == 0 or np.std(b[known]) == 0:
+    if known.sum() < 3:
         return None
-    return float(np.corrcoef(a[known], b[known])[0, 1])
+    a, b = a[known].astype(np.float64), b[known].astype(np.float64)
+    if groups is not None:
+        a, b = centred(a, groups[known]), centred(b, groups[known])
+    if min(np.ptp(a), np.ptp(b)) < 1e-9:
+        return None
+    return float(np.corrcoef(a, b)[0, 1])
 
 
 def loudness(samples: np.ndarray, frames: int) -> np.ndarray:
     """Level of every frame's 40 ms in dB, at most FLOOR_DB below the loudest: float [n] at 16 kHz -> [frames]."""
-    step = SAMPLE_RATE // FPS
-    padded = np.zeros(frames * step)
+    padded = np.zeros(frames * SAMPLES_PER_FRAME)
     padded[: min(len(samples), len(padded))] = samples[: len(padded)]
-    level = 20 * np.log10(np.sqrt(np.square(padded.reshape(frames, step)).mean(axis=1)) + 1e-8)
+    level = 20 * np.log10(np.sqrt(np.square(padded.reshape(frames, SAMPLES_PER_FRAME)).mean(axis=1)) + 1e-8)
     return np.maximum(level, level.max() - FLOOR_DB)
 
 
-def audio_mouth_correlation(samples: np.ndarray, opening: np.ndarray) -> tuple[float | None, int]:
+def shifted_levels(level: np.ndarray, frames: np.ndarray) -> np.ndarray:
+    """What is heard around frames: row k has the level k - MAXIMUM_SHIFT frames earlier, NaN outside the clip.
+
+    level: [count], of the whole clip. frames: [F] numbers within the clip. Returns [2 * MAXIMUM_SHIFT + 1, F].
+    """
+    padded = np.pad(level, MAXIMUM_SHIFT, constant_values=np.nan)
+    shifts = np.arange(-MAXIMUM_SHIFT, MAXIMUM_SHIFT + 1)
+    return padded[np.asarray(frames)[None] - shifts[:, None] + MAXIMUM_SHIFT]
+
+
+def audio_mouth_correlation(
+    levels: np.ndarray, opening: np.ndarray, groups: np.ndarray | None = None
+) -> tuple[float | None, int]:
     """The highest correlation of loudness and mouth opening within 5 frames' shift.
 
-    samples: float [n] at 16 kHz. opening: [F], NaN where unknown.
+    levels: from `shifted_levels` (those of several clips side by side). opening: [F], NaN where unknown. groups: see
+    `correlation`.
     Returns: Pearson's r, and the frames by which the mouth comes after the sound (negative: before).
     """
-    level = loudness(samples, len(opening))
     best: tuple[float | None, int] = (None, 0)
     for shift in sorted(range(-MAXIMUM_SHIFT, MAXIMUM_SHIFT + 1), key=abs):
-        early, late = (level, opening) if shift >= 0 else (opening, level)
-        r = correlation(early[: len(early) - abs(shift)], late[abs(shift) :])
+        r = correlation(levels[shift + MAXIMUM_SHIFT], opening, groups)
         if r is not None and (best[0] is None or r > best[0]):
             best = r, shift
     return best

@@ -1,0 +1,101 @@
+"""The pictures of a report: frames with their labels, contact sheets, the grid of emotions, curves of the mouth."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+
+from aed_nerfstudio.dataset.schema import FPS
+
+if TYPE_CHECKING:  # for types alone: pictures need no torch
+    from aed_nerfstudio.avatar import Avatar
+    from aed_nerfstudio.driving.track import FrameCondition
+
+BAND = 24
+"""Height in pixels of the band with a label."""
+SHEET_COLUMNS = 5
+CURVE_FRAMES = 250
+"""Frames of one line of curves: 10 s."""
+CURVE_LINES = 6
+COLOURS = {"recorded": "#222222", "ours": "#d1495b", "ours, shuffled audio": "#c9c9c9"}
+
+
+def labelled(face: np.ndarray, text: str) -> np.ndarray:
+    """A frame [H, W, 3] with its label in a band below, [H + BAND, W, 3]."""
+    band = np.zeros((BAND, face.shape[1], 3), np.uint8)
+    (width, _), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, 0.45, 1)
+    scale = 0.45 * min(1.0, (face.shape[1] - 8) / max(width, 1))
+    cv2.putText(band, text, (4, BAND - 8), cv2.FONT_HERSHEY_SIMPLEX, scale, (255, 255, 255), 1, cv2.LINE_AA)
+    return np.vstack([face, band])
+
+
+def emotion_grid(avatar: Avatar, condition: FrameCondition) -> np.ndarray:
+    """One moment with every emotion (columns) at every intensity (rows), uint8 [rows * (H + BAND), columns * W, 3].
+
+    Labels that the training data lacks stay dark. Neutral has no strength of its own: it is the same in each row.
+    """
+    vocabulary, seen = avatar.vocabulary, avatar.model.seen_labels
+    height, width = avatar.frame_size()
+    rows = []
+    for intensity in vocabulary.intensities:
+        cells = []
+        for category in vocabulary.categories:
+            recorded = (category, intensity) in seen or (category == "neutral" and "neutral" in {c for c, _ in seen})
+            if recorded:
+                moment = replace(condition, emotion=vocabulary.encode(category, intensity), eye_openness=1.0)
+                (face,) = avatar.render([moment])
+            else:
+                face = np.full((height, width, 3), 40, np.uint8)
+            text = f"{category} {intensity}"
+            cells.append(labelled(face, text if recorded else f"{text}: not recorded"))
+        rows.append(np.hstack(cells))
+    return np.vstack(rows)
+
+
+def contact_sheet(columns: Sequence[Sequence[tuple[str, np.ndarray]]]) -> np.ndarray:
+    """Columns of labelled frames, five side by side and the others below: uint8 [h, w, 3]."""
+    stacked = [np.vstack([labelled(frame, text) for text, frame in column]) for column in columns]
+    across = min(len(stacked), SHEET_COLUMNS)
+    while len(stacked) % across:
+        stacked.append(np.zeros_like(stacked[0]))
+    return np.vstack([np.hstack(stacked[k : k + across]) for k in range(0, len(stacked), across)])
+
+
+def mouth_curves(openings: Mapping[str, np.ndarray], clips: Sequence[str], path: Path) -> None:
+    """Draws the mouth's opening over time, recorded and rendered, the clips one after the other, as a PNG.
+
+    openings: [F] pixels by the curve's name, NaN where no face was found; at most a minute of it is drawn.
+    clips: [F] names.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    total = min(len(clips), CURVE_FRAMES * CURVE_LINES)
+    lines = -(-total // CURVE_FRAMES)
+    figure = Figure(figsize=(12, 0.6 + 2.2 * lines), layout="constrained")
+    FigureCanvasAgg(figure)
+    shown = {name: openings[name] for name in reversed(COLOURS) if name in openings}  # the recorded one on top
+    borders = [k for k in range(1, total) if clips[k] != clips[k - 1]]
+    for line, axes in enumerate(figure.subplots(lines, 1, squeeze=False)[:, 0]):
+        start, stop = line * CURVE_FRAMES, min((line + 1) * CURVE_FRAMES, total)
+        for name, opening in shown.items():
+            pieces = [start, *[k for k in borders if start < k < stop], stop]
+            for a, b in zip(pieces[:-1], pieces[1:], strict=True):  # a curve does not run from clip to clip
+                axes.plot(
+                    np.arange(a, b) / FPS, opening[a:b], color=COLOURS[name], linewidth=1.4,
+                    label=name if a == start else None, marker="." if b - a < 10 else None,
+                )  # fmt: skip
+        for border in borders:
+            if start < border < stop:
+                axes.axvline((border - 0.5) / FPS, color="#dddddd", linewidth=0.8, zorder=0)
+        axes.set_xlim((start - 0.5) / FPS, (start + min(CURVE_FRAMES, total) - 0.5) / FPS)
+        axes.set_ylabel("opening, px")
+        axes.spines[["top", "right"]].set_visible(False)
+    axes.set_xlabel("seconds of held-out frames" + (", clip after clip" if borders else ""))
+    figure.axes[0].legend(loc="upper right", ncols=3, frameon=False)
+    figure.savefig(path, dpi=100)

@@ -56,6 +56,8 @@ def _trainer(
             "grids": adam(lr_grids),
             "mlps": adam(lr_mlps),
             "audio": adam(lr_mlps),
+            "audio_attention": adam(lr_mlps),
+            "codes": adam(lr_mlps),
             "torso_grid": adam(lr_grids),
             "torso_mlps": adam(lr_mlps),
         },

@@ -11,7 +11,7 @@ import json
 import re
 import shutil
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -83,33 +83,35 @@ def process_videos(
     videos: list[Path],
     output: Path,
     size: int = 512,
-    emotion: str = "neutral",
-    intensity: str = "medium",
+    emotions: Sequence[str] = ("neutral",),
+    intensities: Sequence[str] = ("medium",),
     front_end: str = "moonshine",
     progress: bool = True,
 ) -> Dataset:
-    """Makes a dataset folder from videos of one person, all of them with one emotion label.
+    """Makes a dataset folder from videos of one person.
 
     Args:
         videos: files in which one person talks, at least two seconds each; every file becomes a clip.
         output: the folder; must be new, empty or one that this function began with the same videos and options. A
             finished dataset is read again, and made anew where a file of it is missing or damaged.
         size: side of the square pictures, pixels.
-        emotion: the videos' label; usually one of `driving.emotion.CATEGORIES`, others are added to these.
-        intensity: one of `driving.emotion.INTENSITIES`.
-        front_end: name of the audio front end.
+        emotions: every video's label, or one for all; usually `driving.emotion.CATEGORIES`, others are added to these.
+        intensities: the same from `driving.emotion.INTENSITIES`.
+        front_end: name of the audio front end; with "none" the videos need no sound, and the lips follow none.
         progress: whether to show progress bars and warnings on stderr.
 
     Raises:
         InputError: something about the input, named in one line; no `dataset.json` is left then.
     """
     videos, output = [Path(v) for v in videos], Path(output)
-    _check_options(videos, size, emotion, intensity, front_end)
+    emotions, intensities = (_one_each(labels, videos, name) for labels, name in
+                             ((emotions, "emotion"), (intensities, "intensity")))  # fmt: skip
+    _check_options(videos, size, emotions, intensities, front_end)
     for video in videos:
-        _check_video(video)
+        _check_video(video, front_end != "none")
     created = not output.exists()
     _check_output(output)
-    options = {"size": size, "emotion": emotion, "intensity": intensity, "front_end": front_end}
+    options = {"size": size, "emotions": emotions, "intensities": intensities, "front_end": front_end}
     sources = [{"path": str(v.resolve()), "size": v.stat().st_size, "mtime": v.stat().st_mtime} for v in videos]
     stages = Stages(output, {"version": STAGES_VERSION, "options": options, "sources": sources})
     finished = (output / "dataset.json").exists()
@@ -139,26 +141,36 @@ def process_videos(
                          "--output, then run again to go on") from error
 
 
-def _check_options(videos: list[Path], size: int, emotion: str, intensity: str, front_end: str) -> None:
+def _one_each(labels: Sequence[str], videos: list[Path], name: str) -> list[str]:
+    """A label for every video."""
+    if len(labels) not in (1, len(videos)):
+        raise InputError(f"--{name} has {len(labels)} values for {len(videos)} videos; give one each, or one for all")
+    return list(labels) * (len(videos) if len(labels) == 1 else 1)
+
+
+def _check_options(videos: list[Path], size: int, emotions: list[str], intensities: list[str], front_end: str) -> None:
     if not videos:
         raise InputError("no video given; name at least one video file")
     if len({v.resolve() for v in videos}) < len(videos):
         raise InputError("the same video is given twice; name every file once")
     if not SIZES[0] <= size <= SIZES[1]:
         raise InputError(f"size {size} is out of range; choose {SIZES[0]} to {SIZES[1]} pixels")
-    if not re.fullmatch(r"[\w-]+", emotion):
-        raise InputError(f"emotion {emotion!r} is no label; use one word such as {', '.join(CATEGORIES)}")
-    if intensity not in INTENSITIES:
-        raise InputError(f"unknown intensity {intensity!r}; choose one of {', '.join(INTENSITIES)}")
+    for emotion in emotions:
+        if not re.fullmatch(r"[\w-]+", emotion):
+            raise InputError(f"emotion {emotion!r} is no label; use one word such as {', '.join(CATEGORIES)}")
+    for intensity in intensities:
+        if intensity not in INTENSITIES:
+            raise InputError(f"unknown intensity {intensity!r}; choose one of {', '.join(INTENSITIES)}")
     if front_end not in FRONT_ENDS:
         raise InputError(f"unknown audio front end {front_end!r}; choose one of {', '.join(sorted(FRONT_ENDS))}")
 
 
-def _check_video(video: Path) -> None:
+def _check_video(video: Path, needs_sound: bool) -> None:
     """What can be told of a file within a moment, before hours of work on the files before it."""
     info = probe(video)
-    if not info.has_audio:
-        raise InputError(f"{video}: holds no audio; speech drives the avatar, so give a video with its sound track")
+    if needs_sound and not info.has_audio:
+        raise InputError(f"{video}: holds no audio; speech drives the avatar, so give a video with its sound track (or "
+                         "--audio-features none, for emotions without speech)")
     if 0 < info.duration < MINIMUM_SECONDS:
         raise InputError(_too_short(video, info.duration))
 
@@ -258,15 +270,16 @@ def _run(videos: list[Path], root: Path, stages: Stages, options: dict, progress
 
     clips, frames = [], []
     cameras = poses.camera_to_world()
-    for name, video, a, b in zip(names, videos, starts[:-1], starts[1:], strict=True):
-        clips.append(Clip(name, video.name, int(a), int(b - a), options["emotion"], options["intensity"]))
+    labels = zip(options["emotions"], options["intensities"], strict=True)
+    for name, video, a, b, label in zip(names, videos, starts[:-1], starts[1:], labels, strict=True):
+        clips.append(Clip(name, video.name, int(a), int(b - a), *label))
         frames += _frames(name, landmarks[a:b], usable[a:b], cameras[a:b], size)
     dataset = Dataset(
         root=root,
         camera=Camera(poses.focal, poses.focal, size / 2, size / 2, size, size),
         clips=clips,
         frames=frames,
-        categories=[*CATEGORIES, *([] if options["emotion"] in CATEGORIES else [options["emotion"]])],
+        categories=list(dict.fromkeys([*CATEGORIES, *options["emotions"]])),
         intensities=list(INTENSITIES),
         front_end=options["front_end"],
         feature_dim=FRONT_ENDS[options["front_end"]].dim,
@@ -355,9 +368,9 @@ def _parse_clip(root: Path, name: str, landmarks: np.ndarray, usable: np.ndarray
 
 def _sound(video: Path, root: Path, name: str, count: int, front_end: str, progress: bool) -> dict:
     """The clip's sound, exactly as long as its frames, and the features of it."""
-    samples = read_audio(video, SAMPLE_RATE)
     warnings = []
-    if is_silent(samples):
+    samples = np.zeros(0, np.float32) if front_end == "none" else read_audio(video, SAMPLE_RATE)
+    if front_end != "none" and is_silent(samples):
         warnings.append(f"{video.name}: its sound is silent; the mouth cannot learn from it")
     length = count * SAMPLE_RATE // FPS
     samples = np.pad(samples[:length], (0, max(0, length - len(samples))))

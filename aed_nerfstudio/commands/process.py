@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import tyro
 
@@ -18,16 +19,19 @@ class Process:
     """The folder to make; run again with the same options to go on after an interruption."""
     size: int = 512
     """Side of the square pictures, pixels."""
-    emotion: str = "neutral"
-    """Emotion shown in these videos: neutral, angry, fearful, happy, sad or a word of your own."""
-    intensity: str = "medium"
-    """How strongly it is shown: weak, medium or strong."""
+    emotion: tuple[str, ...] = ("neutral",)
+    """Emotion shown in the videos, one for each in their order or one for all: neutral, angry, fearful, happy, sad or
+    words of your own."""
+    intensity: tuple[str, ...] = ("medium",)
+    """How strongly it is shown, one for each video or one for all: weak, medium or strong."""
+    audio_features: Literal["moonshine", "log-mel", "none"] = "moonshine"
+    """What is read from the sound; none: videos without sound, for an avatar that shows emotions and does not speak."""
 
     def main(self) -> None:
         """Runs the command."""
         from aed_nerfstudio.capture.process import process_videos  # slow to import: mediapipe, scipy
 
-        dataset = process_videos(list(self.videos), self.output, self.size, self.emotion, self.intensity)
+        dataset = process_videos(list(self.videos), self.output, self.size, self.emotion, self.intensity, self.audio_features)
         usable = sum(frame.usable for frame in dataset.frames)
         print(f"{self.output}: {len(dataset.clips)} clip(s), {usable} usable of {len(dataset.frames)} frames; "
               f"{dataset.tools.get('pose', '')}")

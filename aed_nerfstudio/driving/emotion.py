@@ -18,24 +18,33 @@ class EmotionVocabulary:
 
     categories: tuple[str, ...] = CATEGORIES
     intensities: tuple[str, ...] = INTENSITIES
+    recorded: tuple[tuple[str, str], ...] = ()
+    """The (category, intensity) pairs of which there are frames; what lies beyond them is refused, because a network
+    answers inputs that it never saw with anything at all. Empty: nothing is refused."""
 
     @property
     def dim(self) -> int:
         return len(self.categories) + len(self.intensities)
 
-    def encode(self, category: str | dict[str, float], intensity: str | float = "medium") -> np.ndarray:
+    def encode(
+        self, category: str | dict[str, float] | None = None, intensity: str | float | None = None
+    ) -> np.ndarray:
         """Returns the emotion vector, float32 [dim].
 
         Args:
-            category: a label, or weights of several (normalised to sum 1).
+            category: a label, or weights of several (normalised to sum 1); None: neutral, or the first recorded.
             intensity: a label, or 0 (weakest label) to 1 (strongest); between labels the one-hots are mixed linearly.
+                None: as near to the middle as was recorded.
 
         Neutral has no strength of its own (MEAD records it at one level), so pure neutral always carries the first
         intensity; in a mixture the intensity is that of the other categories.
 
         Raises:
-            InputError: an unknown label, or a number out of range.
+            InputError: an unknown label, a number out of range, or something that was not recorded.
         """
+        if category is None:
+            known = [c for c, _ in self.recorded]
+            category = known[0] if known and "neutral" not in known else "neutral"
         weights = {category: 1.0} if isinstance(category, str) else dict(category)
         unknown = [c for c in weights if c not in self.categories]
         if unknown or not weights:
@@ -47,12 +56,48 @@ class EmotionVocabulary:
         for name, weight in weights.items():
             vector[self.categories.index(name)] = weight / total
         strengths = vector[len(self.categories) :]
-        position = 0.0 if set(weights) == {"neutral"} else self.position(intensity) * (len(self.intensities) - 1)
+        position = self._strength([c for c, weight in weights.items() if weight > 0], intensity)
+        position *= len(self.intensities) - 1
         low = min(int(position), len(self.intensities) - 1)
         strengths[low] = 1 - (position - low)
         if low + 1 < len(self.intensities):
             strengths[low + 1] = position - low
         return vector
+
+    def span(self, category: str) -> tuple[float, float] | None:
+        """The weakest and strongest intensity recorded of a category, 0..1; None where it was not recorded."""
+        if not self.recorded:
+            return 0.0, 1.0
+        known = [self.position(i) for c, i in self.recorded if c == category]
+        return (min(known), max(known)) if known else None
+
+    def _strength(self, categories: list[str], intensity: str | float | None) -> float:
+        """The intensity to show these categories with, 0..1."""
+        asked = None if intensity is None else self.position(intensity)
+        spans = [self.span(category) for category in categories]
+        lost = [category for category, span in zip(categories, spans, strict=True) if span is None]
+        if lost:
+            raise InputError(f"no frame shows {', '.join(lost)}; this avatar has {self._recorded_labels()}")
+        strong = [span for c, span in zip(categories, spans, strict=True) if c != "neutral"]
+        if not strong:
+            return 0.0
+        low, high = max(a for a, _ in strong), min(b for _, b in strong)
+        if asked is None:
+            known = [self.position(i) for c, i in self.recorded if c in categories and c != "neutral"]
+            return min((p for p in known if low <= p <= high), key=lambda p: (abs(p - 0.5), -p), default=0.5)
+        if self.recorded and not low - 1e-6 <= asked <= high + 1e-6:
+            raise InputError(f"intensity {intensity} of {', '.join(categories)} lies outside what was recorded; this "
+                             f"avatar has {self._recorded_labels()}")  # fmt: skip
+        return asked
+
+    def _recorded_labels(self) -> str:
+        """The recorded labels for people, in the vocabulary's order."""
+        parts = []
+        for category in self.categories:
+            found = [i for i in self.intensities if (category, i) in self.recorded]
+            if found:
+                parts.append(category if category == "neutral" else f"{category} ({', '.join(found)})")
+        return ", ".join(parts)
 
     def position(self, intensity: str | float) -> float:
         """An intensity label or number as 0..1."""

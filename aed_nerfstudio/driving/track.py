@@ -22,7 +22,7 @@ class FrameCondition:
     """[3, 4] camera-to-world in the head's frame."""
     eye_openness: float = 1.0
     appearance: int = 0
-    """Index of the per-frame code; 0 at inference."""
+    """Index of a training frame's code; inference takes the mean of all."""
 
 
 class DrivingTrack(Sequence[FrameCondition]):
@@ -100,4 +100,5 @@ class DatasetTrack(Sequence[FrameCondition]):
             emotion=self.emotions[index],
             head_pose=self.poses[index],
             eye_openness=float(self.eye_openness[index]),
+            appearance=index,
         )

@@ -43,7 +43,10 @@ class HeadField(nn.Module):
     Args:
         audio_dim: size of a_h.
         emotion_dim: size of e; 0 switches the emotion off (the paper's ablation).
+        eye_dim: 1, or 0 without eye openness.
         articulation_dim: size of the supervised lip shape that also enters the density network; 0 as in the paper.
+        appearance_dim: size of a frame's code, which enters the colour network.
+        audio_compression: False feeds a_h to the density network instead of a_g (the ablation "direct concatenation").
         log2_size: entries per grid level.
         top_resolution: of all grids.
         expression_grid: whether a 3-D grid blended by emotion, eyes and lip shape joins the spatial one (the paper has
@@ -54,7 +57,10 @@ class HeadField(nn.Module):
         self,
         audio_dim: int = 64,
         emotion_dim: int = 8,
+        eye_dim: int = 1,
         articulation_dim: int = 0,
+        appearance_dim: int = 0,
+        audio_compression: bool = True,
         log2_size: int = 16,
         top_resolution: int = 2048,
         hidden: int = 64,
@@ -63,19 +69,22 @@ class HeadField(nn.Module):
     ) -> None:
         super().__init__()
         self.grid = HashGrid(HashGridLayout(3, log2_size=log2_size, top_resolution=top_resolution))
-        self.audio_grid = HashGrid(HashGridLayout(2, log2_size=log2_size, top_resolution=top_resolution))
-        self.compress = MLP(32 + audio_dim + articulation_dim, hidden, 2, 3)
-        with torch.no_grad():  # a saturated tanh has no gradient: start near zero
-            self.compress[-1].weight.mul_(0.5)
-        expression_dim = emotion_dim + 1 + articulation_dim
+        self.audio_compression = audio_compression
+        if audio_compression:
+            self.audio_grid = HashGrid(HashGridLayout(2, log2_size=log2_size, top_resolution=top_resolution))
+            self.compress = MLP(32 + audio_dim + articulation_dim, hidden, 2, 3)
+            with torch.no_grad():  # a saturated tanh has no gradient: start near zero
+                self.compress[-1].weight.mul_(0.5)
+        expression_dim = emotion_dim + eye_dim + articulation_dim
         self.expression_grid = None
         if expression_grid:
             # Expressions move features by little over wide areas: coarse levels suffice, and 13 fine tables would not.
             layout = HashGridLayout(3, n_levels=8, log2_size=min(log2_size, 15), top_resolution=128)
             self.expression_grid = ExpressionGrid(layout, expression_dim)
         moved = self.expression_grid.n_outputs if self.expression_grid is not None else 0
-        self.density = MLP(32 + 32 + moved + expression_dim, hidden, 1 + hidden, 3)
-        self.colour = MLP(16 + hidden, hidden, 3, 2)
+        heard = 32 if audio_compression else audio_dim
+        self.density = MLP(32 + heard + moved + expression_dim, hidden, 1 + hidden, 3)
+        self.colour = MLP(16 + hidden + appearance_dim, hidden, 3, 2)
         self.bfloat16 = bfloat16
 
     def _geometry(
@@ -83,20 +92,25 @@ class HeadField(nn.Module):
     ) -> tuple[Tensor, Tensor, Tensor]:
         unit = (positions + 1) / 2
         x_g = self.grid(unit)
-        with torch.autocast(positions.device.type, torch.bfloat16, enabled=self.bfloat16):
-            logits = self.compress.conditioned(x_g, torch.cat([audio, articulation], -1), counts).float()
-        ambient = torch.tanh(logits)
-        a_g = self.audio_grid((ambient + 1) / 2)
-        given = torch.cat([emotion, eye, articulation], -1)
-        features = [x_g, a_g]
+        features = [x_g]
+        expression = torch.cat([emotion, eye, articulation], -1)
+        if self.audio_compression:
+            with torch.autocast(positions.device.type, torch.bfloat16, enabled=self.bfloat16):
+                logits = self.compress.conditioned(x_g, torch.cat([audio, articulation], -1), counts).float()
+            ambient = torch.tanh(logits)
+            features.append(self.audio_grid((ambient + 1) / 2))
+            given = expression
+        else:
+            logits = ambient = positions.new_zeros(len(positions), 2)
+            given = torch.cat([audio, expression], -1)
         if self.expression_grid is not None:
-            features.append(self.expression_grid(unit, given, counts))
+            features.append(self.expression_grid(unit, expression, counts))
         with torch.autocast(positions.device.type, torch.bfloat16, enabled=self.bfloat16):
             h = self.density.conditioned(torch.cat(features, -1), given, counts)
         return h, ambient, logits
 
-    def density_at(self, positions: Tensor, audio: Tensor, emotion: Tensor, eye: Tensor, articulation: Tensor):
-        """Density only [N], for the occupancy grid; one condition, [1, ...] each."""
+    def density_at(self, positions: Tensor, audio: Tensor, emotion: Tensor, eye: Tensor, articulation: Tensor, **_):
+        """Density only [N], for the occupancy grid; one condition, [1, ...] each, as `forward` takes it."""
         h, _, _ = self._geometry(positions, audio, emotion, eye, articulation, [len(positions)])
         return truncated_exp(h[:, 0].float())
 
@@ -108,6 +122,7 @@ class HeadField(nn.Module):
         emotion: Tensor,
         eye: Tensor,
         articulation: Tensor,
+        code: Tensor,
         counts: list[int],
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Samples of C frames, those of one frame together.
@@ -116,12 +131,12 @@ class HeadField(nn.Module):
             positions: [N,3] in [-1,1].
             view: [N,16], `spherical_harmonics` of the unit ray directions, which the caller evaluates once a ray and
                 not once a sample.
-            audio: [C,64]. emotion: [C,E]. eye: [C,1]. articulation: [C,A].
+            audio: [C,64]. emotion: [C,E]. eye: [C,1]. articulation: [C,A]. code: [C,appearance_dim].
             counts: samples of each frame, in order.
 
         Returns: density [N], colour [N,3], ambient coordinate a_l [N,2], its value before tanh [N,2].
         """
         h, ambient, logits = self._geometry(positions, audio, emotion, eye, articulation, counts)
         with torch.autocast(positions.device.type, torch.bfloat16, enabled=self.bfloat16):
-            rgb = self.colour(torch.cat([view.to(h.dtype), h[:, 1:]], -1))
+            rgb = self.colour.conditioned(torch.cat([view.to(h.dtype), h[:, 1:]], -1), code, counts)
         return truncated_exp(h[:, 0].float()), torch.sigmoid(rgb.float()), ambient, logits

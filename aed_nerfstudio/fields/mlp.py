@@ -25,8 +25,9 @@ class MLP(nn.Sequential):
         """
         first = self[0].weight
         hidden = functional.linear(x, first[:, : x.shape[1]])
-        given = functional.linear(condition, first[:, x.shape[1] :])
-        hidden = hidden + (given if len(counts) == 1 else spread(given, counts))
+        if condition.shape[1]:
+            given = functional.linear(condition, first[:, x.shape[1] :])
+            hidden = hidden + (given if len(counts) == 1 else spread(given, counts))
         for module in list(self)[1:]:
             hidden = module(hidden)
         return hidden

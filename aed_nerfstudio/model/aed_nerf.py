@@ -36,6 +36,13 @@ class AedNerfModelConfig(ModelConfig):
     schedule: StageSchedule = field(default_factory=StageSchedule)
     use_emotion: bool = True
     """False: the paper's ablation without emotion (Fig. 9)."""
+    use_eye: bool = True
+    """Eye openness as an input (RAD-NeRF; the paper is silent)."""
+    audio_compression: bool = True
+    """False: a_h enters the density network as it is, not through a_l and its grid (ablation)."""
+    appearance_dim: int = 0
+    """Size of a code of every training frame that enters the colour network (RAD-NeRF: 4) and takes up what differs
+    between recordings: light, exposure. Their mean stands in at inference; 0: none."""
     articulation: bool = False
     """Supervise four lip distances at the audio encoder and give them to the density network. Not in the paper: without
     it the audio branch dies in short trainings, which PSNR does not show."""
@@ -68,6 +75,8 @@ class AedNerfModelConfig(ModelConfig):
     lambda_alpha: float = 0.001
     lambda_audio: float = 0.1
     """L1 of a_l outside the face."""
+    audio_ramp: bool = False
+    """`lambda_audio` grows from 0 over the head and lip stages (RAD-NeRF)."""
     lambda_mask: float = 0.0
     """Squared distance of the head's alpha from its parsing mask; without it fog stays outside the head for long."""
     lambda_articulation: float = 0.0
@@ -75,10 +84,10 @@ class AedNerfModelConfig(ModelConfig):
     """Square of a_l before its tanh: keeps the tanh out of saturation."""
     bfloat16: bool = False
     """MLPs in bfloat16."""
-    emotion: str = "neutral"
-    """Emotion where a camera names no frame of the dataset (viewer, camera paths)."""
-    intensity: str = "medium"
-    """A label, or 0 to 1."""
+    emotion: str | None = None
+    """Emotion where a camera names no frame of the dataset (viewer, camera paths); None: neutral, where recorded."""
+    intensity: str | None = None
+    """A label, or 0 to 1; None: the middle of what was recorded."""
     eval_num_rays_per_chunk: int = 65536
 
 
@@ -95,9 +104,13 @@ class AedNerfModel(Model):
     def populate_modules(self) -> None:
         super().populate_modules()
         c, data = self.config, self.dataset
-        self.vocabulary = EmotionVocabulary(tuple(data.categories), tuple(data.intensities))
         labels = {clip.name: (clip.emotion, clip.intensity) for clip in data.clips}
+        self.vocabulary = EmotionVocabulary(
+            tuple(data.categories), tuple(data.intensities), tuple(dict.fromkeys(labels.values()))
+        )
         self.seen_labels = set(labels.values())
+        # At once, because a wrong name would else end the run when the first picture is evaluated.
+        self.default_emotion = self.vocabulary.encode(c.emotion, c.intensity)
         self.train_frames = data.split("train")
         features = {clip.name: data.features(clip.name) for clip in data.clips}
         self.track = DatasetTrack(
@@ -120,7 +133,10 @@ class AedNerfModel(Model):
         self.articulation_head = nn.Linear(64, articulation_dim) if articulation_dim else None
         self.head = HeadField(
             emotion_dim=self.vocabulary.dim if c.use_emotion else 0,
+            eye_dim=int(c.use_eye),
             articulation_dim=articulation_dim,
+            appearance_dim=c.appearance_dim,
+            audio_compression=c.audio_compression,
             log2_size=c.log2_size,
             top_resolution=c.top_resolution,
             bfloat16=c.bfloat16,
@@ -128,7 +144,10 @@ class AedNerfModel(Model):
         )
         if articulation_dim:
             self.register_buffer("lip_shapes", torch.from_numpy(self._lip_shapes()), persistent=False)
-        self.torso = TorsoField(c.log2_size, c.top_resolution)
+        self.codes = nn.Embedding(len(data.frames), c.appearance_dim) if c.appearance_dim else None
+        if self.codes is not None:
+            nn.init.normal_(self.codes.weight, std=0.1)
+        self.torso = TorsoField(c.log2_size, c.top_resolution) if c.schedule.use_torso else None
         self.occupancy = HeadOccupancy(128)
         self.register_buffer("box", torch.tensor(c.aabb), persistent=False)
         self.register_buffer("background", torch.from_numpy(self.static_background).float() / 255)
@@ -138,10 +157,18 @@ class AedNerfModel(Model):
     # ---- conditions
 
     def _lip_shapes(self) -> np.ndarray:
-        """The dataset's own lip shapes, standardised over the training part: float32 [F, 4]."""
+        """What speech does to the lips, float32 [F, 4]: lip shapes less the mean of their label, standardised.
+
+        A smile widens the mouth for the whole of a clip, which the audio cannot tell and the emotion does; left in, it
+        would be noise to the audio encoder.
+        """
         shapes = np.concatenate([lip_shape(self.dataset.landmarks(clip.name)) for clip in self.dataset.clips])
-        train = shapes[self.dataset.split("train")]
-        return np.clip((shapes - train.mean(0)) / (train.std(0) + 1e-6), -4, 4).astype(np.float32)
+        train = np.zeros(len(shapes), bool)
+        train[self.train_frames] = True
+        labels = np.array([f"{c.emotion} {c.intensity}" for c in self.dataset.clips for _ in range(c.count)])
+        for label in np.unique(labels[train]):
+            shapes[labels == label] -= shapes[train & (labels == label)].mean(0)
+        return np.clip(shapes / (shapes[train].std(0) + 1e-6), -4, 4).astype(np.float32)
 
     def encode_audio(self, frames: list[np.ndarray]) -> tuple[Tensor, Tensor]:
         """Audio of B conditions, [8, 16, dim] each -> a_h [B, 64] and the lip shape read from it [B, 4] (or [B, 0])."""
@@ -151,14 +178,21 @@ class AedNerfModel(Model):
         return a_h, self.articulation_head(a_h) if self.articulation_head is not None else a_h[:, :0]
 
     def encode(self, conditions: list[FrameCondition]) -> dict[str, Tensor]:
-        """C conditions -> what the head field takes of them: audio [C,64], emotion [C,E], eye [C,1], articulation."""
+        """C conditions -> what the head field takes of them, [C, ...] each: audio, emotion, eye, articulation, code."""
         a_h, articulation = self.encode_audio([condition.audio for condition in conditions])
         emotion = torch.from_numpy(np.stack([condition.emotion for condition in conditions])).to(a_h.device)
+        code = a_h[:, :0]
+        if self.codes is not None:
+            weight = self.codes.weight
+            code = weight[[condition.appearance for condition in conditions]] if self.training else None
+            if code is None:  # held-out frames' own codes were never trained
+                code = weight[self.train_frames].mean(0, keepdim=True).expand(len(conditions), -1)
         return {
             "audio": a_h,
             "emotion": emotion if self.config.use_emotion else a_h[:, :0],
-            "eye": a_h.new_tensor([[condition.eye_openness] for condition in conditions]),
+            "eye": a_h.new_tensor([[c.eye_openness] for c in conditions]) if self.config.use_eye else a_h[:, :0],
             "articulation": articulation,
+            "code": code,
         }
 
     def condition_for(self, camera: Cameras) -> FrameCondition:
@@ -168,7 +202,7 @@ class AedNerfModel(Model):
             return self.track[int(metadata["frame"].flatten()[0])]
         time = 0.0 if camera.times is None else float(camera.times.flatten()[0])
         condition = self.track[round(min(max(time, 0.0), 1.0) * (len(self.track) - 1))]
-        condition.emotion = self.vocabulary.encode(self.config.emotion, self.config.intensity)
+        condition.emotion = self.default_emotion
         return condition
 
     # ---- rendering
@@ -270,8 +304,9 @@ class AedNerfModel(Model):
         behind = nn.functional.grid_sample(
             background.permute(2, 0, 1)[None], pixels[None, None], padding_mode="border", align_corners=False
         )[0, :, 0].T
-        torso_alpha, torso_rgb = self.torso(pixels, self._pose(condition))
-        behind = torso_alpha * torso_rgb + (1 - torso_alpha) * behind
+        if self.torso is not None:
+            torso_alpha, torso_rgb = self.torso(pixels, self._pose(condition))
+            behind = torso_alpha * torso_rgb + (1 - torso_alpha) * behind
         images = {
             "rgb": (head + (1 - alpha) * behind).clamp(0, 1),
             "head": head.clamp(0, 1),
@@ -302,11 +337,13 @@ class AedNerfModel(Model):
         losses = {
             "rgb": nn.functional.mse_loss(rgb, batch["image"]),
             "entropy": c.lambda_alpha * entropy(outputs["alpha"]),
-            "ambient": c.lambda_audio * (outputs["ambient"] * ~batch["face"][:, None]).mean(),
         }
+        if c.audio_compression:
+            ramp = min(self.step / max(1, c.schedule.head + c.schedule.lips), 1.0) if c.audio_ramp else 1.0
+            losses["ambient"] = ramp * c.lambda_audio * (outputs["ambient"] * ~batch["face"][:, None]).mean()
         if c.lambda_mask:
             losses["mask"] = c.lambda_mask * nn.functional.mse_loss(outputs["alpha"][:, 0], batch["head"])
-        if c.lambda_saturation:
+        if c.lambda_saturation and c.audio_compression:
             losses["saturation"] = c.lambda_saturation * outputs["logits"].square().mean()
         if "articulation_error" in outputs:
             losses["articulation"] = c.lambda_articulation * outputs["articulation_error"]
@@ -334,7 +371,9 @@ class AedNerfModel(Model):
     def get_image_metrics_and_images(self, outputs, batch) -> tuple[dict[str, float], dict[str, Tensor]]:
         truth = batch["image"].to(outputs["rgb"].device)[..., :3]
         mse = (outputs["rgb"] - truth).square().mean()
-        panel = torch.cat([truth, outputs["rgb"], outputs["head"], outputs["torso"]], 1)
+        measures = [grey(outputs[key]) for key in ("depth", "ambient")]
+        panel = torch.cat([truth, outputs["rgb"], outputs["head"], outputs["torso"], *measures], 1)
+        # The name is nerfstudio's own, under which its writers show it: truth, render, head, torso, depth, |a_l|.
         return {"psnr": float(-10 * torch.log10(mse.clamp_min(1e-10)))}, {"img": panel}
 
     @torch.no_grad()
@@ -342,12 +381,15 @@ class AedNerfModel(Model):
         """Standard deviation over audio frames of a_h, of a_l (at the mouth) and of the lip shape."""
         picks = np.linspace(0, len(self.track) - 1, count).astype(int)
         given = self.encode([self.track[int(i)] for i in picks])
-        first = given["emotion"][:1].expand(count, -1), given["eye"][:1].expand(count, -1)  # audio alone may vary here
+        for key in ("emotion", "eye"):  # audio alone may vary here
+            given[key] = given[key][:1].expand(count, -1)
         x = torch.tensor([[0.0, -0.3, 0.4]], device=self.feature_mean.device)
         view = spherical_harmonics(torch.tensor([[0.0, 0.0, -1.0]], device=x.device))
         x, view = x.expand(count, -1), view.expand(count, -1)
-        a_l = self.head(x, view, given["audio"], *first, given["articulation"], [1] * count)[2]
-        spread = {"a_h": given["audio"].std(0).mean().item(), "a_l": a_l.std(0).mean().item()}
+        a_l = self.head(x, view, **given, counts=[1] * count)[2]
+        spread = {"a_h": given["audio"].std(0).mean().item()}
+        if self.config.audio_compression:
+            spread["a_l"] = a_l.std(0).mean().item()
         if self.articulation_head is not None:
             spread["lips"] = given["articulation"].std(0).mean().item()
         return spread
@@ -383,7 +425,7 @@ class AedNerfModel(Model):
         stage = self.config.schedule.stage(step)
         frozen = stage == "torso"
         if self.head.grid.params.requires_grad == frozen:
-            for module in (self.head, self.audio_encoder, self.articulation_head):
+            for module in (self.head, self.audio_encoder, self.articulation_head, self.codes):
                 if module is not None:
                     module.requires_grad_(not frozen)
         if stage == "head":
@@ -414,7 +456,8 @@ class AedNerfModel(Model):
         spread = self.audio_spread()
         for name, value in spread.items():
             writer.put_scalar(f"Audio spread/{name}", value, step)
-        dead = spread["a_l"] < 1e-3 and spread.get("lips", 0.0) < 0.05
+        silent = self.dataset.front_end == "none"  # nothing to be alive for
+        dead = not silent and spread.get("a_l", spread["a_h"]) < 1e-3 and spread.get("lips", 0.0) < 0.05
         text = ", ".join(f"{k} {v:.4f}" for k, v in spread.items())
         r = self.lip_correlation()
         if r is not None:
@@ -425,16 +468,25 @@ class AedNerfModel(Model):
         )
 
     def get_param_groups(self) -> dict[str, list[nn.Parameter]]:
-        audio = list(self.audio_encoder.parameters())
+        """One group a kind of parameter, each with a learning rate of its own in the trainer's `optimizers`."""
+        attention = [*self.audio_encoder.attention.parameters(), *self.audio_encoder.weights.parameters()]
+        audio = [*self.audio_encoder.convs.parameters(), *self.audio_encoder.project.parameters()]
         if self.articulation_head is not None:
-            audio += list(self.articulation_head.parameters())
-        head = [p for n, p in self.head.named_parameters() if "grid" not in n]
-        grids = [p for n, p in self.head.named_parameters() if "grid" in n]
-        torso = [p for n, p in self.torso.named_parameters() if "grid" not in n]
-        return {
-            "grids": grids,
-            "mlps": head,
+            audio += self.articulation_head.parameters()
+        groups = {
+            "grids": [p for n, p in self.head.named_parameters() if "grid" in n],
+            "mlps": [p for n, p in self.head.named_parameters() if "grid" not in n],
             "audio": audio,
-            "torso_grid": [self.torso.grid.params],
-            "torso_mlps": torso,
+            "audio_attention": attention,
         }
+        if self.codes is not None:
+            groups["codes"] = [self.codes.weight]
+        if self.torso is not None:
+            groups["torso_grid"] = [self.torso.grid.params]
+            groups["torso_mlps"] = [p for n, p in self.torso.named_parameters() if "grid" not in n]
+        return groups
+
+
+def grey(image: Tensor) -> Tensor:
+    """A measure [H,W,1] as a grey picture [H,W,3]: its largest value is white."""
+    return (image / image.max().clamp_min(1e-6)).expand(-1, -1, 3)

@@ -7,21 +7,30 @@ from dataclasses import dataclass
 
 @dataclass
 class StageSchedule:
-    """Steps of each stage, in this order."""
+    """Steps of each stage, in this order. The steps of a stage that is switched off train the head, so that an ablation
+    costs as much as the whole."""
 
     head: int = 20_000
     lips: int = 5_000
     torso: int = 20_000
+    use_lips: bool = True
+    """False: no lip patches and no LPIPS (ablation)."""
+    use_torso: bool = True
+    """False: no torso field; the head appears before the plain background (ablation)."""
 
     def stage(self, step: int) -> str:
         """`head`, `lips` or `torso`."""
-        if step < self.head:
-            return "head"
-        return "lips" if step < self.head + self.lips else "torso"
+        if step >= self.head + self.lips:
+            return "torso" if self.use_torso else "head"
+        return "lips" if step >= self.head and self.use_lips else "head"
+
+    def ends(self, step: int) -> bool:
+        """Whether a step is the last before the networks that it trained are frozen, or the last of all."""
+        return step == self.total - 1 or (self.use_torso and step == self.head + self.lips - 1)
 
     def progress(self, step: int) -> float:
         """How far a step is, 0 to 1, through head and lips together or, after them, through the torso."""
-        face = self.head + self.lips
+        face = self.head + self.lips + (0 if self.use_torso else self.torso)
         share = step / max(1, face) if step < face else (step - face) / max(1, self.torso)
         return min(share, 1.0)
 

@@ -31,6 +31,8 @@ class AedDataManagerConfig(VanillaDataManagerConfig):
     frames_per_step: int = 1
     """Frames among which a step's rays are divided. One, as the paper has it, needs its 65 536 rays: with a CPU's few
     thousand, each step would overfit its frame's label and light."""
+    balance_labels: bool = True
+    """Every (emotion, intensity) is drawn equally often, however many frames show it."""
     lips_share: float = 0.0
     """Share of the rays drawn in the lip box."""
     face_share: float = 0.0
@@ -53,7 +55,19 @@ class AedDataManager(VanillaDataManager[InputDataset]):
     def setup_train(self) -> None:
         self.store = FrameStore(self.dataset)
         self.train_indices = self.dataset.split("train")
-        self.generator = np.random.default_rng(0)
+        self.chances = self._chances()
+        # nerfstudio seeds NumPy with the machine's seed.
+        self.generator = np.random.default_rng(np.random.randint(1 << 31))
+
+    def _chances(self) -> np.ndarray:
+        """Probability of each training frame."""
+        labels = {clip.name: f"{clip.emotion} {clip.intensity}" for clip in self.dataset.clips}
+        if not self.config.balance_labels:
+            return np.full(len(self.train_indices), 1 / len(self.train_indices))
+        _, number, counts = np.unique(
+            [labels[self.dataset.frames[i].clip] for i in self.train_indices], return_inverse=True, return_counts=True
+        )
+        return 1 / (counts[number] * len(counts))
 
     def setup_eval(self) -> None:
         self.fixed_indices_eval_dataloader = FixedIndicesEvalDataloader(self.eval_dataset, device=self.device)
@@ -116,7 +130,7 @@ class AedDataManager(VanillaDataManager[InputDataset]):
         stage = self.config.schedule.stage(step)
         w, h = camera.w, camera.h
         if stage == "lips" and step % 2 == 0:
-            frame_index = int(self.generator.choice(self.train_indices))
+            frame_index = int(self.generator.choice(self.train_indices, p=self.chances))
             frame = self.dataset.frames[frame_index]
             left, top, right, bottom = frame.lips_box
             side = int(min(max(right - left, bottom - top, 32), self.config.patch_size_lips, w, h))
@@ -132,7 +146,7 @@ class AedDataManager(VanillaDataManager[InputDataset]):
         lips = int(n * c.lips_share) if stage != "torso" else 0
         face = int(n * c.face_share) if stage != "torso" else 0
         drawn = []
-        for index in self.generator.choice(self.train_indices, count, replace=False):
+        for index in self.generator.choice(self.train_indices, count, replace=False, p=self.chances):
             frame = self.dataset.frames[index]
             parts = [
                 self._boxed(frame.lips_box, lips, w, h),

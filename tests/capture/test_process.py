@@ -86,7 +86,8 @@ def test_options(tmp_path):
     video = _plain_video(tmp_path / "a.mp4", 2.5)
     _fails([], tmp_path / "out", "no video given")
     _fails([video, video], tmp_path / "out", "twice")
-    _fails([video], tmp_path / "out", "unknown intensity 'huge'; choose one of weak", intensity="huge")
+    _fails([video], tmp_path / "out", "unknown intensity 'huge'; choose one of weak", intensities=["huge"])
+    _fails([video], tmp_path / "out", "emotion has 2 values for 1 videos; give one each", emotions=["happy", "sad"])
     with pytest.raises(InputError, match="size 7 is out of range"):
         process_videos([video], tmp_path / "out", size=7)
 
@@ -221,10 +222,23 @@ def test_frames_without_the_face_are_left_out_and_counted(tmp_path, actor_frames
     assert not set(np.flatnonzero(gone)) & {*dataset.split("train"), *dataset.split("val")}
 
 
+def test_every_video_has_its_label_and_may_be_without_sound(tmp_path, actor_frames):
+    videos = [tmp_path / "a.mp4", tmp_path / "b.mp4"]
+    for video in videos:
+        with VideoWriter(video, fps=25, size=(144, 144)) as writer:
+            for frame in actor_frames:
+                writer.write(frame)
+    options = {"emotions": ["happy", "surprised"], "intensities": ["strong"], "front_end": "none"}
+    dataset = process_videos(videos, tmp_path / "out", size=96, progress=False, **options)
+    assert [(clip.emotion, clip.intensity) for clip in dataset.clips] == [("happy", "strong"), ("surprised", "strong")]
+    assert dataset.categories[-1] == "surprised" and not dataset.warnings
+    assert np.array_equal(dataset.features("b"), np.zeros((100, 1)))
+
+
 def test_actor_end_to_end(tmp_path):
     truth = record_video(tmp_path / "actor.mp4", seconds=3, size=160)
     output = tmp_path / "out"
-    process_videos([tmp_path / "actor.mp4"], output, size=160, emotion="happy", progress=False, front_end="log-mel")
+    process_videos([tmp_path / "actor.mp4"], output, size=160, emotions=["happy"], progress=False, front_end="log-mel")
     dataset = read_dataset(output)
     assert len(dataset.frames) == 75 and dataset.clips[0].emotion == "happy"
     assert sum(frame.usable for frame in dataset.frames) > 70
@@ -244,7 +258,7 @@ def test_actor_end_to_end(tmp_path):
     del stages["done"]["background"]
     (output / ".stages.json").write_text(json.dumps(stages))
     (output / "background.png").unlink()
-    again = {"emotion": "happy", "progress": False, "front_end": "log-mel"}
+    again = {"emotions": ["happy"], "progress": False, "front_end": "log-mel"}
     process_videos([tmp_path / "actor.mp4"], output, size=160, **again)
     assert picture.stat().st_mtime_ns == before and read_dataset(output).background.is_file()
 

@@ -38,7 +38,11 @@ def test_features_keep_time_with_the_sound(speech, name):
 
 def test_unknown_front_end():
     with pytest.raises(InputError, match="moonshine"):
-        audio.extract_features(np.zeros(100), 1, "none")
+        audio.extract_features(np.zeros(100), 1, "nothing")
+
+
+def test_no_front_end_is_zeros_of_the_right_length():
+    assert np.array_equal(audio.extract_features(np.ones(320 * 3), 5, "none"), np.zeros((10, 1)))
 
 
 def test_register(monkeypatch):

@@ -37,12 +37,13 @@ def test_density_cannot_overflow_half_precision():
     assert y.half().isfinite().all() and x.grad.isfinite().all()
 
 
-@pytest.mark.parametrize("expression_grid", [False, True])
-def test_head_field_reacts_to_all_it_is_given(expression_grid):
+@pytest.mark.parametrize("options", [{}, {"expression_grid": True}, {"audio_compression": False}], ids=str)
+def test_head_field_reacts_to_all_it_is_given(options):
     torch.manual_seed(0)
-    field = HeadField(emotion_dim=8, articulation_dim=4, expression_grid=expression_grid)
-    torch.nn.init.uniform_(field.audio_grid.params, -1, 1)
-    given = [torch.randn(2, 64), torch.randn(2, 8), torch.ones(2, 1), torch.randn(2, 4)]
+    field = HeadField(emotion_dim=8, articulation_dim=4, appearance_dim=3, **options)
+    if field.audio_compression:
+        torch.nn.init.uniform_(field.audio_grid.params, -1, 1)
+    given = [torch.randn(2, 64), torch.randn(2, 8), torch.ones(2, 1), torch.randn(2, 4), torch.randn(2, 3)]
     for value in given:
         value.requires_grad_(True)
     x, d = torch.rand(10, 3) * 2 - 1, torch.nn.functional.normalize(torch.randn(10, 3), dim=-1)
@@ -53,7 +54,7 @@ def test_head_field_reacts_to_all_it_is_given(expression_grid):
     assert all((value.grad.abs().amax(1) > 0).all() for value in given)
     # Frames do not mix: the second one's samples are what they are without the first.
     second = [value[1:] for value in given]
-    torch.testing.assert_close(field.density_at(x[3:], *second), sigma[3:])
+    torch.testing.assert_close(field.density_at(x[3:], *second[:4]), sigma[3:])
     torch.testing.assert_close(field(x[3:], view[3:], *second, counts=[7])[1], rgb[3:])
 
 

@@ -1,6 +1,7 @@
 """Batches, learning rates, stages and the watch over the audio branch, on the actor's dataset."""
 
 import copy
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -27,6 +28,14 @@ def config(data):
 def pipeline(config):
     torch.manual_seed(0)
     return config.pipeline.setup(device="cpu").train()
+
+
+@pytest.fixture
+def attributes(config, pipeline, tmp_path):
+    """What nerfstudio's trainer hands to `get_training_callbacks`."""
+    trainer = SimpleNamespace(checkpoint_dir=tmp_path, config=config)
+    optimizers = Optimizers(config.optimizers, pipeline.get_param_groups())
+    return TrainingCallbackAttributes(optimizers=optimizers, grad_scaler=None, pipeline=pipeline, trainer=trainer)
 
 
 def test_rays_are_nerfstudios_and_colours_the_files(pipeline):
@@ -56,10 +65,7 @@ def test_lips_stage_alternates_with_a_square_patch(pipeline):
     assert "patch" not in rays and len(rays["image"]) == 256
 
 
-def test_learning_rates_fall_within_their_stages(config, pipeline):
-    groups = pipeline.get_param_groups()
-    optimizers = Optimizers(config.optimizers, groups)
-    attributes = TrainingCallbackAttributes(optimizers=optimizers, grad_scaler=None, pipeline=pipeline, trainer=None)
+def test_learning_rates_fall_within_their_stages(config, pipeline, attributes):
     before = [
         callback
         for callback in pipeline.get_training_callbacks(attributes)
@@ -69,7 +75,7 @@ def test_learning_rates_fall_within_their_stages(config, pipeline):
     for step in (0, 10, 19, 20, 29):
         for callback in before:
             callback.run_callback(step)
-        rates[step] = optimizers.optimizers["mlps"].param_groups[0]["lr"]
+        rates[step] = attributes.optimizers.optimizers["mlps"].param_groups[0]["lr"]
     assert rates[0] == config.optimizers["mlps"]["optimizer"].lr == rates[20]
     assert rates[10] == pytest.approx(rates[0] * 0.1**0.5)
     assert rates[0] > rates[10] > rates[19] > 0.1 * rates[0] * 0.99
@@ -91,9 +97,90 @@ def test_the_torso_stage_freezes_the_head_and_does_not_march_it(pipeline):
     assert all(p.requires_grad for p in model.head.parameters())
 
 
-def test_the_hull_holds_the_head(pipeline):
+def test_every_label_is_drawn_equally_often(config, data):
+    datamanager = copy.deepcopy(config.pipeline.datamanager).setup(device="cpu")
+    dataset = datamanager.dataset
+    few = dataset.split("train")[: len(dataset.split("train")) // 2 + 5]  # all neutral frames and five happy ones
+    datamanager.train_indices = few
+    datamanager.chances = datamanager._chances()
+    happy = np.array([dataset.frames[i].clip.startswith("happy") for i in few])
+    assert happy.sum() == 5
+    assert datamanager.chances[happy].sum() == pytest.approx(0.5) == datamanager.chances[~happy].sum()
+    datamanager.config.balance_labels = False
+    assert np.ptp(datamanager._chances()) == 0
+
+
+ABLATIONS = {
+    "emotion": {"use_emotion": False},
+    "eye": {"use_eye": False},
+    "compression": {"audio_compression": False},
+    "lips": {"schedule": StageSchedule(10, 10, 10, use_lips=False)},
+    "torso": {"schedule": StageSchedule(10, 10, 10, use_torso=False)},
+    "codes": {"appearance_dim": 4},
+}
+
+
+@pytest.mark.parametrize("name", ABLATIONS)
+def test_ablations_train_and_render(config, name):
+    changed = copy.deepcopy(config.pipeline)
+    for key, value in ABLATIONS[name].items():
+        setattr(changed.model, key, value)
+    pipeline = changed.setup(device="cpu").train()
+    model, frame = pipeline.model, pipeline.datamanager.dataset.split("val")[0]
+    groups = {group: sum(p.numel() for p in params) for group, params in pipeline.get_param_groups().items()}
+    assert ("torso_grid" in groups) == (name != "torso") and ("codes" in groups) == (name == "codes")
+    assert sum(groups.values()) == sum(p.numel() for p in model.parameters())  # every weight is trained
+    for step in (1, 10, 20):
+        model._before_step(step)
+        bundle, batch = pipeline.datamanager.next_train(step)
+        assert ("patch" in batch) == (step == 10 and name != "lips")
+        outputs = model(bundle)
+        assert ("torso_rgb" in outputs) == (step == 20 and name != "torso")
+        losses = model.get_loss_dict(outputs, batch)
+        assert ("ambient" in losses) == ("torso_rgb" not in outputs and name != "compression")
+        model.zero_grad()
+        sum(losses.values()).backward()
+        if name == "codes" and step < 20:
+            touched = model.codes.weight.grad.abs().sum(1) > 0
+            assert set(touched.nonzero()[:, 0].tolist()) == set(bundle.metadata["frame"].flatten().tolist())
+    camera = pipeline.datamanager.eval_dataset.cameras[0:1]
+    condition = model.track[frame]
+    image = model.render_condition(camera, condition)["rgb"]
+    assert image.shape == (64, 64, 3) and image.isfinite().all()
+    if name == "emotion":
+        other = model.vocabulary.encode("happy", "strong")
+        condition.emotion = other if condition.emotion is not other else model.vocabulary.encode("neutral")
+        assert torch.equal(model.render_condition(camera, condition)["rgb"], image)
+
+
+def test_the_audio_loss_ramps_up(config, pipeline):
     model = pipeline.model
-    model.get_training_callbacks(None)  # training begins
+    bundle, batch = pipeline.datamanager.next_train(1)
+    outputs = model(bundle)
+    model.config.audio_ramp = True
+    try:
+        values = []
+        for step in (0, 10, 20):
+            model.step = step
+            values.append(model.get_loss_dict(outputs, batch)["ambient"].item())
+    finally:
+        model.config.audio_ramp, model.step = False, 0
+    full = model.get_loss_dict(outputs, batch)["ambient"].item()
+    assert values[0] == 0 and values[2] == full and values[1] == pytest.approx(full / 2)
+
+
+def test_the_panel_shows_all_layers(pipeline):
+    camera, batch = pipeline.datamanager.next_eval_image(0)
+    outputs = pipeline.model.eval().get_outputs_for_camera(camera)
+    pipeline.model.train()
+    metrics, images = pipeline.model.get_image_metrics_and_images(outputs, batch)
+    assert images["img"].shape == (64, 6 * 64, 3)  # truth, render, head, torso, depth, |a_l|
+    assert 0 <= images["img"].min() and images["img"].max() <= 1 and np.isfinite(metrics["psnr"])
+
+
+def test_the_hull_holds_the_head(pipeline, attributes):
+    model = pipeline.model
+    model.get_training_callbacks(attributes)  # training begins
     share = model.occupancy.allowed.float().mean()
     assert 0.02 < share < 0.6
     centre = model.occupancy.allowed.shape[-1] // 2

@@ -1,0 +1,22 @@
+"""Which stage a step belongs to."""
+
+from aed_nerfstudio.model.stages import StageSchedule
+
+
+def stages(schedule: StageSchedule) -> str:
+    return "".join(schedule.stage(step)[0] for step in range(schedule.total))
+
+
+def test_stages_follow_each_other():
+    schedule = StageSchedule(3, 2, 4)
+    assert stages(schedule) == "hhhlltttt"
+    assert [step for step in range(9) if schedule.ends(step)] == [4, 8]
+    assert [schedule.progress(step) for step in (0, 5, 7)] == [0, 0, 0.5]
+
+
+def test_the_steps_of_a_stage_switched_off_go_to_the_head():
+    assert stages(StageSchedule(3, 2, 4, use_lips=False)) == "hhhhhtttt"
+    schedule = StageSchedule(3, 2, 4, use_torso=False)
+    assert stages(schedule) == "hhhllhhhh"
+    assert [step for step in range(9) if schedule.ends(step)] == [8]
+    assert schedule.progress(6) == 6 / 9

@@ -77,12 +77,14 @@ def record_dataset(
     identity: int = 0,
     seed: int = 0,
     speech: list[Path] | None = None,
+    front_end: str = FRONT_END,
     progress: bool = True,
 ) -> Dataset:
     """Write a dataset folder: one clip per emotion and intensity, each with its own stretch of speech and head motion.
 
     size: pixels, square. clip_seconds: length of each clip. identity: who acts. seed: background, blinks and motion.
-    speech: audio files to speak, or None for the packaged recordings without their unseen part.
+    speech: audio files to speak, or None for the packaged recordings without their unseen part. front_end: of its
+    features.
 
     Raises InputError when `output` holds something already, a label is unknown, or the speech cannot be read.
     """
@@ -120,10 +122,10 @@ def record_dataset(
             frames.append(frame)
             if f == count - 1:
                 write_wav(output / "audio" / f"{clip.name}.wav", samples)
-                write_array(output / "audio_features" / f"{clip.name}.npy", extract_features(samples, count, FRONT_END))
+                write_array(output / "audio_features" / f"{clip.name}.npy", extract_features(samples, count, front_end))
                 write_array(output / "landmarks" / f"{clip.name}.npy", marks)
         dataset = Dataset(root=output, camera=scene.camera, clips=clips, frames=frames, categories=list(emotions),
-                          intensities=list(intensities), front_end=FRONT_END, feature_dim=FRONT_ENDS[FRONT_END].dim,
+                          intensities=list(intensities), front_end=front_end, feature_dim=FRONT_ENDS[front_end].dim,
                           tools={"recorder": "aed_nerfstudio.synthetic"})
         write_dataset(dataset)
     except BaseException:

@@ -21,6 +21,7 @@ from aed_nerfstudio.driving.head_pose import pose_vector
 from aed_nerfstudio.driving.track import DatasetTrack, FrameCondition
 from aed_nerfstudio.fields.audio_encoder import AudioEncoder
 from aed_nerfstudio.fields.head_field import HeadField, spherical_harmonics
+from aed_nerfstudio.fields.linear_lips import LinearLips
 from aed_nerfstudio.fields.torso_field import TorsoField
 from aed_nerfstudio.model.losses import PerceptualLoss, entropy
 from aed_nerfstudio.model.stages import StageSchedule
@@ -50,6 +51,8 @@ class AedNerfModelConfig(ModelConfig):
     """Share of training steps whose lip shape is the true one, so that the field learns from a clean signal."""
     articulation_batch: int = 8
     """Frames a step whose lip shape the audio encoder has to tell: one frame a step learns four times slower."""
+    linear_lips: bool = False
+    """The lip shape is the mean of the audio encoder's reading and of a ridge regression from the frame's window."""
     expression_grid: bool = False
     """A 3-D grid blended by emotion, eyes and lip shape beside the spatial one. Not in the paper."""
     log2_size: int = 16
@@ -131,6 +134,7 @@ class AedNerfModel(Model):
         articulation_dim = 4 if c.articulation else 0
         self.audio_encoder = AudioEncoder(data.feature_dim)
         self.articulation_head = nn.Linear(64, articulation_dim) if articulation_dim else None
+        self.linear_lips = LinearLips(data.feature_dim, articulation_dim) if c.articulation and c.linear_lips else None
         self.head = HeadField(
             emotion_dim=self.vocabulary.dim if c.use_emotion else 0,
             eye_dim=int(c.use_eye),
@@ -170,16 +174,29 @@ class AedNerfModel(Model):
             shapes[labels == label] -= shapes[train & (labels == label)].mean(0)
         return np.clip(shapes / (shapes[train].std(0) + 1e-6), -4, 4).astype(np.float32)
 
-    def encode_audio(self, frames: list[np.ndarray]) -> tuple[Tensor, Tensor]:
-        """Audio of B conditions, [8, 16, dim] each -> a_h [B, 64] and the lip shape read from it [B, 4] (or [B, 0])."""
-        audio = torch.from_numpy(np.stack(frames)).to(self.feature_mean.device)
-        silent = (audio == 0).all(-1, keepdim=True)  # padding stays zero
-        a_h = self.audio_encoder(torch.where(silent, 0.0, (audio - self.feature_mean) * self.feature_scale))
-        return a_h, self.articulation_head(a_h) if self.articulation_head is not None else a_h[:, :0]
+    def standardised(self, audio: np.ndarray) -> Tensor:
+        """Audio features [..., dim] in units of their deviation; padding stays zero."""
+        audio = torch.from_numpy(audio).to(self.feature_mean.device)
+        silent = (audio == 0).all(-1, keepdim=True)
+        return torch.where(silent, 0.0, (audio - self.feature_mean) * self.feature_scale)
+
+    def encode_audio(self, frames: list[np.ndarray]) -> tuple[Tensor, Tensor, Tensor]:
+        """Audio of B conditions, [8, 16, dim] each.
+
+        Returns: a_h [B, 64], the lip shape that the audio encoder reads from it [B, 4] and the one to use [B, 4]; both
+        lip shapes are [B, 0] without articulation.
+        """
+        audio = self.standardised(np.stack(frames))
+        a_h = self.audio_encoder(audio)
+        if self.articulation_head is None:
+            return a_h, a_h[:, :0], a_h[:, :0]
+        lips = self.articulation_head(a_h)
+        # Window 4 of the eight is the frame's own.
+        return a_h, lips, lips if self.linear_lips is None else (lips + self.linear_lips(audio[:, 4])) / 2
 
     def encode(self, conditions: list[FrameCondition]) -> dict[str, Tensor]:
         """C conditions -> what the head field takes of them, [C, ...] each: audio, emotion, eye, articulation, code."""
-        a_h, articulation = self.encode_audio([condition.audio for condition in conditions])
+        a_h, _, articulation = self.encode_audio([condition.audio for condition in conditions])
         emotion = torch.from_numpy(np.stack([condition.emotion for condition in conditions])).to(a_h.device)
         code = a_h[:, :0]
         if self.codes is not None:
@@ -258,7 +275,7 @@ class AedNerfModel(Model):
         """Squared error of the lip shapes that the audio of random training frames predicts."""
         train = self.train_frames
         picks = [train[int(i)] for i in torch.randint(len(train), (self.config.articulation_batch,))]
-        _, predicted = self.encode_audio([self.track[i].audio for i in picks])
+        _, predicted, _ = self.encode_audio([self.track[i].audio for i in picks])
         return nn.functional.mse_loss(predicted, self.lip_shapes[picks])
 
     def _pose(self, condition: FrameCondition) -> Tensor:
@@ -400,7 +417,7 @@ class AedNerfModel(Model):
         held_out = self.dataset.split("val")
         if self.articulation_head is None or len(held_out) < 3:
             return None
-        _, predicted = self.encode_audio([self.track[i].audio for i in held_out])
+        _, _, predicted = self.encode_audio([self.track[i].audio for i in held_out])
         r = torch.corrcoef(torch.stack([predicted[:, 0], self.lip_shapes[held_out, 0]]))[0, 1]
         return r.item()
 
@@ -443,6 +460,10 @@ class AedNerfModel(Model):
     def get_training_callbacks(self, training_callback_attributes: TrainingCallbackAttributes):
         if self.config.visual_hull:
             self._carve()
+        if self.linear_lips is not None and not self.linear_lips.fitted:
+            windows = self.standardised(np.stack([self.track[i].audio[4] for i in self.train_frames]))
+            penalty = self.linear_lips.fit(windows.cpu().numpy(), self.lip_shapes[self.train_frames].cpu().numpy())
+            print(f"lip shapes from audio: ridge regression, penalty {penalty:g}")
         return [
             TrainingCallback([TrainingCallbackLocation.BEFORE_TRAIN_ITERATION], self._before_step),
             TrainingCallback(

@@ -31,7 +31,9 @@ class Process:
         """Runs the command."""
         from aed_nerfstudio.capture.process import process_videos  # slow to import: mediapipe, scipy
 
-        dataset = process_videos(list(self.videos), self.output, self.size, self.emotion, self.intensity, self.audio_features)
+        dataset = process_videos(
+            list(self.videos), self.output, self.size, self.emotion, self.intensity, self.audio_features
+        )
         usable = sum(frame.usable for frame in dataset.frames)
         print(f"{self.output}: {len(dataset.clips)} clip(s), {usable} usable of {len(dataset.frames)} frames; "
               f"{dataset.tools.get('pose', '')}")

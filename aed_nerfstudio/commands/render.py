@@ -42,10 +42,11 @@ class Render:
     """What to say: any audio or video file with sound."""
     output: Path
     """The video to write: .mp4, .m4v, .mov or .mkv."""
-    emotion: str = "neutral"
-    """One of the dataset's emotions."""
-    intensity: str = "medium"
-    """How strong: a label of the dataset (weak, medium, strong) or a number from 0 to 1. Neutral has none."""
+    emotion: str | None = None
+    """One of the emotions that were recorded; by default neutral, or the first of them."""
+    intensity: str | None = None
+    """How strong: a label (weak, medium, strong) or a number from 0 to 1, within what was recorded; by default as near
+    to the middle as was recorded. Neutral has none."""
     pose: Literal["dataset", "still"] = "dataset"
     """Head motion: the dataset's, played forth and back, or none."""
     size: int | None = None
@@ -65,24 +66,11 @@ class Render:
 
         avatar = Avatar.load(self.load_config)
         emotion = avatar.vocabulary.encode(self.emotion, self.intensity)
-        self._note_unseen(avatar)
+        if avatar.dataset.front_end == "none":
+            print("note: this avatar was trained without sound, so its lips follow nothing")
         track = avatar.track(samples, emotion, self.pose)
         height, width = avatar.frame_size(self.size)
         avatar.write_video(
             self.output, track, samples, self.size, lambda frames: with_progress(frames, len(track), "rendering")
         )
         print(f"{self.output.resolve()}: {len(track) / FPS:.1f} s, {width} x {height}, with sound")
-
-    def _note_unseen(self, avatar) -> None:
-        """Says so when the training data had nothing of this label: the result is then a guess."""
-        seen = avatar.model.seen_labels
-        if not seen:
-            return
-        if self.emotion not in {category for category, _ in seen}:
-            print(f"note: the training data had no {self.emotion} frames, so this emotion is a guess")
-        elif (
-            self.emotion != "neutral"
-            and self.intensity in avatar.vocabulary.intensities
-            and (self.emotion, self.intensity) not in seen
-        ):
-            print(f"note: the training data had no {self.intensity} {self.emotion} frames, so the strength is a guess")

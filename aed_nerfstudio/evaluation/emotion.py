@@ -113,7 +113,7 @@ def evaluate_emotion(avatar: Avatar, frames: int = 24, seed: int = 0) -> dict:
     def not_measured(reason: str, *names: str) -> None:
         result["not_measured"].update(dict.fromkeys(names, reason))
 
-    seen = trained_labels(avatar.model.seen_labels, vocabulary)
+    seen = trained_labels(vocabulary.recorded, vocabulary)
     held_out = dataset.split("val")
     classifier = learn_expressions(dataset, seen, vocabulary) if held_out and len(seen) > 1 else None
     if classifier is None:

@@ -39,7 +39,7 @@ def emotion_grid(avatar: Avatar, condition: FrameCondition) -> np.ndarray:
 
     Labels that the training data lacks stay dark. Neutral has no strength of its own: it is the same in each row.
     """
-    vocabulary, seen = avatar.vocabulary, avatar.model.seen_labels
+    vocabulary, seen = avatar.vocabulary, avatar.vocabulary.recorded
     height, width = avatar.frame_size()
     rows = []
     for intensity in vocabulary.intensities:

@@ -111,7 +111,6 @@ class AedNerfModel(Model):
         self.vocabulary = EmotionVocabulary(
             tuple(data.categories), tuple(data.intensities), tuple(dict.fromkeys(labels.values()))
         )
-        self.seen_labels = set(labels.values())
         # At once, because a wrong name would else end the run when the first picture is evaluated.
         self.default_emotion = self.vocabulary.encode(c.emotion, c.intensity)
         self.train_frames = data.split("train")

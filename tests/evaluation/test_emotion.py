@@ -1,6 +1,7 @@
 """The emotion metrics, on an avatar that is the actor itself, on bad avatars, and on a real run."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -51,8 +52,9 @@ class ActorAsAvatar:
 
     def __init__(self, dataset, deaf: bool = False) -> None:
         self.dataset, self.deaf = dataset, deaf
-        self.vocabulary = EmotionVocabulary(tuple(dataset.categories), tuple(dataset.intensities))
         labels = {clip.name: (clip.emotion, clip.intensity) for clip in dataset.clips}
+        recorded = tuple(dict.fromkeys(labels.values()))
+        self.vocabulary = EmotionVocabulary(tuple(dataset.categories), tuple(dataset.intensities), recorded)
         self.poses = np.array([f.camera_to_world for f in dataset.frames])[:, :3]
         track = DatasetTrack(
             {clip.name: dataset.features(clip.name) for clip in dataset.clips},
@@ -62,7 +64,7 @@ class ActorAsAvatar:
             self.poses,
             np.array([f.eye_openness for f in dataset.frames]),
         )
-        self.model = SimpleNamespace(track=track, seen_labels=set(labels.values()))
+        self.model = SimpleNamespace(track=track)
         self.scene = Scene(Actor(0), dataset.camera.w, 0)
         self.speech = {}
         self.drawn = {}
@@ -228,7 +230,7 @@ def test_labels_to_ask_for():
 
 def test_one_label_gives_reasons_instead_of_figures(recorded):
     avatar = ActorAsAvatar(recorded)
-    avatar.model.seen_labels = {("neutral", "medium"), ("neutral", "strong")}
+    avatar.vocabulary = replace(avatar.vocabulary, recorded=(("neutral", "medium"), ("neutral", "strong")))
     result = evaluate_emotion(avatar)
     well_formed(result)
     assert set(result["not_measured"]) == set(VALUES)
@@ -237,7 +239,7 @@ def test_one_label_gives_reasons_instead_of_figures(recorded):
 
 def test_one_category_still_has_its_order(recorded):
     avatar = ActorAsAvatar(recorded)
-    avatar.model.seen_labels = {("sad", "weak"), ("sad", "strong")}
+    avatar.vocabulary = replace(avatar.vocabulary, recorded=(("sad", "weak"), ("sad", "strong")))
     result = evaluate_emotion(avatar, frames=2)
     well_formed(result)
     reasons = result["not_measured"]

@@ -107,7 +107,7 @@ def reasons(metrics: Mapping) -> dict[str, str]:
     found: dict[str, list[str]] = {}
     for (reason, names), paths in where.items():
         rows = "every row" if set(paths) >= set(SECTIONS) else ", ".join(paths)
-        figures = "everything" if len(names) >= min(len(ROW), len(EMOTION)) else ", ".join(names)
+        figures = "everything" if set(names) in (set(ROW), set(EMOTION)) else ", ".join(names)
         found.setdefault(reason, []).append(f"{figures} of {rows}")
     return {reason: "; ".join(places) for reason, places in found.items()}
 

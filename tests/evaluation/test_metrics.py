@@ -314,6 +314,9 @@ def test_a_reason_that_all_rows_share_is_said_once():
         row = metrics.section(found, path)
         row["sync_c"], row["not_measured"] = None, {"sync_c": "no weights"}
     assert reasons(found)["no weights"] == "sync_c of every row"
+    many = list(metrics.ROW)[:12]
+    found["cross_driven"] = metrics.row(dict.fromkeys(list(metrics.ROW)[12:], 1.0), dict.fromkeys(many, "other"), 1, 0)
+    assert reasons(found)["other"] == ", ".join(many) + " of cross_driven"
 
 
 def test_the_page_refers_to_the_files_that_are_there():

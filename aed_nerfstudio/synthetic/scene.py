@@ -348,11 +348,11 @@ class Scene:
         _shade(self._ids, self._bary, a.triangles, a.materials, a.canonical, normals, a.palette, self._colour,
                self._labels)
 
-    def _reduce(self) -> tuple[np.ndarray, np.ndarray]:
-        """Supersampled colours -> premultiplied float [S, S, 3] and coverage [S, S, 1]."""
+    def _reduce(self, colour: np.ndarray, covered: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Supersampled colours and bool coverage -> premultiplied float [S, S, 3] and coverage [S, S, 1]."""
         k, n = SUPERSAMPLING, self.size
-        alpha = (self._ids >= 0).astype(float)
-        colour = (self._colour * alpha[..., None]).reshape(n, k, n, k, 3).mean((1, 3))
+        alpha = covered.astype(float)
+        colour = (colour * alpha[..., None]).reshape(n, k, n, k, 3).mean((1, 3))
         return colour, alpha.reshape(n, k, n, k).mean((1, 3))[..., None]
 
     def _prepare(self, units: dict[str, float], pose: HeadPose) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -387,12 +387,17 @@ class Scene:
         vertices, normals, raster = self._prepare(units, pose)
         n, k = self.size, SUPERSAMPLING
         self._draw(raster, normals, self._below)
-        colour, alpha = self._reduce()
+        below, covered_below = self._colour.copy(), self._ids >= 0
+        self._draw(raster, normals, self._front)
+        covered = self._ids >= 0
+        colour, alpha = self._reduce(self._colour, covered)
+        image = np.round(colour + (1 - alpha) * self.background).astype(np.uint8)
+        # The torso's picture differs from the whole one behind the head only: on slim necks the plug sticks out.
+        head = covered & (self._labels == HEAD)
+        below = np.where(head[..., None], below, self._colour)
+        colour, alpha = self._reduce(below, np.where(head, covered_below, covered))
         straight = np.where(alpha > 0, colour / np.maximum(alpha, 1e-9), 0)
         torso = np.round(np.concatenate([straight, 255 * alpha], -1)).astype(np.uint8)
-        self._draw(raster, normals, self._front)
-        colour, alpha = self._reduce()
-        image = np.round(colour + (1 - alpha) * self.background).astype(np.uint8)
         votes = np.stack([(self._labels == v).reshape(n, k, n, k).sum((1, 3)) for v in range(4)])
         parsing = votes.argmax(0).astype(np.uint8)
         marks = self.landmarks(vertices, pose) if landmarks else np.zeros((478, 3), np.float32)

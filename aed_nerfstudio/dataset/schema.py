@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import tempfile
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -130,8 +129,8 @@ class Dataset:
 def write_json(path: Path, value: object) -> None:
     """Writes JSON atomically."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".part")
-    with os.fdopen(handle, "w") as file:
+    temporary = path.with_name(path.name + ".part")
+    with open(temporary, "w") as file:
         json.dump(value, file, indent=1)
     os.replace(temporary, path)
 

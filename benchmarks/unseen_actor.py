@@ -105,7 +105,7 @@ class Measure:
         for key in ("psnr", "mouth_correlation", "mouth_correlation_shuffled", "change_outside_head_box"):
             result[key] = float(np.mean([row[key] for row in rows.values()]))
         write_json(self.output, result)
-        write_image(self.output.with_suffix(".png"), np.hstack(sheet))
+        write_image(self.output.with_suffix(".jpg"), np.hstack(sheet))
         print({key: value for key, value in result.items() if key != "labels"})
 
 

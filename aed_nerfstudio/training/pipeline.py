@@ -12,7 +12,8 @@ from nerfstudio.pipelines.base_pipeline import VanillaPipeline, VanillaPipelineC
 from aed_nerfstudio.errors import report_plainly
 from aed_nerfstudio.model.aed_nerf import AedNerfModelConfig
 from aed_nerfstudio.training.datamanager import AedDataManagerConfig
-from aed_nerfstudio.training.safety import LossWatch, MeanWeights
+from aed_nerfstudio.training.loss_watch import LossWatch
+from aed_nerfstudio.training.mean_weights import MeanWeights
 from aed_nerfstudio.viewer.start_view import StartView
 
 

@@ -1,4 +1,4 @@
-"""The watch over the loss, and the mean of the weights."""
+"""Trainings that go wrong."""
 
 import pytest
 import torch
@@ -6,7 +6,7 @@ from torch import nn
 
 from aed_nerfstudio.errors import InputError
 from aed_nerfstudio.model.stages import StageSchedule
-from aed_nerfstudio.training.safety import LossWatch, MeanWeights
+from aed_nerfstudio.training.loss_watch import LossWatch
 
 SCHEDULE = StageSchedule(1000, 100, 1000)
 
@@ -46,15 +46,3 @@ def test_weights_that_are_no_numbers_reach_no_checkpoint(tmp_path):
         layer.weight[0, 0] = float("inf")
     with pytest.raises(InputError, match="step 11, head stage: weights"):
         watch.check_weights(11, layer)
-
-
-def test_mean_weights_take_over_when_a_stage_ends():
-    model = nn.ModuleDict({"face": nn.Linear(1, 1, bias=False), "torso": nn.Linear(1, 1, bias=False)})
-    mean = MeanWeights(model, 0.5, StageSchedule(2, 1, 2))
-    untouched = model["torso"].weight.item()
-    for step, value in enumerate((0.0, 1.0, 2.0)):
-        model["face"].weight.data.fill_(value)
-        model["face"].weight.grad = torch.zeros(1, 1)
-        mean.update(step)
-    assert model["face"].weight.item() == 0.5 * 0.5 + 0.5 * 2.0
-    assert model["torso"].weight.item() == untouched

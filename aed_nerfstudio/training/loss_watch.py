@@ -1,4 +1,4 @@
-"""What keeps a training honest: a watch over the loss, and the running mean of the weights."""
+"""Stops a training that went wrong, before its checkpoints do."""
 
 from __future__ import annotations
 
@@ -62,27 +62,3 @@ class LossWatch:
             f"step {step}, {self.schedule.stage(step)} stage: {what}; {last}. Lower the learning rates of `optimizers`"
             + (f" and go on with --load-checkpoint {saved[-1]}" if saved else "")
         )
-
-
-class MeanWeights:
-    """Exponential moving average of the weights that a stage trains; takes their place when the stage ends."""
-
-    def __init__(self, model: nn.Module, decay: float, schedule: StageSchedule) -> None:
-        self.model, self.decay, self.schedule = model, decay, schedule
-        self.mean: dict[str, torch.Tensor] = {}
-
-    @torch.no_grad()
-    def update(self, step: int) -> None:
-        """After a step's update."""
-        for name, weight in self.model.named_parameters():
-            if weight.grad is None:
-                continue
-            if name in self.mean:
-                self.mean[name].lerp_(weight, 1 - self.decay)
-            else:
-                self.mean[name] = weight.detach().clone()
-        if self.schedule.ends(step):
-            for name, weight in self.model.named_parameters():
-                if name in self.mean:
-                    weight.copy_(self.mean[name])
-            self.mean = {}

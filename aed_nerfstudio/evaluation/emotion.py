@@ -77,7 +77,7 @@ def evaluate_emotion(avatar: Avatar, frames: int = 24, seed: int = 0) -> dict:
 
         - category_accuracy: share of the renders at all but the weakest intensity (where a category has another one)
           whose nearest label is of the asked category. A render without a face counts as wrong.
-        - category_accuracy_training_frames: the same classifier on the video's own held-out frames of those labels:
+        - category_accuracy_recorded: the same classifier on the video's own held-out frames of those labels:
           what a perfect avatar can reach.
         - confusion: labels, and the matrix of counts [asked][measured] behind category_accuracy.
         - faces_not_found: renders among them without a face.
@@ -98,7 +98,7 @@ def evaluate_emotion(avatar: Avatar, frames: int = 24, seed: int = 0) -> dict:
     vocabulary, dataset = avatar.vocabulary, avatar.dataset
     result: dict = {
         "category_accuracy": None,
-        "category_accuracy_training_frames": None,
+        "category_accuracy_recorded": None,
         "confusion": None,
         "faces_not_found": None,
         "intensity_ordering": None,
@@ -151,11 +151,11 @@ def evaluate_emotion(avatar: Avatar, frames: int = 24, seed: int = 0) -> dict:
         result["confusion"] = {"labels": categories, "matrix": counts.tolist()}
         result["faces_not_found"] = missing
         result["category_accuracy"] = float(np.trace(counts) / (counts.sum() + missing))
-        result["category_accuracy_training_frames"] = _accuracy_on_truth(classifier, dataset, scored, vocabulary)
+        result["category_accuracy_recorded"] = _accuracy_on_truth(classifier, dataset, scored, vocabulary)
     else:
         not_measured(
             f"the training data has one category only, {categories[0]}",
-            *("category_accuracy", "category_accuracy_training_frames", "confusion", "faces_not_found"),
+            *("category_accuracy", "category_accuracy_recorded", "confusion", "faces_not_found"),
         )
 
     graded = {c: [i for k, i in labels if k == c] for c in categories if c != "neutral"}

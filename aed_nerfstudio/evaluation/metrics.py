@@ -96,7 +96,7 @@ EMOTION: dict[str, str] = {
     "intensities left out, whose nearest label is of the category asked for (MediaPipe landmarks aligned by "
     "Procrustes, head turns and lids regressed out, Mahalanobis distance to the labels' centroids over training "
     "frames); a render without a face counts as wrong",
-    "category_accuracy_training_frames": "the same classifier on the video's own held-out frames: what it can tell "
+    "category_accuracy_recorded": "the same classifier on the video's own held-out frames: what it can tell "
     "apart at all",
     "confusion": "labels, and the counts behind category_accuracy: asked (rows), measured (columns)",
     "faces_not_found": "renders among them in which no face was found",

@@ -20,7 +20,7 @@ from aed_nerfstudio.media.video_writer import VideoWriter
 SHEET_FRAMES = 3 * SHEET_COLUMNS
 EMOTION_HEADINGS = {
     "category_accuracy": "category ↑",
-    "category_accuracy_training_frames": "category, recorded",
+    "category_accuracy_recorded": "category, recorded",
     "intensity_ordering": "ordering ↑",
     "sweep_monotonic": "sweep ↑",
     "identity_similarity": "identity ↑",

@@ -49,7 +49,7 @@ class Measure:
     def main(self) -> None:
         from aed_nerfstudio.avatar import Avatar, to_uint8
         from aed_nerfstudio.dataset.face_mesh import mouth_opening
-        from aed_nerfstudio.dataset.schema import FPS, write_image, write_json
+        from aed_nerfstudio.dataset.schema import FPS, HEAD, write_image, write_json
         from aed_nerfstudio.driving.audio import SAMPLE_RATE, extract_features
         from aed_nerfstudio.driving.track import DrivingTrack
         from aed_nerfstudio.evaluation.image_metrics import psnr
@@ -87,7 +87,7 @@ class Measure:
             truth = [d.image for d in drawn]
             opening = [mouth_opening(detect(images)) for images in (truth, ours, shuffled)]
             inside = np.zeros((size, size), bool)
-            inside[np.any([d.parsing == 3 for d in drawn], axis=0)] = True
+            inside[np.any([d.parsing == HEAD for d in drawn], axis=0)] = True
             rows_of, cols_of = np.nonzero(inside)
             inside[rows_of.min() : rows_of.max() + 1, cols_of.min() : cols_of.max() + 1] = True  # the head's box
             change = np.mean([np.abs(a.astype(int) - b)[~inside].mean() for a, b in zip(ours, shuffled, strict=True)])

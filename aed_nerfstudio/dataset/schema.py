@@ -90,6 +90,12 @@ class Dataset:
     def clip(self, name: str) -> Clip:
         return next(c for c in self.clips if c.name == name)
 
+    @property
+    def labels(self) -> list[str]:
+        """Every frame's emotion and intensity in one word, such as `happy strong`."""
+        known = {clip.name: f"{clip.emotion} {clip.intensity}" for clip in self.clips}
+        return [known[frame.clip] for frame in self.frames]
+
     def path(self, kind: str, frame: Frame) -> Path:
         """File of a frame; kind is images, parsing or torso."""
         return self.root / kind / f"{frame.stem}.{'jpg' if kind == 'images' else 'png'}"

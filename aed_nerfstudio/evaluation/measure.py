@@ -87,7 +87,8 @@ class HeldOut:
         kept = sorted(np.argsort(ranks, kind="stable")[:frames])
         self.indices = [indices[k] for k in kept]
         self.frames = [dataset.frames[i] for i in self.indices]
-        self.labels = [label_of(dataset, frame.clip) for frame in self.frames]
+        labels = dataset.labels
+        self.labels = [labels[i] for i in self.indices]
         names = sorted(set(self.labels))
         self.groups = np.array([names.index(label) for label in self.labels])
         """[F], a number for each label."""
@@ -144,12 +145,6 @@ class HeldOut:
             if samples is not None:
                 samples = cut_sound(samples, first.index, stop - start)
             yield Stretch(start, stop, samples)
-
-
-def label_of(dataset: Dataset, clip: str) -> str:
-    """Emotion and intensity of a clip in one word, such as `happy strong`."""
-    found = dataset.clip(clip)
-    return f"{found.emotion} {found.intensity}"
 
 
 def cut_sound(samples: np.ndarray, first: int, count: int) -> np.ndarray:

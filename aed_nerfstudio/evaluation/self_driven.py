@@ -16,7 +16,6 @@ from aed_nerfstudio.evaluation.measure import (
     Instruments,
     Progress,
     Scale,
-    label_of,
     look,
     spooled,
     unseen_progress,
@@ -69,10 +68,10 @@ def mean_frames(dataset: Dataset, labels: set[str]) -> dict[str, np.ndarray]:
 
     A label without training frames has the mean of those of all labels.
     """
-    training = dataset.split("train")
+    training, labels_of_frames = dataset.split("train"), dataset.labels
     means = {}
     for label in labels:
-        own = [i for i in training if label_of(dataset, dataset.frames[i].clip) == label] or training
+        own = [i for i in training if labels_of_frames[i] == label] or training
         picks = [own[k] for k in np.unique(np.linspace(0, len(own) - 1, MEAN_FRAMES).astype(int))]
         total = np.zeros((dataset.camera.h, dataset.camera.w, 3))
         for index in picks:

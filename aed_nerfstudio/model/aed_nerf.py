@@ -168,7 +168,7 @@ class AedNerfModel(Model):
         shapes = np.concatenate([lip_shape(self.dataset.landmarks(clip.name)) for clip in self.dataset.clips])
         train = np.zeros(len(shapes), bool)
         train[self.train_frames] = True
-        labels = np.array([f"{c.emotion} {c.intensity}" for c in self.dataset.clips for _ in range(c.count)])
+        labels = np.array(self.dataset.labels)
         for label in np.unique(labels[train]):
             shapes[labels == label] -= shapes[train & (labels == label)].mean(0)
         return np.clip(shapes / (shapes[train].std(0) + 1e-6), -4, 4).astype(np.float32)
@@ -200,8 +200,9 @@ class AedNerfModel(Model):
         code = a_h[:, :0]
         if self.codes is not None:
             weight = self.codes.weight
-            code = weight[[condition.appearance for condition in conditions]] if self.training else None
-            if code is None:  # held-out frames' own codes were never trained
+            if self.training:
+                code = weight[[condition.appearance for condition in conditions]]
+            else:  # held-out frames' own codes were never trained
                 code = weight[self.train_frames].mean(0, keepdim=True).expand(len(conditions), -1)
         return {
             "audio": a_h,

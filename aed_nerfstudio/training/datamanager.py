@@ -61,12 +61,10 @@ class AedDataManager(VanillaDataManager[InputDataset]):
 
     def _chances(self) -> np.ndarray:
         """Probability of each training frame."""
-        labels = {clip.name: f"{clip.emotion} {clip.intensity}" for clip in self.dataset.clips}
         if not self.config.balance_labels:
             return np.full(len(self.train_indices), 1 / len(self.train_indices))
-        _, number, counts = np.unique(
-            [labels[self.dataset.frames[i].clip] for i in self.train_indices], return_inverse=True, return_counts=True
-        )
+        labels = np.array(self.dataset.labels)[self.train_indices]
+        _, number, counts = np.unique(labels, return_inverse=True, return_counts=True)
         return 1 / (counts[number] * len(counts))
 
     def setup_eval(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import torch
@@ -29,7 +30,6 @@ class LossWatch:
     def __init__(self, schedule: StageSchedule, checkpoints: Path) -> None:
         self.schedule = schedule
         self.checkpoints = Path(checkpoints)
-        self.stage = ""
         self._enter("")
 
     def _enter(self, stage: str) -> None:
@@ -40,7 +40,7 @@ class LossWatch:
         stage = self.schedule.stage(step)
         if stage != self.stage:
             self._enter(stage)
-        if not torch.isfinite(torch.tensor(loss)):
+        if not math.isfinite(loss):
             self._stop(step, "the loss is no number")
         self.seen += 1
         self.mean += (loss - self.mean) * max(0.05, 1 / self.seen)

@@ -19,13 +19,16 @@ import numpy as np
 from aed_nerfstudio.errors import InputError
 
 FORMAT = "aed-talking-face"
-VERSION = 1
+VERSION = 2
+"""2 adds `source_start`, `sharpness`, `flags` and `report.json`; folders of version 1 are read as well."""
 METRES_PER_UNIT = 0.25
 FPS = 25
 VALIDATION_SHARE = 11
 """The last 1/11 of every clip is the validation part (the family's convention)."""
 BACKGROUND, TORSO, NECK, HEAD = 0, 1, 2, 3
 """Values of the parsing maps."""
+FLAGS = ("blurred", "mouth_covered", "eyes_covered", "other_face", "pose_outlier")
+"""What may be said against a frame."""
 
 
 @dataclass
@@ -38,6 +41,8 @@ class Clip:
     count: int
     emotion: str = "neutral"
     intensity: str = "medium"
+    source_start: float = 0.0
+    """Where the clip begins in its source, seconds: a video with scene cuts gives several clips."""
 
 
 @dataclass
@@ -53,7 +58,12 @@ class Frame:
     eye_openness: float = 1.0
     """0 closed, 1 fully open."""
     usable: bool = True
-    """False where the face was lost or left the picture; such frames are neither trained on nor evaluated."""
+    """False where the face was lost or covered, left the picture or has no trustworthy pose; such frames are neither
+    trained on nor evaluated."""
+    sharpness: float = 1.0
+    """Relative to the clip's median."""
+    flags: list[str] = field(default_factory=list)
+    """Out of `FLAGS`."""
 
     @property
     def stem(self) -> str:
@@ -86,6 +96,8 @@ class Dataset:
     feature_dim: int
     warnings: list[str] = field(default_factory=list)
     tools: dict[str, str] = field(default_factory=dict)
+    report: dict = field(default_factory=dict)
+    """What capture measured (`report.json`); empty where nothing was."""
 
     def clip(self, name: str) -> Clip:
         return next(c for c in self.clips if c.name == name)
@@ -197,9 +209,13 @@ def write_dataset(dataset: Dataset) -> None:
             "lips_box": f.lips_box,
             "eye_openness": f.eye_openness,
             "usable": f.usable,
+            "sharpness": f.sharpness,
+            "flags": f.flags,
         }
         for f in dataset.frames
     ]
+    if dataset.report:
+        write_json(dataset.root / "report.json", dataset.report)
     write_json(dataset.root / "transforms.json", {"camera_model": "OPENCV", **camera, **names, "frames": frames})
     write_json(
         dataset.root / "dataset.json",
@@ -254,6 +270,8 @@ def read_dataset(root: Path) -> Dataset:
                 lips_box=f["lips_box"],
                 eye_openness=f["eye_openness"],
                 usable=f["usable"],
+                sharpness=f.get("sharpness", 1.0),
+                flags=f.get("flags", []),
             )
             for f in transforms["frames"]
         ]
@@ -268,6 +286,7 @@ def read_dataset(root: Path) -> Dataset:
             feature_dim=info["audio"]["feature_dim"],
             warnings=info.get("warnings", []),
             tools=info.get("tools", {}),
+            report=_read_json(root / "report.json") if (root / "report.json").is_file() else {},
         )
     except (KeyError, TypeError) as error:
         raise InputError(f"{root}: transforms.json or dataset.json lacks {error}; run `aed process` again") from error

@@ -50,6 +50,31 @@ def test_round_trip(folder):
     assert not list(folder.rglob("*.part"))
 
 
+def test_round_trip_of_what_capture_found(folder):
+    dataset = read_dataset(folder)
+    dataset.clips[0].source_start = 3.2
+    dataset.frames[4].sharpness, dataset.frames[4].flags = 0.4, ["blurred", "other_face"]
+    dataset.report = {"background": {"unseen": 0.1}}
+    write_dataset(dataset)
+    again = read_dataset(folder)
+    assert (again.clips, again.frames, again.report) == (dataset.clips, dataset.frames, dataset.report)
+
+
+def test_version_1_is_read(folder):
+    info = json.loads((folder / "dataset.json").read_text())
+    transforms = json.loads((folder / "transforms.json").read_text())
+    info["version"] = 1
+    for clip in info["clips"]:
+        del clip["source_start"]
+    for frame in transforms["frames"]:
+        del frame["sharpness"], frame["flags"]
+    (folder / "dataset.json").write_text(json.dumps(info))
+    (folder / "transforms.json").write_text(json.dumps(transforms))
+    dataset = read_dataset(folder)
+    assert dataset.clips[0].source_start == 0 and dataset.report == {}
+    assert dataset.frames[4].sharpness == 1 and dataset.frames[4].flags == []
+
+
 def test_frames_are_uint8(folder):
     store = FrameStore(read_dataset(folder))
     pixels = store[0]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from aed_nerfstudio.dataset.schema import HEAD, Dataset, read_image
+from aed_nerfstudio.dataset.schema import HEAD, Dataset
 
 CACHE_BYTES = 2 << 30
 
@@ -33,7 +33,7 @@ class FrameStore:
 
     def __init__(self, dataset: Dataset, cache_bytes: int = CACHE_BYTES) -> None:
         self.dataset = dataset
-        self.background = read_image(dataset.background)[..., :3]
+        self.background = dataset.static_background()
         self.room = cache_bytes
         self._kept: dict[int, FramePixels] = {}
 
@@ -42,9 +42,9 @@ class FrameStore:
             return self._kept[index]
         frame = self.dataset.frames[index]
         pixels = FramePixels(
-            image=read_image(self.dataset.path("images", frame))[..., :3],
-            torso=read_image(self.dataset.path("torso", frame)),
-            head=read_image(self.dataset.path("parsing", frame)) == HEAD,
+            image=self.dataset.image(frame),
+            torso=self.dataset.torso(frame),
+            head=self.dataset.parsing(frame) == HEAD,
         )
         if pixels.nbytes <= self.room:
             self.room -= pixels.nbytes

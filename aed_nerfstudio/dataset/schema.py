@@ -8,14 +8,19 @@ person's left (image right), y up, z out of the face; one unit is `METRES_PER_UN
 from __future__ import annotations
 
 import json
+import math
 import os
+import re
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import cv2
 import numpy as np
 
+from aed_nerfstudio.dataset.checked_json import Field, check_poses, read_json
 from aed_nerfstudio.errors import InputError
 
 FORMAT = "aed-talking-face"
@@ -29,6 +34,11 @@ BACKGROUND, TORSO, NECK, HEAD = 0, 1, 2, 3
 """Values of the parsing maps."""
 FLAGS = ("blurred", "mouth_covered", "eyes_covered", "other_face", "pose_outlier")
 """What may be said against a frame."""
+LARGEST_SIDE = 16384
+"""Of a picture, pixels."""
+FARTHEST = 1000.0
+"""Distance of a camera from the head, units."""
+MEND = "run `aed process` again"
 
 
 @dataclass
@@ -116,25 +126,47 @@ class Dataset:
     def background(self) -> Path:
         return self.root / "background.png"
 
+    def sound(self, clip: str) -> Path:
+        """File of a clip's sound; there may be none."""
+        return self.root / "audio" / f"{clip}.wav"
+
+    def image(self, frame: Frame) -> np.ndarray:
+        """A frame as it was filmed, uint8 [h, w, 3]."""
+        return self._sized(self.path("images", frame), 3)
+
+    def torso(self, frame: Frame) -> np.ndarray:
+        """A frame's torso without the head, uint8 [h, w, 4] RGBA."""
+        return self._sized(self.path("torso", frame), 4)
+
+    def parsing(self, frame: Frame) -> np.ndarray:
+        """What each pixel of a frame is, uint8 [h, w]: BACKGROUND, TORSO, NECK or HEAD."""
+        return self._sized(self.path("parsing", frame), 1)
+
+    def static_background(self) -> np.ndarray:
+        """The picture without the person, uint8 [h, w, 3]."""
+        return self._sized(self.background, 3)
+
+    def _sized(self, path: Path, channels: int) -> np.ndarray:
+        """A picture of the camera's size; its alpha is dropped where it is not asked for."""
+        image = read_image(path)
+        if channels == 3 and image.ndim == 3:
+            image = image[..., :3]
+        expected = (self.camera.h, self.camera.w) + ((channels,) if channels > 1 else ())
+        if image.shape != expected:
+            raise InputError(f"{path} has shape {image.shape}, expected {expected}; {MEND}")
+        return image
+
     def features(self, clip: str) -> np.ndarray:
         """Audio features of a clip, float32 [2*count, feature_dim]."""
         path = self.root / "audio_features" / f"{clip}.npy"
-        try:
-            array = np.load(path)
-        except (OSError, ValueError) as error:
-            raise InputError(f"{path} is missing or damaged; run `aed process` again to rebuild it") from error
-        expected = (2 * self.clip(clip).count, self.feature_dim)
-        if array.shape != expected:
-            raise InputError(f"{path} has shape {array.shape}, expected {expected}; run `aed process` again")
-        return array.astype(np.float32)
+        array = _read_array(path, (2 * self.clip(clip).count, self.feature_dim))
+        if not np.isfinite(array).all():
+            raise InputError(f"{path} holds numbers that are not finite; {MEND}")
+        return array
 
     def landmarks(self, clip: str) -> np.ndarray:
-        """Landmarks of a clip, float32 [count, 478, 3] pixels."""
-        path = self.root / "landmarks" / f"{clip}.npy"
-        try:
-            return np.load(path)
-        except (OSError, ValueError) as error:
-            raise InputError(f"{path} is missing or damaged; run `aed process` again to rebuild it") from error
+        """Landmarks of a clip, float32 [count, 478, 3] pixels; anything in frames that are not usable."""
+        return _read_array(self.root / "landmarks" / f"{clip}.npy", (self.clip(clip).count, 478, 3))
 
     def split(self, name: str) -> list[int]:
         """Indices of the usable frames of `train` (first 10/11 of each clip) or `val`/`test` (the last 1/11)."""
@@ -144,35 +176,60 @@ class Dataset:
         return [i for i, f in enumerate(self.frames) if f.usable and (f.index < first_val[f.clip]) == is_train]
 
 
-def write_json(path: Path, value: object) -> None:
-    """Writes JSON atomically."""
+@contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
+    """A file beside `path` to write to, which takes its place when all went well and is removed when not."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".part")
-    with open(temporary, "w") as file:
-        json.dump(value, file, indent=1)
-    os.replace(temporary, path)
+    temporary = path.with_name(path.name + ".part")  # always the same, so that a killed run leaves at most one
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def write_json(path: Path, value: object) -> None:
+    """Writes JSON atomically: the same value gives the same bytes.
+
+    Raises:
+        OSError: the disk is full, or the folder cannot be written.
+        ValueError: a number is NaN or infinite, which is no JSON.
+    """
+    text = json.dumps(value, indent=1, allow_nan=False)
+    with _replacing(path) as temporary:
+        temporary.write_bytes(text.encode("ascii"))
 
 
 def write_array(path: Path, array: np.ndarray) -> None:
     """Writes a `.npy` file atomically."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".part")
-    with open(temporary, "wb") as file:
+    with _replacing(path) as temporary, open(temporary, "wb") as file:
         np.save(file, array)
-    os.replace(temporary, path)
 
 
 def write_image(path: Path, image: np.ndarray, quality: int = 97) -> None:
     """Writes an RGB, RGBA or single-channel uint8 image atomically; the suffix chooses JPEG or PNG."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     if image.ndim == 3:
         image = cv2.cvtColor(image, cv2.COLOR_RGBA2BGRA if image.shape[2] == 4 else cv2.COLOR_RGB2BGR)
     ok, data = cv2.imencode(path.suffix, image, [cv2.IMWRITE_JPEG_QUALITY, quality])
     if not ok:
         raise InputError(f"{path} could not be encoded")
-    temporary = path.with_name(path.name + ".part")
-    temporary.write_bytes(data.tobytes())
-    os.replace(temporary, path)
+    with _replacing(path) as temporary:
+        temporary.write_bytes(data.tobytes())
+
+
+def _read_array(path: Path, shape: tuple[int, ...]) -> np.ndarray:
+    """A `.npy` file of real numbers as float32."""
+    try:
+        # Mapped, so that a damaged header cannot ask for more memory than the file has bytes.
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except Exception as error:  # NumPy promises nothing about what it raises for damaged files
+        raise InputError(f"{path} is missing or damaged; {MEND} to rebuild it") from error
+    if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiu":
+        raise InputError(f"{path} holds no real numbers; {MEND}")
+    if array.shape != shape:
+        raise InputError(f"{path} has shape {array.shape}, expected {shape}; {MEND}")
+    return np.array(array, np.float32)
 
 
 def read_image(path: Path) -> np.ndarray:
@@ -181,8 +238,11 @@ def read_image(path: Path) -> np.ndarray:
     Raises:
         InputError: the file is missing or damaged.
     """
-    image = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
-    if image is None:
+    try:
+        image = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    except cv2.error:  # for pictures of absurd sizes, for one
+        image = None
+    if image is None or image.dtype != np.uint8 or (image.ndim == 3 and image.shape[2] not in (3, 4)):
         raise InputError(f"{path} is missing or damaged; run `aed process` again to rebuild it")
     if image.ndim == 2:
         return image
@@ -215,7 +275,7 @@ def write_dataset(dataset: Dataset) -> None:
         for f in dataset.frames
     ]
     if dataset.report:
-        write_json(dataset.root / "report.json", dataset.report)
+        write_json(dataset.root / "report.json", _plain(dataset.report))
     write_json(dataset.root / "transforms.json", {"camera_model": "OPENCV", **camera, **names, "frames": frames})
     write_json(
         dataset.root / "dataset.json",
@@ -232,86 +292,211 @@ def write_dataset(dataset: Dataset) -> None:
     )
 
 
-def _read_json(path: Path) -> dict:
-    try:
-        return json.loads(path.read_text())
-    except FileNotFoundError as error:
-        raise InputError(
-            f"{path} is missing: no finished dataset folder; make one with `aed process VIDEO --output {path.parent}`"
-        ) from error
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} is damaged ({error}); run `aed process` again to rebuild it") from error
+def _plain(value: object) -> object:
+    """A report as JSON knows it: NumPy's numbers as Python's, and null for what is not finite."""
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple, np.ndarray)):
+        return [_plain(item) for item in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def read_dataset(root: Path) -> Dataset:
-    """Reads and validates a dataset folder.
+    """Reads and validates a dataset folder: every value of its files, and that the usable frames' pictures are there.
 
     Raises:
-        InputError: a file is missing or damaged, or the folder is of a newer format version.
+        InputError: a file is missing or damaged, leads outside the folder or is of a newer format version, or a value
+            in it is wrong, which is named: `transforms.json: frames[12].lips_box must be ...`.
     """
     root = Path(root)
-    info = _read_json(root / "dataset.json")
-    if info.get("format") != FORMAT:
-        raise InputError(f"{root / 'dataset.json'} is not an {FORMAT} description; was it made by another program?")
-    if info.get("version", 0) > VERSION:
+    inside = _Inside(root)
+    missing = f"no finished dataset folder; make one with `aed process VIDEO --output {root}`"
+    info, transforms = (
+        read_json(inside(root / name), missing, MEND + " to rebuild it") for name in ("dataset.json", "transforms.json")
+    )
+    _check_format(info)
+    emotions, audio = info["emotions"], info["audio"]
+    categories, intensities = emotions["categories"].names(), emotions["intensities"].names()
+    audio.get("sample_rate", 16000).integer(16000, 16000)
+    camera = _read_camera(transforms)
+    clips = [_read_clip(field, categories, intensities) for field in info["clips"].list()]
+    if len({clip.name for clip in clips}) < max(1, len(clips)):
+        raise info["clips"].wrong("a list of clips with different names")
+    frames = _read_frames(transforms["frames"], clips, camera)
+    _check_lists(transforms, frames)
+    report = inside(root / "report.json")
+    dataset = Dataset(
+        root=root,
+        camera=camera,
+        clips=clips,
+        frames=frames,
+        categories=categories,
+        intensities=intensities,
+        front_end=_read_front_end(audio["front_end"]),
+        feature_dim=audio["feature_dim"].integer(1, 1 << 16),
+        warnings=info.get("warnings", []).texts(),
+        tools={key: info["tools"][key].text() for key in info.get("tools", {}).object()},
+        report=read_json(report, MEND, MEND).object() if report.is_file() else {},
+    )
+    _check_files(dataset, inside)
+    return dataset
+
+
+def _check_format(info: Field) -> None:
+    if info.get("format", None).value != FORMAT:
+        raise InputError(f"{info} is not an {FORMAT} description; was it made by another program?")
+    version = info["version"].integer(1)
+    if version > VERSION:
         raise InputError(
-            f"{root / 'dataset.json'} has format version {info['version']}, this program reads up to {VERSION}; "
+            f"{info} has format version {version}, this program reads up to {VERSION}; "
             "upgrade with `pip install -U aed-nerfstudio`"
         )
-    transforms = _read_json(root / "transforms.json")
-    try:
-        camera = Camera(**{k: transforms[k] for k in ("fl_x", "fl_y", "cx", "cy", "w", "h")})
-        frames = [
-            Frame(
-                clip=f["clip"],
-                index=f["index"],
-                camera_to_world=f["transform_matrix"],
-                face_box=f["face_box"],
-                lips_box=f["lips_box"],
-                eye_openness=f["eye_openness"],
-                usable=f["usable"],
-                sharpness=f.get("sharpness", 1.0),
-                flags=f.get("flags", []),
-            )
-            for f in transforms["frames"]
-        ]
-        dataset = Dataset(
-            root=root,
-            camera=camera,
-            clips=[Clip(**c) for c in info["clips"]],
-            frames=frames,
-            categories=info["emotions"]["categories"],
-            intensities=info["emotions"]["intensities"],
-            front_end=info["audio"]["front_end"],
-            feature_dim=info["audio"]["feature_dim"],
-            warnings=info.get("warnings", []),
-            tools=info.get("tools", {}),
-            report=_read_json(root / "report.json") if (root / "report.json").is_file() else {},
+    if info["fps"].number() != FPS:
+        raise info["fps"].wrong(str(FPS))
+
+
+def _read_camera(transforms: Field) -> Camera:
+    w, h = (transforms[side].integer(1, LARGEST_SIDE) for side in ("w", "h"))
+    fl_x, fl_y = (transforms[axis].number(1e-3) for axis in ("fl_x", "fl_y"))
+    # A crop off the middle of a wide frame may have its principal point outside.
+    cx, cy = (transforms[axis].number(-LARGEST_SIDE, 2 * LARGEST_SIDE) for axis in ("cx", "cy"))
+    if transforms.get("camera_model", "OPENCV").value not in ("OPENCV", "PINHOLE"):
+        raise transforms["camera_model"].wrong("OPENCV")
+    return Camera(fl_x, fl_y, cx, cy, w, h)
+
+
+def _read_clip(field: Field, categories: list[str], intensities: list[str]) -> Clip:
+    clip = Clip(
+        name=field["name"].name(),
+        source=field["source"].text(),
+        first_frame=field["first_frame"].integer(),
+        count=field["count"].integer(1),
+        emotion=field["emotion"].text(),
+        intensity=field["intensity"].text(),
+        source_start=field.get("source_start", 0.0).number(0),
+    )
+    if clip.emotion not in categories:
+        raise field["emotion"].wrong(f"one of {', '.join(categories)}")
+    if clip.intensity not in intensities:
+        raise field["intensity"].wrong(f"one of {', '.join(intensities)}")
+    return clip
+
+
+def _read_front_end(field: Field) -> str:
+    if not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", field.text()):
+        raise field.wrong("the name of an audio front end")
+    return field.value
+
+
+def _read_frames(field: Field, clips: list[Clip], camera: Camera) -> list[Frame]:
+    """The frames, which must be those of the clips, in their order."""
+    fields, frames = list(field.list()), []
+    total = sum(clip.count for clip in clips)
+    if len(fields) != total:
+        raise field.wrong(f"a list of {total} frames, which the clips of dataset.json have")
+    expected = [(clip.name, index) for clip in clips for index in range(clip.count)]
+    for f, (clip, index) in zip(fields, expected, strict=True):
+        if f["clip"].value != clip:
+            raise f["clip"].wrong(f"{clip!r}, by the clips of dataset.json")
+        if f["index"].integer() != index:
+            raise f["index"].wrong(f"{index}: a clip's frames follow each other")
+        frame = Frame(
+            clip=clip,
+            index=index,
+            camera_to_world=f["transform_matrix"].matrix(),
+            face_box=_read_box(f["face_box"], camera),
+            lips_box=_read_box(f["lips_box"], camera),
+            eye_openness=f["eye_openness"].number(0, 1),
+            usable=f["usable"].boolean(),
+            sharpness=f.get("sharpness", 1.0).number(0),
+            flags=f.get("flags", []).texts(),
         )
-    except (KeyError, TypeError) as error:
-        raise InputError(f"{root}: transforms.json or dataset.json lacks {error}; run `aed process` again") from error
-    for path in [dataset.background] + [
-        dataset.path(k, f) for k in ("images", "parsing", "torso") for f in frames if f.usable
-    ]:
-        if not path.is_file():
-            raise InputError(f"{path} is missing; run `aed process` again to rebuild it")
+        if not set(frame.flags) <= set(FLAGS):
+            raise f["flags"].wrong(f"a list out of {', '.join(FLAGS)}")
+        if f["file_path"].value != f"images/{frame.stem}.jpg":
+            raise f["file_path"].wrong(f"images/{frame.stem}.jpg")
+        frames.append(frame)
+    matrices = [f["transform_matrix"] for f in fields]
+    check_poses(matrices, np.array([m.value for m in matrices], np.float64), FARTHEST)
+    return frames
+
+
+def _read_box(field: Field, camera: Camera) -> list[int]:
+    box = field.value
+    whole = isinstance(box, list) and len(box) == 4 and all(type(v) is int for v in box)
+    if not (whole and 0 <= box[0] < box[2] <= camera.w and 0 <= box[1] < box[3] <= camera.h):
+        raise field.wrong(f"whole numbers left < right <= {camera.w}, top < bottom <= {camera.h}: [l, t, r, b]")
+    return box
+
+
+def _check_lists(transforms: Field, frames: list[Frame]) -> None:
+    """The lists by which other nerfstudio methods split the frames."""
+    known = {f"images/{frame.stem}.jpg" for frame in frames}
+    for part in ("train", "val", "test"):
+        for name in transforms.get(f"{part}_filenames", []).list():
+            if name.text() not in known:
+                raise name.wrong("the file_path of a frame")
+
+
+class _Inside:
+    """Refuses paths that lead out of a folder through links."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = os.path.realpath(root)
+
+    def __call__(self, path: Path) -> Path:
+        real = os.path.realpath(path)
+        if os.path.commonpath([real, self.root]) != self.root:
+            raise InputError(f"{path} leads outside the dataset folder, to {real}; copy the files into it")
+        return path
+
+    def files(self, folder: Path) -> set[str]:
+        """Names of the files in a folder; none where it does not exist."""
+        try:
+            with os.scandir(self(folder)) as entries:
+                found = {entry.name: entry for entry in entries}
+        except OSError:
+            return set()
+        for entry in found.values():
+            if entry.is_symlink():
+                self(folder / entry.name)
+        return {name for name, entry in found.items() if entry.is_file()}
+
+
+def _check_files(dataset: Dataset, inside: _Inside) -> None:
+    """That what the usable frames need is there and lies in the folder, and that the audio features fit."""
+    wanted = [dataset.background]
+    present = {path for path in wanted if inside(path).is_file()}
+    for kind in ("images", "parsing", "torso"):
+        folders = {clip.name: inside.files(dataset.root / kind / clip.name) for clip in dataset.clips}
+        for frame in dataset.frames:
+            path = dataset.path(kind, frame)
+            if frame.usable and path.name not in folders[frame.clip]:
+                wanted.append(path)
+    for path in wanted:
+        if path not in present:
+            raise InputError(f"{path} is missing; {MEND} to rebuild it")
     for clip in dataset.clips:
+        for path in (dataset.sound(clip.name), dataset.root / "landmarks" / f"{clip.name}.npy"):
+            inside(path)
+        inside(dataset.root / "audio_features" / f"{clip.name}.npy")
         dataset.features(clip.name)
-    return dataset
 
 
 def check_pixels(dataset: Dataset) -> None:
     """Reads every picture of the usable frames, and their landmarks.
 
     Raises:
-        InputError: one is missing or damaged.
+        InputError: one is missing, damaged or of another size.
     """
-    read_image(dataset.background)
+    dataset.static_background()
     for clip in dataset.clips:
         dataset.landmarks(clip.name)
     for frame in dataset.frames:
-        for kind in ("images", "parsing", "torso") if frame.usable else ():
-            read_image(dataset.path(kind, frame))
+        for read in (dataset.image, dataset.parsing, dataset.torso) if frame.usable else ():
+            read(frame)
 
 
 def discard(root: Path) -> None:

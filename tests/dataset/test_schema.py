@@ -29,7 +29,7 @@ def folder(tmp_path):
         [Clip("a", "a.mp4", 0, COUNT)],
         frames,
         ["neutral"],
-        ["weak"],
+        ["medium"],
         "log-mel",
         80,
     )

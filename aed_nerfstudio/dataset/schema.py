@@ -385,7 +385,7 @@ def _read_clip(field: Field, categories: list[str], intensities: list[str]) -> C
 
 
 def _read_front_end(field: Field) -> str:
-    if not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", field.text()):
+    if not re.fullmatch(r"\w[\w.-]*(/\w[\w.-]*)?", field.text()):
         raise field.wrong("the name of an audio front end")
     return field.value
 
@@ -467,17 +467,17 @@ class _Inside:
 
 def _check_files(dataset: Dataset, inside: _Inside) -> None:
     """That what the usable frames need is there and lies in the folder, and that the audio features fit."""
-    wanted = [dataset.background]
-    present = {path for path in wanted if inside(path).is_file()}
-    for kind in ("images", "parsing", "torso"):
-        folders = {clip.name: inside.files(dataset.root / kind / clip.name) for clip in dataset.clips}
-        for frame in dataset.frames:
-            path = dataset.path(kind, frame)
-            if frame.usable and path.name not in folders[frame.clip]:
-                wanted.append(path)
-    for path in wanted:
-        if path not in present:
-            raise InputError(f"{path} is missing; {MEND} to rebuild it")
+    lost = [] if inside(dataset.background).is_file() else [dataset.background]
+    for kind, suffix in (("images", "jpg"), ("parsing", "png"), ("torso", "png")):
+        found = {clip.name: inside.files(dataset.root / kind / clip.name) for clip in dataset.clips}
+        # By name, because tens of thousands of paths take seconds to make.
+        lost += [
+            dataset.path(kind, frame)
+            for frame in dataset.frames
+            if frame.usable and f"{frame.index:05d}.{suffix}" not in found[frame.clip]
+        ]
+    if lost:
+        raise InputError(f"{lost[0]} is missing; {MEND} to rebuild it")
     for clip in dataset.clips:
         for path in (dataset.sound(clip.name), dataset.root / "landmarks" / f"{clip.name}.npy"):
             inside(path)

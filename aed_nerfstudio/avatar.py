@@ -10,8 +10,9 @@ import cv2
 import numpy as np
 
 from aed_nerfstudio.dataset.schema import FPS, Dataset, read_image
-from aed_nerfstudio.driving.audio import SAMPLE_RATE, extract_features
+from aed_nerfstudio.driving.audio import SAMPLE_RATE, STEPS_PER_FRAME, extract_features
 from aed_nerfstudio.driving.emotion import EmotionVocabulary
+from aed_nerfstudio.driving.feature_files import is_file_front_end, read_feature_file
 from aed_nerfstudio.driving.head_pose import ping_pong, smooth
 from aed_nerfstudio.driving.track import DrivingTrack, FrameCondition
 from aed_nerfstudio.errors import InputError
@@ -92,11 +93,41 @@ class Avatar:
             raise InputError(f"size must be at least 16 pixels, not {size}")
         return round(camera.h * size / camera.w), size
 
+    def features(self, audio: np.ndarray, file: Path | None = None) -> np.ndarray:
+        """What the avatar hears in a stretch of sound, by the front end that it was trained on.
+
+        Args:
+            audio: float [n] mono at 16 kHz.
+            file: ready features of this sound, for an avatar that was trained on such; see `read_feature_file`.
+
+        Returns:
+            float32 [2 * frames, dim], two 50-Hz steps a frame.
+
+        Raises:
+            InputError: sound shorter than one frame, or a file that is missing, not wanted or does not fit.
+        """
+        length = round(len(audio) / SAMPLE_RATE * FPS)
+        if length < 1:
+            raise InputError("the sound is shorter than one frame (0.04 s); give a longer one")
+        front_end, dim = self.dataset.front_end, self.dataset.feature_dim
+        if not is_file_front_end(front_end):
+            if file is not None:
+                raise InputError(f"{file}: this avatar hears by {front_end}, which needs the sound only; leave out "
+                                 "--audio-features-file")  # fmt: skip
+            return extract_features(audio, length, front_end)
+        if file is None:
+            raise InputError(
+                f"this avatar was trained on ready features ({front_end}, {dim} numbers a step), which sound alone "
+                "does not give; extract them as for the training video and give --audio-features-file X.npy"
+            )
+        return read_feature_file(file, length, dim)
+
     def track(
         self,
         audio: np.ndarray,
         emotion: np.ndarray | Callable[[float], np.ndarray],
         poses: Literal["dataset", "still"] = "dataset",
+        features: np.ndarray | None = None,
     ) -> DrivingTrack:
         """What drives the avatar through a stretch of sound, one condition a frame at 25 frames a second.
 
@@ -105,13 +136,15 @@ class Avatar:
             emotion: a vector from `vocabulary.encode`, or a function from the time in seconds to one.
             poses: `dataset` plays the head motion of the longest clip's training frames forth and back; `still` holds
                 its most typical pose. The blinks of the same frames are played in both.
+            features: from `features`; made there from the sound when None.
 
         Raises:
-            InputError: sound shorter than one frame, or a dataset without usable training frames.
+            InputError: sound shorter than one frame, features that sound alone does not give, or a dataset without
+                usable training frames.
         """
-        length = round(len(audio) / SAMPLE_RATE * FPS)
-        if length < 1:
-            raise InputError("the sound is shorter than one frame (0.04 s); give a longer one")
+        if features is None:
+            features = self.features(audio)
+        length = len(features) // STEPS_PER_FRAME
         training = [self.dataset.frames[i] for i in self.dataset.split("train")]
         if not training:
             raise InputError(f"{self.dataset.root}: has no usable training frames")
@@ -124,7 +157,6 @@ class Avatar:
         if poses == "still":
             distance = np.square(motion - motion.mean(axis=0)).sum(axis=(1, 2))
             order = np.full(length, distance.argmin())
-        features = extract_features(audio, length, self.dataset.front_end)
         return DrivingTrack(features, emotion, motion[order], eyes, FPS)
 
     def images(

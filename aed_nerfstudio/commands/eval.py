@@ -31,12 +31,16 @@ class Eval:
     """At most that many held-out frames, the first of every clip alike; all by default."""
     seed: int = 0
     """Of the shuffling of the audio."""
+    audio_features_file: Path | None = None
+    """Ready features of --audio (.npy), for an avatar that was trained on such."""
 
     def main(self) -> None:
         if self.frames is not None and self.frames < 3:
             raise InputError(f"frames must be at least 3, not {self.frames}")
         if not self.load_config.is_file():
             raise InputError(f"{self.load_config}: no such file; give the config.yml of a training run")
+        if self.audio_features_file is not None and self.audio is None:
+            raise InputError(f"{self.audio_features_file}: features of which sound? give it with --audio")
         if self.syncnet is not None and not self.syncnet.is_file():
             raise InputError(f"{self.syncnet}: no such file; give SyncNet's weights (syncnet_v2.model)")
         from aed_nerfstudio.media.audio_io import read_audio
@@ -59,6 +63,7 @@ class Eval:
         net = self._syncnet()
         avatar = Avatar.load(self.load_config)
         emotion = avatar.vocabulary.encode(self.emotion, self.intensity)
+        features = None if samples is None else avatar.features(samples, self.audio_features_file)
         held = HeldOut(avatar.dataset, self.frames)
         instruments = Instruments(avatar.model.device, net)
 
@@ -66,7 +71,7 @@ class Eval:
         spoken = empty_row("no other audio was given (--audio)")
         if samples is not None:
             spoken = cross_driven.evaluate(
-                avatar, samples, emotion, folder / "spoken.mp4", instruments, with_progress
+                avatar, samples, emotion, folder / "spoken.mp4", instruments, with_progress, features
             )
         print("rendering the emotions")
         emotions = evaluate_emotion(avatar, min(EMOTION_FRAMES, len(held)), self.seed)
@@ -80,6 +85,7 @@ class Eval:
             },
             "settings": {
                 "audio": None if self.audio is None else str(self.audio),
+                "audio_features_file": None if self.audio_features_file is None else str(self.audio_features_file),
                 "emotion": self.emotion,
                 "intensity": self.intensity,
                 "syncnet": None if self.syncnet is None else str(self.syncnet),

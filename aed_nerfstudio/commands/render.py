@@ -51,6 +51,8 @@ class Render:
     """Head motion: the dataset's, played forth and back, or none."""
     size: int | None = None
     """Width of the video in pixels; the dataset's by default."""
+    audio_features_file: Path | None = None
+    """Ready features of --audio (.npy), for an avatar that was trained on such: DeepSpeech's, HuBERT's or others."""
 
     def main(self) -> None:
         from aed_nerfstudio.dataset.schema import FPS
@@ -68,7 +70,8 @@ class Render:
         emotion = avatar.vocabulary.encode(self.emotion, self.intensity)
         if avatar.dataset.front_end == "none":
             print("note: this avatar was trained without sound, so its lips follow nothing")
-        track = avatar.track(samples, emotion, self.pose)
+        features = avatar.features(samples, self.audio_features_file)
+        track = avatar.track(samples, emotion, self.pose, features)
         height, width = avatar.frame_size(self.size)
         avatar.write_video(
             self.output, track, samples, self.size, lambda frames: with_progress(frames, len(track), "rendering")

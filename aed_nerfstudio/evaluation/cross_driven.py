@@ -38,6 +38,7 @@ def evaluate(
     path: Path,
     instruments: Instruments,
     progress: Progress = unseen_progress,
+    features: np.ndarray | None = None,
 ) -> dict:
     """Lets the avatar speak into a video with sound, and gives the row of figures.
 
@@ -48,8 +49,9 @@ def evaluate(
         path: the video to write.
         instruments: what measures.
         progress: shows how far the rendering is.
+        features: of the sound, from `avatar.features`; made there when None.
     """
-    track = avatar.track(samples, emotion)
+    track = avatar.track(samples, emotion, features=features)
     count = len(track)
     frames = spooled(count, *avatar.frame_size())
     mesh = np.empty((count, 478, 3), np.float32)

@@ -19,6 +19,7 @@ from aed_nerfstudio.dataset.schema import HEAD, read_image
 from aed_nerfstudio.driving.emotion import EmotionVocabulary
 from aed_nerfstudio.driving.head_pose import pose_vector
 from aed_nerfstudio.driving.track import DatasetTrack, FrameCondition
+from aed_nerfstudio.errors import InputError
 from aed_nerfstudio.fields.audio_encoder import AudioEncoder
 from aed_nerfstudio.fields.head_field import HeadField, spherical_harmonics
 from aed_nerfstudio.fields.linear_lips import LinearLips
@@ -156,6 +157,24 @@ class AedNerfModel(Model):
         self.register_buffer("background", torch.from_numpy(self.static_background).float() / 255)
         self._perceptual: list[PerceptualLoss] = []  # in a list: its weights do not belong into the checkpoint
         self.step = 0
+
+    # ---- what a checkpoint says of itself
+
+    def get_extra_state(self) -> dict:
+        """Stored in checkpoints beside the weights: which audio features they were trained on."""
+        return {"front_end": self.dataset.front_end, "feature_dim": self.dataset.feature_dim}
+
+    def set_extra_state(self, state: dict) -> None:
+        """Refuses a checkpoint of other audio features than the dataset's; its `front_end` may be None: unknown."""
+        data, name, dim = self.dataset, state["front_end"], state["feature_dim"]
+        if dim == data.feature_dim and name in (None, data.front_end):
+            return
+        trained = f"{name or 'other ones'} ({dim} numbers a step)"
+        raise InputError(
+            f"{data.root}: has audio features {data.front_end} ({data.feature_dim} numbers a step), but this avatar "
+            f"was trained on {trained}; give it a dataset made by `aed process VIDEO --output FOLDER --audio-features "
+            f"{name or 'NAME'}`, or train a new avatar on this one"
+        )
 
     # ---- conditions
 

@@ -50,6 +50,15 @@ class AedPipeline(VanillaPipeline):
         # Found by the viewer, which walks the pipeline's attributes.
         self.start_view = StartView(np.array(first.camera_to_world)[:3], 2 * math.atan(camera.h / 2 / camera.fl_y))
 
+    def load_pipeline(self, loaded_state: dict, step: int) -> None:
+        # Checkpoints of 0.1.0 do not name their audio features; how many numbers a step these have can be seen.
+        states = {
+            key.replace("feature_mean", "_extra_state"): {"front_end": None, "feature_dim": len(mean)}
+            for key, mean in loaded_state.items()
+            if key.endswith("feature_mean")
+        }
+        super().load_pipeline({**states, **loaded_state}, step)
+
     def get_train_loss_dict(self, step: int):
         outputs, losses, metrics = super().get_train_loss_dict(step)
         self.watch.check(step, sum(loss.item() for loss in losses.values()))

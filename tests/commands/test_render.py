@@ -1,13 +1,18 @@
 """`aed render`, the avatar's driving track and the error line of `aed`."""
 
+import contextlib
+import json
+import shutil
 
 import numpy as np
 import pytest
 import torch
 
 from aed_nerfstudio.avatar import Avatar
+from aed_nerfstudio.commands.eval import Eval
 from aed_nerfstudio.commands.main import main
 from aed_nerfstudio.commands.render import Render
+from aed_nerfstudio.driving.audio import cut_windows
 from aed_nerfstudio.errors import InputError
 from aed_nerfstudio.media.audio_io import read_audio, write_wav
 from aed_nerfstudio.media.video_reader import read_frames
@@ -111,6 +116,100 @@ def test_unknown_emotion_names_the_known_ones(run, speech, tmp_path):
     with pytest.raises(InputError, match="happy"):
         Render(run / "config.yml", speech, tmp_path / "talk.mp4", "bored").main()
     assert not (tmp_path / "talk.mp4").exists()
+
+
+@contextlib.contextmanager
+def features_called(data, name):
+    """While it lasts, the dataset says that its audio features are of another front end."""
+    path = data / "dataset.json"
+    whole = path.read_text()
+    info = json.loads(whole)
+    info["audio"]["front_end"] = name
+    path.write_text(json.dumps(info))
+    try:
+        yield
+    finally:
+        path.write_text(whole)
+
+
+def copy_run(run, output, change):
+    """A copy of a run's folder with other contents of its checkpoint's `pipeline`; its config.yml."""
+    folder = output.joinpath(*run.parts[-3:])
+    shutil.copytree(run, folder)
+    (path,) = folder.glob("nerfstudio_models/step-*.ckpt")
+    checkpoint = torch.load(path, weights_only=True)
+    change(checkpoint["pipeline"])
+    torch.save(checkpoint, path)
+    return folder / "config.yml"
+
+
+@pytest.fixture
+def deepspeech(run, data, tmp_path):
+    """The run as if it had been trained on features from files; its config.yml."""
+    with features_called(data, "file/deepspeech"):
+        yield copy_run(run, tmp_path, lambda state: state["_model._extra_state"].update(front_end="file/deepspeech"))
+
+
+def test_the_checkpoint_remembers_its_front_end(run, data):
+    (path,) = run.glob("nerfstudio_models/step-*.ckpt")
+    found = torch.load(path, weights_only=True)["pipeline"]["_model._extra_state"]
+    audio = json.loads((data / "dataset.json").read_text())["audio"]
+    assert found == {name: audio[name] for name in ("front_end", "feature_dim")}
+
+
+def test_a_dataset_of_another_front_end_is_refused(run, data, speech, tmp_path, trained):
+    with features_called(data, "wav2vec2"):
+        with pytest.raises(InputError, match="wav2vec2.*trained on .*--audio-features ") as error:
+            Render(run / "config.yml", speech, tmp_path / "talk.mp4").main()
+        assert str(data) in str(error.value)
+        printed = trained(data, tmp_path, "--load-dir", run / "nerfstudio_models", fails=True)
+    assert "Traceback" not in printed and str(error.value) in " ".join(printed.split())
+
+
+def test_checkpoints_that_do_not_name_their_front_end(run, tmp_path):
+    def older(state):
+        del state["_model._extra_state"]
+
+    Avatar.load(copy_run(run, tmp_path / "older", older))
+
+    def narrower(state):
+        older(state)
+        state["_model.feature_mean"] = state["_model.feature_mean"][1:]
+
+    with pytest.raises(InputError, match="trained on other ones"):
+        Avatar.load(copy_run(run, tmp_path / "narrower", narrower))
+
+
+def test_an_avatar_of_ready_features_speaks_a_file(deepspeech, speech, tmp_path):
+    avatar = Avatar.load(deepspeech)
+    dim, samples = avatar.dataset.feature_dim, read_audio(speech)
+    for refused in (
+        lambda: avatar.track(samples, avatar.vocabulary.encode("happy")),
+        Render(deepspeech, speech, tmp_path / "talk.mp4", "happy").main,
+        Eval(deepspeech, tmp_path / "evaluation", speech).main,
+    ):
+        with pytest.raises(InputError, match="file/deepspeech.*--audio-features-file"):
+            refused()
+    path = tmp_path / "aud.npy"
+    ready = np.random.default_rng(0).normal(size=(6, dim)).astype(np.float32)
+    np.save(path, ready[:, 1:])
+    with pytest.raises(InputError, match=f"not the {dim}"):
+        Render(deepspeech, speech, tmp_path / "talk.mp4", "happy", audio_features_file=path).main()
+    assert not (tmp_path / "talk.mp4").exists()
+    np.save(path, cut_windows(ready))
+    np.testing.assert_array_equal(avatar.features(samples, path), ready)
+    Render(deepspeech, speech, tmp_path / "talk.mp4", "happy", audio_features_file=path).main()
+    assert len(list(read_frames(tmp_path / "talk.mp4"))) == 3
+    assert np.abs(read_audio(tmp_path / "talk.mp4")).max() > 0.2
+
+
+def test_a_feature_file_for_an_avatar_that_hears_itself_is_refused(run, speech, tmp_path):
+    path = tmp_path / "aud.npy"
+    np.save(path, np.zeros((6, 29), np.float32))
+    with pytest.raises(InputError, match="leave out --audio-features-file"):
+        Render(run / "config.yml", speech, tmp_path / "talk.mp4", audio_features_file=path).main()
+    with pytest.raises(InputError, match="--audio$"):
+        Eval(run / "config.yml", tmp_path / "evaluation", audio_features_file=path).main()
 
 
 def test_bad_input_is_one_line_and_exit_code_1(speech, tmp_path, capsys):

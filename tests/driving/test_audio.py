@@ -1,5 +1,8 @@
 """Audio front ends and the windows cut from their features."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -36,9 +39,43 @@ def test_features_keep_time_with_the_sound(speech, name):
     assert abs(centre - 152) < 6
 
 
+def test_log_mel_of_a_click_is_in_its_step():
+    for step in (0, 151, 3005):  # beyond the first block of 3000 steps, too
+        click = np.zeros(320 * 3100, np.float32)
+        click[320 * step + 120 : 320 * step + 200] = np.sin(np.arange(80))
+        assert int(audio.extract_features(click, 1550, "log-mel").mean(1).argmax()) == step
+
+
+def test_moonshine_is_centred_on_its_steps(speech):
+    # Steps of the speech are reversed; what changes most is up to the words, but on the whole it lies around them.
+    steps = range(30, 280, 30)
+    changed = speech.copy()
+    for step in steps:
+        changed[320 * step : 320 * (step + 1)] = speech[320 * (step + 1) - 1 : 320 * step - 1 : -1]
+    before, after = (audio.extract_features(samples, 150, "moonshine") for samples in (speech, changed))
+    change = np.square(after - before).mean(1)
+    near = np.arange(-12, 13)
+    late = [np.average(near, weights=change[step + near]) for step in steps]
+    assert abs(np.mean(late)) < 0.7
+
+
 def test_unknown_front_end():
     with pytest.raises(InputError, match="moonshine"):
         audio.extract_features(np.zeros(100), 1, "nothing")
+    with pytest.raises(InputError, match="wav2vec2, xls-r, file"):
+        audio.check_front_end("nothing")
+
+
+def test_front_ends_that_come_with_packages_are_ready():
+    for name in ("moonshine", "log-mel", "none"):
+        audio.check_front_end(name)
+
+
+def test_nothing_heavy_is_loaded_before_it_is_needed():
+    code = "import sys, aed_nerfstudio.driving.audio as a; a.check_front_end('moonshine'); print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert "aed_nerfstudio.driving.torchaudio_pipelines" in loaded
+    assert not {"torch", "torchaudio", "onnxruntime", "moonshine_voice"} & set(loaded)
 
 
 def test_no_front_end_is_zeros_of_the_right_length():

@@ -1,53 +1,229 @@
-"""The picture behind the person: the median of what is seen of it, holes filled from around."""
+"""The picture behind the person: what a clip shows of it, how surely, and whether it stands still."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import cv2
 import numpy as np
-from scipy.ndimage import distance_transform_edt
 
+from aed_nerfstudio.capture.filling import extend
 from aed_nerfstudio.dataset.schema import BACKGROUND
+from aed_nerfstudio.errors import InputError
 
-ROWS = 32  # worked on at a time, so that the float copies stay small
+FRAMES = 80  # looked at, spread over the clip
+MEMORY = 2.5e8  # bytes of pictures held at a time: large pictures are looked at in fewer frames
+ROWS = 16  # worked on at a time, so that the copies stay small
+MARGIN = 0.025  # of the picture's height around the person: hair, blur and what the mask missed
+FAR_MARGIN = 0.08  # further away than this nothing of the person, nor its shadow, should move the picture
+ENOUGH = 3  # times that a pixel must be seen
+MOVED = 12.0  # levels beyond the noise that a still background does not reach
+MOVING_SHARE = 0.1  # of the pixels judged: more, and the background is said to move
+USUAL = 0.04  # of the frames: where a person is seen less often, it is somebody else
+STEADY = 4.0  # times the noise: what the mask is unsure about and does not change more is background
+
+
+@dataclass
+class Background:
+    """What lies behind the person of one clip, in its cropped pictures of S x S pixels.
+
+    picture: uint8 [S, S, 3] RGB, without holes. seen: bool [S, S], False where it was never seen and is made up.
+    noise: float16 [S, S], levels: how much a pixel varies while it is seen. usual: uint8 [2, S, S], 255 where the
+    person was in all frames; first as the camera sees it, then with every frame shifted so that the chin is at `anchor`
+    (x, y pixels). moving: share of the pixels, far from the person, that do not stand still.
+    """
+
+    picture: np.ndarray
+    seen: np.ndarray
+    noise: np.ndarray
+    usual: np.ndarray
+    anchor: tuple[float, float]
+    moving: float
+
+    @property
+    def unseen(self) -> float:
+        """Share of the picture that was never seen."""
+        return float(1 - self.seen.mean())
+
+    @property
+    def moves(self) -> bool:
+        return self.moving > MOVING_SHARE
+
+    def below(self, row: int) -> Background:
+        """The part of it from a row downwards; `usual` and `anchor` stay as they are."""
+        return replace(self, picture=self.picture[row:], seen=self.seen[row:], noise=self.noise[row:])
+
+    def report(self) -> dict:
+        """What the quality gate shows."""
+        return {"unseen": round(self.unseen, 4), "moving": round(self.moving, 4), "moves": self.moves,
+                "noise": round(float(np.median(self.noise)), 2)}  # fmt: skip
+
+    def write(self, path: Path) -> None:
+        """Writes all of it to a `.npz` file, atomically."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(path.name + ".part")
+        with open(temporary, "wb") as file:
+            np.savez_compressed(file, picture=self.picture, seen=self.seen, noise=self.noise, usual=self.usual,
+                                numbers=np.array([*self.anchor, self.moving]))  # fmt: skip
+        os.replace(temporary, path)
+
+    @classmethod
+    def read(cls, path: Path) -> Background:
+        """Raises InputError when the file is missing or damaged."""
+        try:
+            with np.load(path) as stored:
+                x, y, moving = (float(v) for v in stored["numbers"])
+                return cls(stored["picture"], stored["seen"], stored["noise"], stored["usual"], (x, y), moving)
+        except Exception as error:  # a damaged zip raises a dozen different ones
+            raise InputError(f"{path} is missing or damaged; run `aed process` again to rebuild it") from error
+
+
+def sample(count: int, size: int) -> np.ndarray:
+    """Which of `count` frames of size x size pixels `clip_background` should be given: int [<= FRAMES], ascending."""
+    most = max(8, min(FRAMES, int(MEMORY / (4 * size * size))))
+    return np.unique(np.linspace(0, count - 1, min(most, count)).round().astype(int))
+
+
+def clip_background(frames: Iterable[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> Background:
+    """The background of one clip.
+
+    frames: of the ones that `sample` chose (image uint8 [S, S, 3] RGB, person float32 [S, S] in 0..1 from
+    `segmentation.coarse_person`, chin [2] pixels); they are held in memory together.
+
+    Raises:
+        ValueError: there is no frame.
+    """
+    images, persons, chins = [], [], []
+    for image, person, chin in frames:
+        images.append(image)
+        persons.append(np.round(255 * person).astype(np.uint8))
+        chins.append(np.asarray(chin, float)[:2])
+    if not images:
+        raise ValueError("no frame to take the background from")
+    size = images[0].shape[0]
+    kernel = _disc(MARGIN * size)
+    # How much a person is there or near: 0 free, 255 surely not.
+    near = np.stack([cv2.dilate(person, kernel) for person in persons])
+    values, spread, seen = _statistics(images, near)
+    noise_floor = float(np.median(spread[seen])) if seen.any() else 1.0
+    noise = np.where(seen, np.maximum(spread, 0.5), noise_floor).astype(np.float16)
+    picture = fill(values, seen, noise_floor)
+    usual, anchor = _usual(persons, np.array(chins))
+    return Background(picture, seen, noise, usual, anchor, _moving(images, persons, values, seen, noise_floor))
+
+
+def merge_backgrounds(backgrounds: Sequence[Background]) -> np.ndarray:
+    """One picture for all clips of a dataset, uint8 [S, S, 3].
+
+    The clip that saw most of its background gives it; what it never saw comes from the others where they agree with it
+    on what both saw (the same room and crop), and is made up elsewhere.
+    """
+    best = max(backgrounds, key=lambda b: (not b.moves, float(b.seen.mean())))
+    values, seen = best.picture.copy(), best.seen.copy()
+    for other in sorted(backgrounds, key=lambda b: -float(b.seen.mean())):
+        both, new = seen & other.seen, other.seen & ~seen
+        if not new.any() or both.sum() < 0.05 * both.size:
+            continue
+        difference = np.abs(values[both].astype(np.int16) - other.picture[both].astype(np.int16)).mean(axis=1)
+        if np.percentile(difference, 75) < MOVED:
+            values[new] = other.picture[new]
+            seen |= new
+    return fill(values, seen, float(np.median(best.noise)))
+
+
+def fill(values: np.ndarray, known: np.ndarray, noise: float = 0.0) -> np.ndarray:
+    """Makes up what is not known of a picture from what lies around it.
+
+    values: uint8 [H, W, 3]. known: bool [H, W]. noise: levels of grain in the known part, given to the made up one too,
+    which would look like a smear else. A picture without any known pixel becomes grey. Deterministic.
+    """
+    if known.all():
+        return values.copy()
+    if not known.any():
+        return np.full_like(values, 127)
+    smooth = extend(values.astype(np.float32), known.astype(np.float32), relax=True)
+    grain = np.random.default_rng(0).normal(0, min(noise, 3.0), smooth.shape[:2]).astype(np.float32)
+    made_up = smooth + grain[..., None]
+    return np.where(known[..., None], values, np.clip(np.round(made_up), 0, 255).astype(np.uint8))
+
+
+def _disc(radius: float) -> np.ndarray:
+    side = 2 * max(1, round(radius)) + 1
+    return cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
+
+
+def _statistics(images: list[np.ndarray], near: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Per-pixel median uint8 [S, S, 3], spread float32 [S, S] (levels, like a standard deviation) and whether seen.
+
+    near: uint8 [N, S, S], see above. A pixel counts as seen where it was surely free a few times; or where the mask was
+    unsure most of the time while the picture stood still there, for what is part of a person moves with it.
+    """
+    count, size = len(images), images[0].shape[0]
+    median = np.empty((size, size, 3), np.uint8)
+    spread = np.empty((size, size), np.float32)
+    seen = np.empty((size, size), bool)
+    unsure = np.empty((size, size), bool)
+    for row in range(0, size, ROWS):
+        rows = slice(row, row + ROWS)
+        free = near[:, rows] < 26
+        surely = free.sum(axis=0) >= min(ENOUGH, count)
+        chosen = np.where(surely, free, near[:, rows] < 217)
+        often = chosen.sum(axis=0)
+        # Last axis contiguous: numpy sorts small integers there many times faster.
+        values = np.stack([image[rows] for image in images], axis=-1).astype(np.uint16)
+        hidden = ~np.moveaxis(chosen, 0, -1)[:, :, None]
+        np.copyto(values, 999, where=hidden)
+        middle = np.broadcast_to(np.maximum(often - 1, 0)[..., None, None] // 2, (*values.shape[:3], 1))
+        centre = np.take_along_axis(np.sort(values, axis=-1), middle, axis=-1)
+        away = np.abs(values.astype(np.int16) - centre.astype(np.int16)).astype(np.uint16)
+        np.copyto(away, 999, where=hidden)
+        median[rows] = np.minimum(centre[..., 0], 255)
+        # Half a level is what rounding leaves of a smaller deviation.
+        deviation = np.take_along_axis(np.sort(away, axis=-1), middle, axis=-1)[..., 0]
+        spread[rows] = 1.48 * np.minimum(deviation, 255).mean(axis=-1)
+        seen[rows] = surely
+        unsure[rows] = ~surely & (often > 0.8 * count)
+    floor = max(1.0, float(np.median(spread[seen]))) if seen.any() else 1.0
+    return median, spread, seen | (unsure & (spread < STEADY * floor))
+
+
+def _usual(persons: list[np.ndarray], chins: np.ndarray) -> tuple[np.ndarray, tuple[float, float]]:
+    """See `Background.usual` and `anchor`."""
+    anchor = np.median(chins, axis=0)
+    size = persons[0].shape[0]
+    sums = np.zeros((2, size, size), np.float32)
+    for person, chin in zip(persons, chins, strict=True):
+        shift = np.float32([[1, 0, anchor[0] - chin[0]], [0, 1, anchor[1] - chin[1]]])
+        sums[0] += person > 127
+        sums[1] += cv2.warpAffine(person, shift, (size, size), borderMode=cv2.BORDER_REPLICATE) > 127
+    return np.round(sums * (255 / len(persons))).astype(np.uint8), (float(anchor[0]), float(anchor[1]))
+
+
+def _moving(images: list[np.ndarray], persons: list[np.ndarray], values: np.ndarray, seen: np.ndarray,
+            noise: float) -> float:  # fmt: skip
+    """Share of the pixels far from the person that differ from the background by more than noise in a tenth of the
+    frames; worked on at a quarter of the size, where compression's blocks even out."""
+    size = values.shape[0]
+    small = (max(8, size // 4),) * 2
+    kernel = _disc(FAR_MARGIN * small[0])
+    still = cv2.resize(values, small, interpolation=cv2.INTER_AREA).astype(np.int16)
+    judged = np.zeros(small, np.int32)
+    changed = np.zeros(small, np.int32)
+    for image, person in zip(images, persons, strict=True):
+        far = cv2.dilate(cv2.resize(person, small, interpolation=cv2.INTER_AREA), kernel) < 26
+        now = cv2.resize(image, small, interpolation=cv2.INTER_AREA).astype(np.int16)
+        judged += far
+        changed += far & (np.abs(now - still).max(axis=-1) > MOVED + 2 * noise)
+    counted = (judged >= max(1, len(images) // 4)) & (cv2.resize(seen.astype(np.uint8), small) > 0)
+    if counted.sum() < 0.01 * counted.size:
+        return 0.0
+    return float((changed[counted] > 0.1 * judged[counted]).mean())
 
 
 def estimate_background(images: Sequence[np.ndarray], parsings: Sequence[np.ndarray]) -> np.ndarray:
-    """uint8 [H, W, 3] from up to a hundred frames, uint8 [H, W, 3] RGB, and their parsing maps, uint8 [H, W]."""
-    height, width = parsings[0].shape
-    radius = max(2, round(0.025 * height))
-    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
-    # The person's edge carries hair and blur, hence the dilation.
-    free = np.stack([cv2.dilate((p != BACKGROUND).astype(np.uint8), kernel) == 0 for p in parsings])
-    out = np.zeros((height, width, 3), np.uint8)
-    for row in range(0, height, ROWS):
-        part = np.stack([image[row : row + ROWS] for image in images])
-        values = np.where(free[:, row : row + ROWS, :, None], part, np.float32(np.nan)).astype(np.float32)
-        # Sorting puts NaN last, so the median of the n known values is at (n - 1) // 2.
-        values.sort(axis=0)
-        middle = np.maximum(free[:, row : row + ROWS].sum(axis=0) - 1, 0) // 2
-        chosen = np.take_along_axis(values, middle[None, :, :, None], axis=0)[0]
-        out[row : row + ROWS] = np.nan_to_num(chosen).astype(np.uint8)
-    return fill_holes(out, free.any(axis=0))
-
-
-def fill_holes(image: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """Fills unknown pixels smoothly from the known ones around.
-
-    image: uint8 [H, W, 3]. known: bool [H, W]. A picture without any known pixel becomes grey.
-    """
-    if known.all():
-        return image
-    if not known.any():
-        return np.full_like(image, 127)
-    distance, nearest = distance_transform_edt(~known, return_indices=True)
-    filled = image[nearest[0], nearest[1]].astype(np.float32)
-    # Nearest colours alone leave rays; ever wider blurs, by the distance from the known, take them away.
-    size = image.shape[0]
-    for sigma in (0.01 * size, 0.03 * size, 0.08 * size):
-        blurred = cv2.GaussianBlur(filled, (0, 0), sigma)
-        weight = np.clip(distance / (2 * sigma), 0, 1)[..., None].astype(np.float32)
-        filled = filled * (1 - weight) + blurred * weight
-    filled[known] = image[known]
-    return np.clip(np.round(filled), 0, 255).astype(np.uint8)
+    """uint8 [H, W, 3] from frames, uint8 [H, W, 3] RGB, and their parsing maps, uint8 [H, W]."""
+    frames = ((i, (p != BACKGROUND).astype(np.float32), np.zeros(2)) for i, p in zip(images, parsings, strict=True))
+    return clip_background(frames).picture

@@ -4,73 +4,120 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-from scipy.ndimage import distance_transform_edt, gaussian_filter1d
 
+from aed_nerfstudio.capture.background import Background
+from aed_nerfstudio.capture.filling import extend
+from aed_nerfstudio.capture.matting import refine_mask
 from aed_nerfstudio.dataset.schema import HEAD, NECK, TORSO
 
-NECK_SHARE = 0.12  # of the picture's height: how far the neck goes on under the head
-DARKENING = 0.3  # at the upper end of the continuation: it lies in the chin's shadow
+REACH = 0.13  # of the picture's height: how far the neck goes on under the head
+SIDES = 0.7  # of the neck's half width: how far beside it the body goes on as well, ever less high
+SEAM = 0.018  # of the picture's height below the jaw: the chin's blur and the darkest of its shadow
+DARKENING = 0.15  # at the upper end of the continuation, which lies in the head's shadow
 EDGE_SIGMA = 0.8  # pixels
+SLIVER = 0.008  # of the picture's height: what is thinner on both sides is the head's edge rather than a body
+MARGIN = 0.03  # of the picture's height: what the edge's refinement looks at above the body
 
 
-def torso_layer(image: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """uint8 [H, W, 4] RGBA of a frame, uint8 [H, W, 3] RGB, with its parsing map, uint8 [H, W].
+def torso_layer(image: np.ndarray, labels: np.ndarray, background: Background | None = None) -> np.ndarray:
+    """The torso of a frame without the head: uint8 [S, S, 4] RGBA, straight alpha.
 
-    Alpha is 255 on torso and neck and on the neck's continuation under the head, soft at the edges, and 0 elsewhere.
+    image: uint8 [S, S, 3] RGB. labels: uint8 [S, S], its parsing map. background: of the clip; with it the body's edge
+    is as transparent as it is in the picture, without it merely soft.
+
+    Alpha is 255 on torso and neck and on their continuation under the head, and 0 elsewhere.
     """
-    height, width = labels.shape
-    body = (labels == TORSO) | (labels == NECK)
-    colours = image.astype(np.float32)
-    solid = body.copy()
-    reach = max(2, round(NECK_SHARE * height))
-
-    neck = labels == NECK
-    has_neck = neck.any(axis=0)
-    top = np.where(has_neck, neck.argmax(axis=0), 0)
-    # A column counts where the head ends right above its neck.
-    columns = np.flatnonzero(has_neck)
-    gap = max(2, round(0.015 * height))
-    columns = np.array([x for x in columns if (labels[max(top[x] - gap, 0) : top[x], x] == HEAD).any()], int)
-    if columns.size >= 3:
-        # The neck goes on behind the collar: some columns on either side continue as well, ever less high.
-        wider = max(2, round(0.35 * np.ptp(columns)), round(0.05 * width))
-        span = np.arange(max(columns.min() - wider, 0), min(columns.max() + wider + 1, width))
-        outside = np.maximum(np.maximum(columns.min() - span, span - columns.max()), 0) / wider
-        height_of = np.maximum(reach * (1 - outside**2), 1)[None]
-        head = labels[:, span] == HEAD
-        bottom = np.where(head.any(axis=0), height - head[::-1].argmax(axis=0), 0)
-        edge = np.where(outside > 0, bottom, np.interp(span, columns, top[columns]))
-        rows = max(2, round(0.03 * height))
-        # Skip the blurred border with the chin, then average a few rows of neck below it.
-        skip = max(1, round(0.008 * height))
-        known = []
-        for x in columns:
-            below = image[top[x] + skip : top[x] + skip + rows, x][neck[top[x] + skip : top[x] + skip + rows, x]]
-            known.append(below.mean(axis=0) if len(below) else image[top[x], x].astype(np.float64))
-        line = np.stack([np.interp(span, columns, np.array(known)[:, c]) for c in range(3)], axis=1)
-        line = gaussian_filter1d(line, max(1.0, 0.012 * width), axis=0, mode="nearest")
-        ys = np.arange(height)[:, None]
-        rise = np.clip((edge[None] + skip - ys) / height_of, 0, 1)  # 0 at the neck's edge, 1 at the upper end
-        # Hidden pixels only: what is not under the head would stick out beside it.
-        hidden = head & (ys < edge[None] + gap) & (ys >= edge[None] - height_of)
-        hidden &= ys >= np.median(top[columns]) - reach  # no horns up to the ears, where the jaw ends high
-        seam = neck[:, span] & (ys < top[span][None] + skip)  # the chin's blur on the neck
-        paint = line[None] * (1 - DARKENING * rise[..., None])
-        chosen = hidden | seam
-        block = colours[:, span]
-        block[chosen] = paint[chosen]
-        colours[:, span] = block
-        solid[:, span] |= hidden
-
-    if not solid.any():
-        return np.zeros((height, width, 4), np.uint8)
-    # Edge pixels are mixed with what lies behind; colours just inside are carried outwards below the soft edge.
-    inner = cv2.erode(solid.astype(np.uint8), np.ones((3, 3), np.uint8), borderValue=1).astype(bool)
-    source = inner if inner.any() else solid
-    nearest = distance_transform_edt(~source, return_distances=False, return_indices=True)
-    colours = colours[nearest[0], nearest[1]]
-    alpha = cv2.GaussianBlur(solid.astype(np.float32), (0, 0), EDGE_SIGMA, borderType=cv2.BORDER_REPLICATE)
-    alpha[alpha < 0.02] = 0
+    size = len(labels)
+    out = np.zeros((size, size, 4), np.uint8)
+    head = labels == HEAD
+    body = _without_slivers((labels == TORSO) | (labels == NECK))
+    if not body.any():
+        return out
+    hidden, seam = _continuation(head, body, labels == NECK)
+    # Most of the picture lies above the torso; nothing needs to be done there.
+    first = max(0, int((body | hidden).any(axis=1).argmax()) - round(MARGIN * size))
+    image, labels, head, body, hidden, seam = (v[first:] for v in (image, labels, head, body, hidden, seam))
+    alpha = _alpha(image, body, head, hidden, None if background is None else background.below(first))
+    colours = _colours(image, body & ~seam, labels == NECK, hidden | seam, size)
     colours[alpha == 0] = 0
-    rgba = np.dstack([colours, 255 * alpha])
-    return np.clip(np.round(rgba), 0, 255).astype(np.uint8)
+    out[first:] = np.clip(np.round(np.dstack([colours, 255 * alpha])), 0, 255).astype(np.uint8)
+    return out
+
+
+def _without_slivers(body: np.ndarray) -> np.ndarray:
+    """A bool mask [S, S] without its pieces and parts that are too thin for a body."""
+    side = 2 * max(1, round(SLIVER * len(body) / 2)) + 1
+    thick = cv2.morphologyEx(body.astype(np.uint8), cv2.MORPH_OPEN, np.ones((side, side), np.uint8))
+    return (cv2.dilate(thick, np.ones((5, 5), np.uint8)) > 0) & body
+
+
+def _continuation(head: np.ndarray, body: np.ndarray, neck: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Where the body goes on under the head, and the seam of it below the jaw: bool [S, S] both."""
+    size = len(head)
+    none = np.zeros_like(head)
+    columns, ys = np.arange(size), np.arange(size)[:, None]
+    gap = max(2, round(0.015 * size))
+    edge = size - head[::-1].argmax(axis=0)  # the first row below the head
+    below = np.minimum(edge + gap // 2, size - 1)
+    touching = head.any(axis=0) & body[below, columns] & (edge < size - gap)
+    of_neck = touching & neck[below, columns]
+    # A collar may hide the neck: what is below the jaw then goes on in its place.
+    found = np.flatnonzero(of_neck if of_neck.sum() >= max(3, 0.03 * size) else touching)
+    if len(found) < 3:
+        return none, none
+    left, right = np.percentile(found, [2, 98])
+    half = max((right - left) / 2, 0.04 * size)
+    beside = np.maximum(np.abs(columns - (left + right) / 2) / half - 1, 0) / SIDES
+    # Rounded: no horns up to the ears, and no corners that stick out where the head leans.
+    height = REACH * size * np.sqrt(np.clip(1 - beside**2, 0, 1)) * np.where(beside > 0, 1 - beside, 1)
+    top = np.median(edge[found]) - height
+    near = touching & (beside < 1)
+    hidden = head & (ys < edge + gap) & (ys >= top) & near
+    seam = body & (ys >= edge - gap) & (ys < edge + max(2, round(SEAM * size))) & near
+    return hidden, seam
+
+
+def _alpha(
+    image: np.ndarray, body: np.ndarray, head: np.ndarray, hidden: np.ndarray, background: Background | None
+) -> np.ndarray:
+    """Alpha of the layer, float32 [H, W]."""
+    soft = cv2.GaussianBlur((body | hidden).astype(np.float32), (0, 0), EDGE_SIGMA, borderType=cv2.BORDER_REPLICATE)
+    if background is not None:
+        person = body | head
+        # Towards the room the picture tells the alpha; towards the head, which hides it, only the shape does.
+        kernel = np.ones((7, 7), np.uint8)
+        room, near_head, near_body = (
+            cv2.dilate(v.astype(np.uint8), kernel) > 0 for v in (~person, head & ~hidden, body)
+        )
+        there = room & near_body & ~near_head
+        soft = np.where(there, refine_mask(image, person.astype(np.float32), background), soft)
+    soft[soft < 0.02] = 0
+    return np.minimum(soft, 1)
+
+
+def _colours(image: np.ndarray, known: np.ndarray, neck: np.ndarray, made_up: np.ndarray, size: int) -> np.ndarray:
+    """Colours of the layer, float32 [H, W, 3]: those of the body where they are known, carried on elsewhere."""
+    # Edge pixels are mixed with what lies behind.
+    pure = cv2.erode(known.astype(np.uint8), np.ones((3, 3), np.uint8), borderValue=1)
+    colours = _carried_on(image, pure)
+    of_neck = pure * neck
+    if made_up.any() and of_neck.sum() > (0.02 * size) ** 2:
+        # Skin goes on behind the chin, not the collar beside it.
+        share = cv2.blur(made_up.astype(np.float32), (9, 9))[..., None]
+        colours += share * (_carried_on(image, of_neck) - colours)
+    lowest = len(image) - made_up[::-1].argmax(axis=0)
+    rise = np.clip((lowest - np.arange(len(image))[:, None]) / (REACH * size), 0, 1).astype(np.float32)
+    colours *= 1 - DARKENING * (rise * made_up)[..., None]
+    # The border between what is seen and what is made up must not show.
+    keep = cv2.blur(pure.astype(np.float32), (5, 5)) * pure
+    return colours + keep[..., None] * (image - colours)
+
+
+def _carried_on(image: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """The known pixels' colours, uint8 0 or 1 [H, W], smoothly everywhere: float32 [H, W, 3]."""
+    height, width = known.shape
+    small = (max(1, width // 4), max(1, height // 4))
+    weight = cv2.resize(known.astype(np.float32), small, interpolation=cv2.INTER_AREA)
+    colours = cv2.resize(image * known[..., None], small, interpolation=cv2.INTER_AREA).astype(np.float32)
+    colours = extend(colours / np.maximum(weight, 1e-3)[..., None], np.minimum(4 * weight, 1))
+    return cv2.resize(colours, (width, height))

@@ -55,6 +55,22 @@ def read_feature_file(path: Path, frames: int, dim: int | None = None) -> np.nda
     return np.pad(sequence, ((0, 2 * frames - len(sequence)), (0, 0)), mode="edge")
 
 
+def cut_features(features: np.ndarray, first: int, frames: int, late: float = 0.0) -> np.ndarray:
+    """Features of a part of a video, for clips that are cut out of it or whose sound does not keep time.
+
+    Args:
+        features: [2 * F, D] of the whole video.
+        first: the part's first frame.
+        frames: of the part.
+        late: seconds by which the sound comes later than the picture; taken in steps of 0.02 s.
+
+    Returns:
+        [2 * frames, D]; beyond the ends of `features` their first or last step is repeated.
+    """
+    steps = 2 * first + round(50 * late) + np.arange(2 * frames)
+    return features[np.clip(steps, 0, len(features) - 1)]
+
+
 def _load(path: Path) -> np.ndarray:
     """The file's array, not yet read into memory. Nothing in the file is run."""
     if not path.is_file():

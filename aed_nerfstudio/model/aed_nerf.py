@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from aed_nerfstudio.dataset.face_mesh import lip_shape
 from aed_nerfstudio.dataset.schema import HEAD, read_image
 from aed_nerfstudio.driving.emotion import EmotionVocabulary
+from aed_nerfstudio.driving.feature_files import is_file_front_end
 from aed_nerfstudio.driving.head_pose import pose_vector
 from aed_nerfstudio.driving.track import DatasetTrack, FrameCondition
 from aed_nerfstudio.errors import InputError
@@ -170,10 +171,11 @@ class AedNerfModel(Model):
         if dim == data.feature_dim and name in (None, data.front_end):
             return
         trained = f"{name or 'other ones'} ({dim} numbers a step)"
+        option = f"{name or 'NAME'}{' --features-file X.npy' if name and is_file_front_end(name) else ''}"
         raise InputError(
             f"{data.root}: has audio features {data.front_end} ({data.feature_dim} numbers a step), but this avatar "
             f"was trained on {trained}; give it a dataset made by `aed process VIDEO --output FOLDER --audio-features "
-            f"{name or 'NAME'}`, or train a new avatar on this one"
+            f"{option}`, or train a new avatar on this one"
         )
 
     # ---- conditions

@@ -166,6 +166,12 @@ def test_a_dataset_of_another_front_end_is_refused(run, data, speech, tmp_path, 
     assert "Traceback" not in printed and str(error.value) in " ".join(printed.split())
 
 
+def test_a_run_on_ready_features_refuses_others(run, tmp_path):
+    config = copy_run(run, tmp_path, lambda state: state["_model._extra_state"].update(front_end="file/hubert"))
+    with pytest.raises(InputError, match="trained on file/hubert .*--audio-features file/hubert --features-file"):
+        Avatar.load(config)
+
+
 def test_checkpoints_that_do_not_name_their_front_end(run, tmp_path):
     def older(state):
         del state["_model._extra_state"]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from aed_nerfstudio.driving.audio import check_front_end, cut_windows, extract_features
-from aed_nerfstudio.driving.feature_files import TOLERANCE, is_file_front_end, read_feature_file
+from aed_nerfstudio.driving.feature_files import TOLERANCE, cut_features, is_file_front_end, read_feature_file
 from aed_nerfstudio.errors import InputError
 
 FRAMES = 40
@@ -145,6 +145,15 @@ def test_files_that_are_no_plain_arrays_are_refused(path, sequence):
     path.mkdir()
     with pytest.raises(InputError):
         read_feature_file(path, FRAMES)
+
+
+def test_parts_and_late_sound():
+    features = np.arange(20, dtype=np.float32)[:, None]
+    assert cut_features(features, 0, 10)[:, 0].tolist() == list(range(20))
+    assert cut_features(features, 3, 2)[:, 0].tolist() == [6, 7, 8, 9]
+    assert cut_features(features, 3, 2, late=0.06)[:, 0].tolist() == [9, 10, 11, 12]
+    assert cut_features(features, 0, 2, late=-0.04)[:, 0].tolist() == [0, 0, 0, 1]
+    assert cut_features(features, 8, 2, late=0.04)[:, 0].tolist() == [18, 19, 19, 19]
 
 
 def test_names():

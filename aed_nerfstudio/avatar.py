@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 import cv2
 import numpy as np
 
-from aed_nerfstudio.dataset.schema import FPS, Dataset, read_image
+from aed_nerfstudio.dataset.schema import FPS, Dataset
 from aed_nerfstudio.driving.audio import SAMPLE_RATE, STEPS_PER_FRAME, extract_features
 from aed_nerfstudio.driving.emotion import EmotionVocabulary
 from aed_nerfstudio.driving.feature_files import is_file_front_end, read_feature_file
@@ -204,7 +204,7 @@ class Avatar:
         import torch
 
         height, width = self.frame_size(size)
-        picture = read_image(self.dataset.background)[..., :3]
+        picture = self.dataset.static_background()
         if picture.shape[:2] != (height, width):
             shrinks = height < picture.shape[0]
             picture = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)

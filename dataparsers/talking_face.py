@@ -15,7 +15,7 @@ from nerfstudio.data.dataparsers.base_dataparser import DataParser, DataParserCo
 from nerfstudio.data.scene_box import SceneBox
 from nerfstudio.plugins.registry_dataparser import DataParserSpecification
 
-from aed_nerfstudio.dataset.schema import read_dataset, read_image
+from aed_nerfstudio.dataset.schema import Dataset, read_dataset
 from aed_nerfstudio.errors import InputError
 
 
@@ -34,9 +34,16 @@ class TalkingFaceDataParser(DataParser):
 
     config: TalkingFaceDataParserConfig
     includes_time: bool = True
+    _dataset: Dataset | None = None
+    """Read for the first split that is asked for, and then for all."""
+
+    def _read(self) -> Dataset:
+        return read_dataset(self.config.data)
 
     def _generate_dataparser_outputs(self, split: str = "train", **_) -> DataparserOutputs:
-        dataset = read_dataset(self.config.data)
+        if self._dataset is None:
+            self._dataset = self._read()
+        dataset = self._dataset
         indices = dataset.split(split)
         if not indices:
             raise InputError(f"{self.config.data} has no usable frame in its {split} part; process a longer video")
@@ -58,7 +65,7 @@ class TalkingFaceDataParser(DataParser):
             image_filenames=[dataset.path("images", dataset.frames[i]) for i in indices],
             cameras=cameras,
             scene_box=SceneBox(aabb=torch.tensor([[-1.0, -1.0, -1.0], [1.0, 1.0, 1.0]])),
-            metadata={"dataset": dataset, "background": read_image(dataset.background)[..., :3]},
+            metadata={"dataset": dataset, "background": dataset.static_background()},
         )
 
 

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import ClassVar
 
 import cv2
 import numpy as np
@@ -108,6 +109,8 @@ class Dataset:
     tools: dict[str, str] = field(default_factory=dict)
     report: dict = field(default_factory=dict)
     """What capture measured (`report.json`); empty where nothing was."""
+    mend: ClassVar[str] = f"{MEND} to rebuild it"
+    """What a user should do about a damaged file."""
 
     def clip(self, name: str) -> Clip:
         return next(c for c in self.clips if c.name == name)
@@ -148,12 +151,12 @@ class Dataset:
 
     def _sized(self, path: Path, channels: int) -> np.ndarray:
         """A picture of the camera's size; its alpha is dropped where it is not asked for."""
-        image = read_image(path)
+        image = read_image(path, self.mend)
         if channels == 3 and image.ndim == 3:
             image = image[..., :3]
         expected = (self.camera.h, self.camera.w) + ((channels,) if channels > 1 else ())
         if image.shape != expected:
-            raise InputError(f"{path} has shape {image.shape}, expected {expected}; {MEND}")
+            raise InputError(f"{path} has shape {image.shape}, expected {expected}; {self.mend}")
         return image
 
     def features(self, clip: str) -> np.ndarray:
@@ -232,8 +235,10 @@ def _read_array(path: Path, shape: tuple[int, ...]) -> np.ndarray:
     return np.array(array, np.float32)
 
 
-def read_image(path: Path) -> np.ndarray:
+def read_image(path: Path, mend: str = f"{MEND} to rebuild it") -> np.ndarray:
     """Reads an image as uint8: [H,W,3] RGB, [H,W,4] RGBA or [H,W].
+
+    mend: what the error tells the user to do.
 
     Raises:
         InputError: the file is missing or damaged.
@@ -243,7 +248,7 @@ def read_image(path: Path) -> np.ndarray:
     except cv2.error:  # for pictures of absurd sizes, for one
         image = None
     if image is None or image.dtype != np.uint8 or (image.ndim == 3 and image.shape[2] not in (3, 4)):
-        raise InputError(f"{path} is missing or damaged; run `aed process` again to rebuild it")
+        raise InputError(f"{path} is missing or damaged; {mend}")
     if image.ndim == 2:
         return image
     return cv2.cvtColor(image, cv2.COLOR_BGRA2RGBA if image.shape[2] == 4 else cv2.COLOR_BGR2RGB)

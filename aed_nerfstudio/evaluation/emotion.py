@@ -35,7 +35,7 @@ from scipy.spatial.transform import Rotation
 from aed_nerfstudio.avatar import Avatar, to_uint8
 from aed_nerfstudio.capture.pose_estimation import STABLE, mean_face
 from aed_nerfstudio.dataset.face_mesh import INNER_LIPS, OUTER_LIPS
-from aed_nerfstudio.dataset.schema import Dataset, read_image
+from aed_nerfstudio.dataset.schema import Dataset
 from aed_nerfstudio.driving.emotion import EmotionVocabulary
 from aed_nerfstudio.driving.head_pose import pose_vector
 from aed_nerfstudio.evaluation.landmark_distance import detect
@@ -242,7 +242,7 @@ def _frames_by_label(dataset: Dataset, part: str, vocabulary: EmotionVocabulary)
 
 
 def _images(dataset: Dataset, picks: list[int]) -> Iterator[np.ndarray]:
-    return (read_image(dataset.path("images", dataset.frames[i]))[..., :3] for i in picks)
+    return (dataset.image(dataset.frames[i]) for i in picks)
 
 
 # ---- the classifier

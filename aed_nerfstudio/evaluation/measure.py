@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from aed_nerfstudio.dataset.face_mesh import mouth_opening
-from aed_nerfstudio.dataset.schema import Dataset, read_image
+from aed_nerfstudio.dataset.schema import Dataset
 from aed_nerfstudio.errors import InputError
 from aed_nerfstudio.evaluation.image_metrics import Perceptual, psnr, ssim
 from aed_nerfstudio.evaluation.landmark_distance import (
@@ -99,12 +99,12 @@ class HeldOut:
 
     def image(self, k: int) -> np.ndarray:
         """The recorded frame at a position, uint8 [H, W, 3]."""
-        return read_image(self.dataset.path("images", self.frames[k]))[..., :3]
+        return self.dataset.image(self.frames[k])
 
     def sound(self, clip: str) -> np.ndarray | None:
         """A clip's sound, float32 [n] at 16 kHz; None where it has none or is silent."""
         if clip not in self._sounds:
-            path = self.dataset.root / "audio" / f"{clip}.wav"
+            path = self.dataset.sound(clip)
             samples = read_audio(path) if path.is_file() else np.zeros(0, np.float32)
             self._sounds[clip] = None if is_silent(samples) else samples
         return self._sounds[clip]

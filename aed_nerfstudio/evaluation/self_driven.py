@@ -10,7 +10,7 @@ import numpy as np
 
 from aed_nerfstudio.avatar import Avatar, to_uint8
 from aed_nerfstudio.dataset.frames import FrameStore
-from aed_nerfstudio.dataset.schema import Dataset, read_image
+from aed_nerfstudio.dataset.schema import Dataset
 from aed_nerfstudio.evaluation.measure import (
     HeldOut,
     Instruments,
@@ -60,7 +60,7 @@ def nearest_poses(poses: np.ndarray, known: np.ndarray, focal: float) -> np.ndar
 
 def training_image(dataset: Dataset, index: int) -> np.ndarray:
     """A recorded frame by its index, uint8 [H, W, 3]."""
-    return read_image(dataset.path("images", dataset.frames[index]))[..., :3]
+    return dataset.image(dataset.frames[index])
 
 
 def mean_frames(dataset: Dataset, labels: set[str]) -> dict[str, np.ndarray]:

@@ -15,7 +15,7 @@ from nerfstudio.models.base_model import Model, ModelConfig
 from torch import Tensor, nn
 
 from aed_nerfstudio.dataset.face_mesh import lip_shape
-from aed_nerfstudio.dataset.schema import HEAD, read_image
+from aed_nerfstudio.dataset.schema import HEAD
 from aed_nerfstudio.driving.emotion import EmotionVocabulary
 from aed_nerfstudio.driving.feature_files import is_file_front_end
 from aed_nerfstudio.driving.head_pose import pose_vector
@@ -447,7 +447,7 @@ class AedNerfModel(Model):
         camera, frames = self.dataset.camera, self.dataset.frames
         picks = [self.train_frames[i] for i in np.linspace(0, len(self.train_frames) - 1, 64).astype(int)]
         margin = np.ones((2 * (camera.w // 64) + 1,) * 2, np.uint8)
-        masks = [read_image(self.dataset.path("parsing", frames[i])) == HEAD for i in picks]
+        masks = [self.dataset.parsing(frames[i]) == HEAD for i in picks]
         self.occupancy.carve(
             visual_hull(
                 torch.from_numpy(np.stack([cv2.dilate(m.astype(np.uint8), margin) > 0 for m in masks])),

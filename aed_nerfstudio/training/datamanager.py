@@ -13,10 +13,18 @@ from nerfstudio.data.datamanagers.base_datamanager import VanillaDataManager, Va
 from nerfstudio.data.datasets.base_dataset import InputDataset
 from nerfstudio.data.utils.dataloaders import FixedIndicesEvalDataloader, RandIndicesEvalDataloader
 
+from aed_nerfstudio.dataparsers.rad_nerf import RadNerfDataParserConfig
 from aed_nerfstudio.dataparsers.talking_face import TalkingFaceDataParserConfig
 from aed_nerfstudio.dataset.frames import FrameStore
 from aed_nerfstudio.dataset.schema import Dataset
 from aed_nerfstudio.model.stages import StageSchedule
+
+AnyDataParser = tyro.conf.OmitSubcommandPrefixes[
+    tyro.extras.subcommand_type_from_defaults(
+        {"aed-data": TalkingFaceDataParserConfig(), "rad-nerf-data": RadNerfDataParserConfig()}, prefix_names=False
+    )
+]
+"""Those that give what training needs; `ns-train aed-nerf rad-nerf-data --data FOLDER` chooses."""
 
 
 @dataclass
@@ -24,7 +32,7 @@ class AedDataManagerConfig(VanillaDataManagerConfig):
     """Random rays of random frames."""
 
     _target: type = field(default_factory=lambda: AedDataManager)
-    dataparser: TalkingFaceDataParserConfig = field(default_factory=TalkingFaceDataParserConfig)
+    dataparser: AnyDataParser = field(default_factory=TalkingFaceDataParserConfig)
     train_num_rays_per_batch: int = 65_536
     torso_rays_per_batch: int = 65_536
     """Rays of a step in the torso stage: in two dimensions a ray is one sample, so there may be more of them."""

@@ -12,6 +12,10 @@ from aed_nerfstudio.errors import InputError, one_line
 
 COMMANDS = {
     "process": "aed_nerfstudio.commands.process:Process",
+    "process-mead": "aed_nerfstudio.commands.process_mead:ProcessMead",
+    "process-csv": "aed_nerfstudio.commands.process_csv:ProcessCsv",
+    "process-corpus": "aed_nerfstudio.commands.process_corpus:ProcessCorpus",
+    "export-rad": "aed_nerfstudio.commands.export_rad:ExportRad",
     "render": "aed_nerfstudio.commands.render:Render",
     "eval": "aed_nerfstudio.commands.eval:Eval",
     "demo": "aed_nerfstudio.commands.demo:Demo",

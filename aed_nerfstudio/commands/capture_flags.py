@@ -1,0 +1,62 @@
+"""The options that all commands share which make datasets of several videos."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from aed_nerfstudio.capture.corpora import CorpusPlan
+    from aed_nerfstudio.capture.process import ProcessOptions
+
+
+@dataclass(kw_only=True)
+class CaptureFlags:
+    """How videos become datasets; see `aed process`."""
+
+    size: int = 512
+    """Side of the square pictures, pixels."""
+    audio_features: str = "moonshine"
+    """What is read from the sound, as in aed process; none: for avatars that show emotions and do not speak."""
+    parser: str = "mediapipe"
+    """What finds head, neck and torso, as in aed process."""
+    parser_weights: Path | None = None
+    """File or folder of the parser's weights, where it needs any."""
+
+    def options(self) -> ProcessOptions:
+        """These flags for process_videos."""
+        from aed_nerfstudio.capture.process import ProcessOptions  # slow to import: mediapipe, scipy
+
+        return ProcessOptions(
+            size=self.size,
+            front_end=self.audio_features,
+            parser=self.parser,
+            parser_weights=self.parser_weights,
+        )
+
+
+@dataclass(kw_only=True)
+class TakesFlags(CaptureFlags):
+    """How many takes of one person become one dataset."""
+
+    output: Path
+    """The folder to make; run again with the same options to go on after an interruption."""
+    allow_silent: bool = False
+    """Also use takes without sound, beside others with it; the mouth cannot learn from these."""
+    dry_run: bool = False
+    """Only say which takes there are and which would be used."""
+
+    def make(self, plan: CorpusPlan) -> None:
+        """Prints the plan and, unless that is all that was asked for, makes the dataset."""
+        from aed_nerfstudio.capture.corpora import run_plan
+
+        print(plan.table, flush=True)
+        if self.dry_run:
+            return
+        dataset, left_out = run_plan(plan, self.output, self.options())
+        usable = sum(frame.usable for frame in dataset.frames)
+        for reason in left_out:
+            print(f"- left out: {reason}")
+        print(f"{self.output}: {len(dataset.clips)} clip(s), {usable} usable of {len(dataset.frames)} frames")
+        print(f"Next: ns-train aed-nerf --data {self.output}")

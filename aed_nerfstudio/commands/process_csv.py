@@ -1,0 +1,28 @@
+"""`aed process-csv`: a table of one person's labelled takes to a dataset folder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+
+from aed_nerfstudio.commands.capture_flags import TakesFlags
+
+
+@dataclass(kw_only=True)
+class ProcessCsv(TakesFlags):
+    """Make a dataset folder of one person's takes, listed with their labels in a CSV table; one camera for all."""
+
+    table: tyro.conf.Positional[Path]
+    """CSV file with the header path,emotion,intensity and, for sound in files of its own, audio; names are relative to
+    its folder."""
+    seconds: float | None = None
+    """How much of every emotion and intensity to use, chosen evenly; all takes by default."""
+
+    def main(self) -> None:
+        """Runs the command."""
+        from aed_nerfstudio.capture.corpus_tables import plan_table
+
+        sound = self.audio_features != "none"
+        self.make(plan_table(self.table, seconds=self.seconds, sound=sound, allow_silent=self.allow_silent))

@@ -7,6 +7,7 @@ else: frames may be worked on in any order, and again.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import cv2
@@ -25,11 +26,15 @@ JAW = [132, 58, 172, 136, 150, 149, 176, 148, 152, 377, 400, 378, 379, 365, 397,
 BROWS_AND_EYES = [[70, 63, 105, 66, 107, 133, 145, 33], [336, 296, 334, 293, 300, 263, 374, 362]]
 SIDE_SHARE = 0.32  # of the face's width, on either side: room for ears and hair
 SKIN_DISTANCE = 3.0  # Mahalanobis
-BINS = 32  # of a colour histogram, a channel
+BIN_BITS = 3  # of a channel's eight that a colour histogram does without
+BINS = 256 >> BIN_BITS
 COLOUR_SIGMA = 1.0  # bins: how alike colours must be to be the same stuff
 STRANGER = 0.02  # of the picture's height: what is somebody else's is at least twice as thick
 HAIR_REACH = 0.7  # of the face's height below the chin: how far hair may hang
 HAIR_LEAD = 2.0  # times likelier than anything else
+SHOULDER = 0.08  # of the picture's height: how much of a shoulder a person mask may miss
+CLOTH_LEAD = 8.0  # times likelier than the background's colours
+FOUND = 190  # of 255: as sure as a person mask is where colours make up for it
 
 
 class PersonSegmenter:
@@ -62,16 +67,62 @@ def steady(evidence: Sequence[np.ndarray | None]) -> np.ndarray:
     return cv2.max(cv2.min(before, now), cv2.min(cv2.max(before, now), after))
 
 
+@dataclass
+class _Half:
+    """A frame at half the size, at which colours are judged.
+
+    image: uint8 [H, W, 3]. points: [478, 2] pixels of it. height: of the face, pixels. codes: int32 [H, W], every
+    pixel's bin of a histogram. oval: bool [H, W], the face. face: the same without eyes, brows and mouth. skin: bool
+    [H, W], what is of the face's colour.
+    """
+
+    image: np.ndarray
+    points: np.ndarray
+    height: float
+    codes: np.ndarray
+    oval: np.ndarray
+    face: np.ndarray
+    skin: np.ndarray
+
+    @classmethod
+    def of(cls, image: np.ndarray, points: np.ndarray) -> _Half:
+        """Of a frame, uint8 [S, S, 3], with its landmarks [478, >=2] pixels."""
+        side = max(1, image.shape[0] // 2)
+        small = cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA)
+        points = np.asarray(points, np.float64)[:, :2] * (side / image.shape[0])
+        bins = cv2.cvtColor(small, cv2.COLOR_RGB2YCrCb)
+        codes = (bins >> BIN_BITS).astype(np.int32) @ np.array([BINS * BINS, BINS, 1], np.int32)
+        oval = _polygon(points[OVAL], small.shape)
+        face = oval.copy()
+        for part in (*BROWS_AND_EYES, LIPS):
+            face &= ~_polygon(cv2.convexHull(points[part].astype(np.float32))[:, 0], small.shape)
+        skin = _skin_table(bins[face])[codes] < SKIN_DISTANCE
+        return cls(small, points, float(np.linalg.norm(points[152] - points[10])), codes, oval, face, skin)
+
+    def hair(self, person: np.ndarray) -> np.ndarray:
+        """The hair above the face, bool [H, W]: what of the head is neither near the face nor of its colour."""
+        return head_region(self.points, self.image.shape) & person & ~_grown(self.oval, 3) & ~self.skin
+
+    def likely(self, where: np.ndarray) -> np.ndarray:
+        """How likely colours are in a part of the picture, bool [H, W]: float32 [BINS ** 3]; 0 if there are none."""
+        return _histogram(self.codes[where])
+
+
 def coarse_person(image: np.ndarray, points: np.ndarray, evidence: np.ndarray) -> np.ndarray:
-    """Where the person is, float32 [S, S] in 0..1, by the parser and the face mesh alone.
+    """Where the person is, float32 [S, S] in 0..1, by the parser, the face mesh and colours, without the background.
 
     image: uint8 [S, S, 3] RGB. points: [478, >=2] pixels. evidence: uint8 [h, w] or [h, w, 4], see `parsers`.
     """
-    size = image.shape[0]
-    small = 255 - evidence[..., 0] if evidence.ndim == 3 else evidence
-    if evidence.ndim == 2:
-        small = cv2.max(small, _hanging_hair(image, points, small))
-    person = cv2.resize(small, (size, size), interpolation=cv2.INTER_LINEAR).astype(np.float32) / 255
+    return _coarse_person(image, points, evidence, _Half.of(image, points))
+
+
+def _coarse_person(image: np.ndarray, points: np.ndarray, evidence: np.ndarray, half: _Half) -> np.ndarray:
+    if evidence.ndim == 3:
+        small = 255 - evidence[..., 0]
+    else:
+        small = cv2.resize(evidence, half.oval.shape[::-1], interpolation=cv2.INTER_AREA)
+        small = cv2.max(small, _missed(half, small))
+    person = cv2.resize(small, image.shape[1::-1], interpolation=cv2.INTER_LINEAR).astype(np.float32) / 255
     person[_polygon(points[OVAL], image.shape)] = 1
     return person
 
@@ -90,15 +141,14 @@ def parse(
     if isinstance(evidence, np.ndarray):
         evidence = (None, np.round(255 * evidence).astype(np.uint8), None)
     points = np.asarray(points, np.float64)[:, :2]
-    evidence = steady(evidence)
-    person = refine_mask(image, coarse_person(image, points, evidence), background)
-    face = _polygon(points[OVAL], image.shape)
-    mask = (person > 0.5) | face
-    mask &= _followed(mask, points, background)
+    evidence, half = steady(evidence), _Half.of(image, points)
+    person = refine_mask(image, _coarse_person(image, points, evidence, half), background)
+    mask = (person > 0.5) | _polygon(points[OVAL], image.shape)
+    mask &= _followed(mask, half, background)
     if evidence.ndim == 3:
         labels = _split_by_evidence(image, evidence)
     else:
-        labels = _split_by_colour(image, points, mask, face)
+        labels = _split_by_colour(image, points, mask, half)
     labels[~mask] = BACKGROUND
     return labels
 
@@ -127,6 +177,11 @@ def _halved(mask: np.ndarray) -> np.ndarray:
     return cv2.resize(mask.astype(np.uint8), half, interpolation=cv2.INTER_NEAREST) > 0
 
 
+def _doubled(mask: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """A bool mask at a full size [S, S], its stairs smoothed."""
+    return cv2.resize(mask.astype(np.float32), shape[1::-1]) > 0.5
+
+
 def _touching(mask: np.ndarray, seed: np.ndarray) -> np.ndarray:
     """The connected pieces of a bool mask that a seed touches."""
     count, pieces = cv2.connectedComponents(mask.astype(np.uint8), connectivity=4)
@@ -136,23 +191,22 @@ def _touching(mask: np.ndarray, seed: np.ndarray) -> np.ndarray:
     return wanted[pieces]
 
 
-def _followed(mask: np.ndarray, points: np.ndarray, background: Background | None) -> np.ndarray:
+def _followed(mask: np.ndarray, half: _Half, background: Background | None) -> np.ndarray:
     """Where of a mask of people, bool [S, S], the followed one is: what hangs together with the face and is usually
     there; bool [S, S], a little wider than that."""
-    size = len(mask)
-    half, points = _halved(mask), points / 2
+    size, points, kept = len(mask), half.points, _halved(mask)
     if background is not None:
         rare, (x, y) = USUAL * 255, background.anchor
         shift = np.float32([[0.5, 0, points[152, 0] - x / 2], [0, 0.5, points[152, 1] - y / 2]])
-        along = cv2.warpAffine(background.usual[1], shift, half.shape[::-1], borderMode=cv2.BORDER_REPLICATE)
-        there = cv2.resize(background.usual[0], half.shape[::-1], interpolation=cv2.INTER_AREA)
+        along = cv2.warpAffine(background.usual[1], shift, kept.shape[::-1], borderMode=cv2.BORDER_REPLICATE)
+        there = cv2.resize(background.usual[0], kept.shape[::-1], interpolation=cv2.INTER_AREA)
         usual = cv2.max(along, there) > rare
         # Only what is rare in bulk is somebody else: edges and loose hair are rare as well.
-        stranger = _opened(half & ~usual, STRANGER * size / 2)
+        stranger = _opened(kept & ~usual, STRANGER * size / 2)
         if stranger.any():
-            half &= ~_grown(stranger, STRANGER * size / 2) | usual | head_region(points, half.shape)
-    half = _touching(half, _polygon(points[OVAL], half.shape))
-    return cv2.resize(cv2.dilate(half.astype(np.uint8), np.ones((3, 3), np.uint8)), (size, size)) > 0
+            kept &= ~_grown(stranger, STRANGER * size / 2) | usual | head_region(points, kept.shape)
+    kept = _touching(kept, half.oval)
+    return cv2.resize(cv2.dilate(kept.astype(np.uint8), np.ones((3, 3), np.uint8)), (size, size)) > 0
 
 
 def head_region(points: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
@@ -174,12 +228,6 @@ def head_region(points: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     return _polygon(np.concatenate([jaw, corners]), shape)
 
 
-def _codes(image: np.ndarray) -> np.ndarray:
-    """Every pixel's bin of a YCrCb histogram: int32 [H, W]."""
-    bins = cv2.cvtColor(image, cv2.COLOR_RGB2YCrCb) >> 3
-    return (bins[..., 0].astype(np.int32) * BINS + bins[..., 1]) * BINS + bins[..., 2]
-
-
 def _histogram(codes: np.ndarray) -> np.ndarray:
     """How likely a colour is, float32 [BINS ** 3], from the pixels' bins; sums to 1, or is 0 where there are none."""
     counts = np.bincount(codes, minlength=BINS**3).astype(np.float32).reshape((BINS,) * 3)
@@ -193,12 +241,12 @@ def _histogram(codes: np.ndarray) -> np.ndarray:
     return out / max(float(out.sum()), 1e-9)
 
 
-_BIN_CENTRES = np.stack(np.meshgrid(*[np.arange(BINS) * 8.0 + 4] * 3, indexing="ij"), axis=-1).reshape(-1, 3)
+_BIN_CENTRES = (np.indices((BINS,) * 3).reshape(3, -1).T + 0.5) * 2.0**BIN_BITS
 
 
-def _skin_table(image: np.ndarray, skin: np.ndarray) -> np.ndarray:
-    """How far every colour is from that of the face's skin, bool [H, W]: float32 [BINS ** 3], Mahalanobis."""
-    colours = cv2.cvtColor(image, cv2.COLOR_RGB2YCrCb)[skin].astype(np.float32)
+def _skin_table(colours: np.ndarray) -> np.ndarray:
+    """How far every bin is from the face's skin, uint8 [N, 3] YCrCb: float32 [BINS ** 3], Mahalanobis."""
+    colours = colours.astype(np.float32)
     if len(colours) < 20:
         mean, inverse = np.array([128.0, 150.0, 110.0]), np.diag([1 / 900.0, 1 / 80.0, 1 / 80.0])
     else:
@@ -211,44 +259,30 @@ def _skin_table(image: np.ndarray, skin: np.ndarray) -> np.ndarray:
     return np.sqrt(((difference @ inverse.astype(np.float32)) * difference).sum(axis=1))
 
 
-def _face_skin(points: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """The face without eyes, brows and mouth: bool [H, W]."""
-    face = _polygon(points[OVAL], shape)
-    for part in (*BROWS_AND_EYES, LIPS):
-        face &= ~_polygon(cv2.convexHull(points[part].astype(np.float32))[:, 0], shape)
-    return face
+def _missed(half: _Half, evidence: np.ndarray) -> np.ndarray:
+    """What a person mask, uint8 [H, W], is likely to miss: FOUND on it, 0 elsewhere.
 
-
-def _hanging_hair(image: np.ndarray, points: np.ndarray, evidence: np.ndarray) -> np.ndarray:
-    """Long hair that a person mask is unsure about, uint8 as `evidence` [h, w]: 190 on it, 0 elsewhere.
-
-    It hangs beside or behind the neck and has the colour of the hair above rather than the background's.
+    Long hair beside or behind the neck, and the ends of the shoulders: what has the colour of the hair above or of the
+    clothes beside it, rather than any of the background's.
     """
-    height, width = evidence.shape
-    points = np.asarray(points, np.float64)[:, :2] * (width / image.shape[1])
+    height, points = half.height, half.points
+    ys, chin = np.arange(len(evidence))[:, None], points[152, 1]
+    surely = evidence > FOUND
+    hanging = (evidence > 25) & ~surely & (ys > points[168, 1]) & (ys < chin + HAIR_REACH * height)
+    hanging = _opened(hanging, 0.02 * height)
     out = np.zeros_like(evidence)
-    face_height = np.linalg.norm(points[10] - points[152])
-    ys = np.arange(height)[:, None]
-    unsure = (evidence > 25) & (evidence < 190)
-    unsure &= (ys > points[168, 1]) & (ys < points[152, 1] + HAIR_REACH * face_height)
-    unsure = _opened(unsure, 0.02 * face_height)
-    if not unsure.any():
-        return out
-    small = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
-    codes = _codes(small)
-    hair = _hair(small, points, codes, evidence > 230)
-    if hair.sum() < 50:
-        return out
-    likely = _histogram(codes[hair])[codes] > HAIR_LEAD * _histogram(codes[evidence < 13])[codes] + 1e-6
-    likely = _opened(unsure & likely, 1.5)
-    out[_touching(likely | (evidence > 190), hair) & likely] = 190
+    # Above the chin no clothes are taken for background.
+    free = half.likely((evidence < 13) & (ys < chin))
+    if hanging.any():
+        hair = half.hair(evidence > 230)
+        likely = hanging & (half.likely(hair) > HAIR_LEAD * free + 1e-6)[half.codes]
+        likely = _opened(likely, 1.5)
+        out[_touching(likely | surely, hair) & likely] = FOUND
+    cloth = half.likely(surely & (ys > chin + 0.1 * height) & ~half.skin)
+    shoulder = ~surely & _grown(surely & (ys > chin), SHOULDER * len(evidence)) & (ys > chin)
+    shoulder &= (cloth > CLOTH_LEAD * free + 1e-4)[half.codes]
+    out[_touching(_opened(shoulder | surely, 1), surely) & shoulder] = FOUND
     return out
-
-
-def _hair(image: np.ndarray, points: np.ndarray, codes: np.ndarray, person: np.ndarray) -> np.ndarray:
-    """The hair above the face, bool [H, W]: what of the head is neither near the face nor of its colour."""
-    hair = head_region(points, image.shape) & person & ~_grown(_polygon(points[OVAL], image.shape), 3)
-    return hair & (_skin_table(image, _face_skin(points, image.shape))[codes] > SKIN_DISTANCE)
 
 
 def _split_by_evidence(image: np.ndarray, evidence: np.ndarray) -> np.ndarray:
@@ -262,58 +296,73 @@ def _split_by_evidence(image: np.ndarray, evidence: np.ndarray) -> np.ndarray:
     return np.array([TORSO, NECK, HEAD], np.uint8)[np.argmax(scores, axis=0)]
 
 
-def _split_by_colour(image: np.ndarray, points: np.ndarray, mask: np.ndarray, face: np.ndarray) -> np.ndarray:
+def _split_by_colour(image: np.ndarray, points: np.ndarray, mask: np.ndarray, half: _Half) -> np.ndarray:
     """Labels [S, S] of the person, bool [S, S], by the face mesh and by colours: no background.
 
     Colours are judged on a picture of half the size, the borders that the mesh gives are drawn at full size.
     """
-    size = len(mask)
-    head = mask & (head_region(points, mask.shape) | face)
-    points = points / 2
-    small = cv2.resize(image, (size // 2, size // 2), interpolation=cv2.INTER_AREA)
-    person, above = _halved(mask), _halved(head)
-    oval = _polygon(points[OVAL], small.shape)
-    above = _touching(above, oval)
-    ys = np.arange(size // 2)[:, None]
-    height = float(np.linalg.norm(points[152] - points[10]))
-    body = person & ~above
-    codes = _codes(small)
-    near = _grown(above, 0.03 * height)
-    neck = _neck(small, points, codes, body & (ys > points[10, 1]), near, height)
+    head = mask & (head_region(points, mask.shape) | _polygon(points[OVAL], mask.shape))
+    points, height, chin = half.points, half.height, half.points[152, 1]
+    person, above = _halved(mask), _touching(_halved(head), half.oval)
+    ys = np.arange(len(person))[:, None]
+    body, near = person & ~above, _grown(above, 0.03 * height)
+    neck, of_neck = _neck(half, body & (ys > points[10, 1]), near)
+    beside, hair = np.zeros_like(body), half.hair(above)
+    if hair.sum() > 50:
+        # Hair hangs from above: the lowest rows show what the cloth is like.
+        cloth = half.likely(body & ~neck & (ys > 0.4 * chin + 0.6 * len(person)))
+        likely = body & ~neck & (half.likely(hair) > HAIR_LEAD * cloth + 1e-6)[half.codes]
+        beside = _touching(_opened(likely & (ys < chin + HAIR_REACH * height), 0.012 * height), near)
 
     # What is left beside jaw and ears in slivers too thin for a body is the head's own edge.
-    slivers = body & ~_opened(body, 0.035 * height) & (ys < points[152, 1])
-    slivers &= ~(neck > 0.5) | (ys < min(points[172, 1], points[397, 1]))  # no neck above the jaw's angle
-    above |= slivers & _grown(above, 0.07 * height)
+    slivers = body & ~_opened(body, 0.035 * height) & (ys < chin)
+    slivers &= ~neck | (ys < min(points[172, 1], points[397, 1]))  # no neck above the jaw's angle
+    beside |= slivers & _grown(above, 0.07 * height)
 
     labels = np.full(mask.shape, TORSO, np.uint8)
-    labels[cv2.resize(neck, (size, size)) > 0.5] = NECK
+    labels[_full_neck(image, neck, body, of_neck)] = NECK
     # At full size the head's border is the mesh's; elsewhere that of the half size.
-    beside = cv2.resize((above & ~_halved(head)).astype(np.float32), (size, size)) > 0.5
-    whole = cv2.resize(cv2.dilate(above.astype(np.uint8), np.ones((3, 3), np.uint8)), (size, size)) > 0
-    labels[(head & whole) | beside] = HEAD
+    wider = cv2.dilate(above.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+    labels[(head & _doubled(wider, mask.shape)) | _doubled(beside, mask.shape)] = HEAD
     return labels
 
 
-def _neck(
-    image: np.ndarray, points: np.ndarray, codes: np.ndarray, body: np.ndarray, near: np.ndarray, height: float
-) -> np.ndarray:
-    """Share of neck, float32 [H, W] in 0..1: what of the body is skin and hangs together with the head.
+def _neck(half: _Half, body: np.ndarray, near: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The neck, bool [H, W]: what of the body is skin and hangs together with the head. And for every bin of colours
+    the share of neck in it, float32 [BINS ** 3] in 0..1.
 
-    near: bool [H, W], the head and a little around it. height: of the face, pixels.
+    near: bool [H, W], the head and a little around it.
     """
-    face = _face_skin(points, image.shape)
+    height = half.height
     # A first guess by the face's skin, from which both sides' own colours are learnt.
-    skin = _opened(body & (_skin_table(image, face)[codes] < SKIN_DISTANCE), 0.012 * height)
-    skin = _touching(skin, near)
-    cloth = body & ~_grown(skin, 0.02 * height)
-    of_skin = 0.7 * _histogram(codes[skin]) + 0.3 * _histogram(codes[face])
-    of_cloth = _histogram(codes[cloth])
-    likely = ((of_skin + 1e-7) / (of_skin + of_cloth + 2e-7))[codes] * body
+    skin = _touching(_opened(body & half.skin, 0.012 * height), near)
+    of_skin = 0.7 * half.likely(skin) + 0.3 * half.likely(half.face)
+    of_cloth = half.likely(body & ~_grown(skin, 0.02 * height))
+    of_neck = (of_skin + 1e-7) / (of_skin + of_cloth + 2e-7)
+    likely = of_neck[half.codes] * body
     window = (2 * max(1, round(0.02 * height)) + 1,) * 2
     around = cv2.blur(likely, window) / np.maximum(cv2.blur(body.astype(np.float32), window), 1e-3)
     likely = 0.5 * (likely + around)
     skin = _touching(_opened(body & (likely > 0.5), 0.012 * height), near)
-    # Where the body ends its neighbours' values carry on, lest the edge of the neck be torso.
-    share = cv2.blur(skin.astype(np.float32), (3, 3)) / np.maximum(cv2.blur(body.astype(np.float32), (3, 3)), 1e-3)
-    return np.minimum(share, 1)
+    # Opening rounds the corners between jaw and neck; they are skin all the same. Past the body's edge the neck's value
+    # carries on, lest its very edge be torso.
+    neck = skin | (body & (likely > 0.5) & _grown(skin, 0.02 * height))
+    share = cv2.blur(neck.astype(np.float32), (3, 3)) / np.maximum(cv2.blur(body.astype(np.float32), (3, 3)), 1e-3)
+    neck |= share > 0.5
+    rest = body & ~neck
+    thin = rest & ~_opened(rest, 0.015 * height) & (np.arange(len(body))[:, None] < half.points[152, 1] + 0.25 * height)
+    return neck | (thin & _grown(neck, 0.03 * height)), of_neck
+
+
+def _full_neck(image: np.ndarray, neck: np.ndarray, body: np.ndarray, of_neck: np.ndarray) -> np.ndarray:
+    """The neck at full size, bool [S, S]: along its border to the cloth every pixel's own colour has a say."""
+    share = cv2.resize(neck.astype(np.float32), image.shape[1::-1])
+    kernel = np.ones((5, 5), np.uint8)
+    border = cv2.dilate(neck.astype(np.uint8), kernel) & cv2.dilate((body & ~neck).astype(np.uint8), kernel)
+    rows, columns = np.nonzero(cv2.resize(border, image.shape[1::-1], interpolation=cv2.INTER_NEAREST))
+    if len(rows):
+        bins = cv2.cvtColor(image[rows, columns][:, None], cv2.COLOR_RGB2YCrCb)[:, 0] >> BIN_BITS
+        codes = bins.astype(np.int32) @ np.array([BINS * BINS, BINS, 1], np.int32)
+        around = cv2.blur(share, (7, 7))[rows, columns]
+        share[rows, columns] = 0.5 * (around + of_neck[codes])
+    return share > 0.5

@@ -11,7 +11,7 @@ from aed_nerfstudio.capture.matting import refine_mask
 from aed_nerfstudio.dataset.schema import HEAD, NECK, TORSO
 
 REACH = 0.13  # of the picture's height: how far the neck goes on under the head
-SIDES = 0.7  # of the neck's half width: how far beside it the body goes on as well, ever less high
+SIDES = 0.9  # of the neck's half width: how far beside it the body goes on as well, ever less high
 SEAM = 0.018  # of the picture's height below the jaw: the chin's blur and the darkest of its shadow
 DARKENING = 0.15  # at the upper end of the continuation, which lies in the head's shadow
 EDGE_SIGMA = 0.8  # pixels
@@ -69,7 +69,7 @@ def _continuation(head: np.ndarray, body: np.ndarray, neck: np.ndarray) -> tuple
     half = max((right - left) / 2, 0.04 * size)
     beside = np.maximum(np.abs(columns - (left + right) / 2) / half - 1, 0) / SIDES
     # Rounded: no horns up to the ears, and no corners that stick out where the head leans.
-    height = REACH * size * np.sqrt(np.clip(1 - beside**2, 0, 1)) * np.where(beside > 0, 1 - beside, 1)
+    height = REACH * size * np.sqrt(np.clip(1 - beside**2, 0, 1))
     top = np.median(edge[found]) - height
     near = touching & (beside < 1)
     hidden = head & (ys < edge + gap) & (ys >= top) & near
@@ -100,7 +100,10 @@ def _colours(image: np.ndarray, known: np.ndarray, neck: np.ndarray, made_up: np
     # Edge pixels are mixed with what lies behind.
     pure = cv2.erode(known.astype(np.uint8), np.ones((3, 3), np.uint8), borderValue=1)
     colours = _carried_on(image, pure)
-    of_neck = pure * neck
+    # Colour is stored coarser than brightness: skin near a collar has something of the collar's.
+    of_neck = cv2.erode(pure * neck, np.ones((7, 7), np.uint8), borderValue=1)
+    if of_neck.sum() < (0.02 * size) ** 2:
+        of_neck = pure * neck
     if made_up.any() and of_neck.sum() > (0.02 * size) ** 2:
         # Skin goes on behind the chin, not the collar beside it.
         share = cv2.blur(made_up.astype(np.float32), (9, 9))[..., None]
@@ -119,5 +122,5 @@ def _carried_on(image: np.ndarray, known: np.ndarray) -> np.ndarray:
     small = (max(1, width // 4), max(1, height // 4))
     weight = cv2.resize(known.astype(np.float32), small, interpolation=cv2.INTER_AREA)
     colours = cv2.resize(image * known[..., None], small, interpolation=cv2.INTER_AREA).astype(np.float32)
-    colours = extend(colours / np.maximum(weight, 1e-3)[..., None], np.minimum(4 * weight, 1))
+    colours = extend(colours / np.maximum(weight, 1e-3)[..., None], np.minimum(4 * weight, 1), relax=True)
     return cv2.resize(colours, (width, height))

@@ -149,4 +149,4 @@ def _write_sound(dataset: Dataset, root: Path, clips: list[str], features: bool)
         sound.append(np.pad(samples, (0, length - len(samples))))
     write_wav(root / "aud.wav", np.concatenate(sound), SAMPLE_RATE)
     if features:
-        write_array(root / "aud.npy", np.concatenate([cut_windows(dataset.features(name)) for name in clips]))
+        write_array(root / "aud.npy", cut_windows(np.concatenate([dataset.features(name) for name in clips])))

@@ -45,11 +45,10 @@ def to_pixels(face: Any, width: int, height: int) -> np.ndarray:
 class FaceTracker:
     """Follows one face: the largest at first, then the one nearest to where it was.
 
-    `several` counts the frames in which more than one face was seen, `found` those in which the face was.
+    others: whether the last frame showed another face beside it.
     """
 
-    found: int = 0
-    several: int = 0
+    others: bool = False
     _mesh: Any = field(default=None, repr=False)
     _previous: np.ndarray | None = field(default=None, repr=False)
     _lost: int = 0
@@ -66,6 +65,7 @@ class FaceTracker:
     def process(self, image: np.ndarray) -> np.ndarray | None:
         """The face's landmarks in one frame, uint8 [H, W, 3] RGB -> float32 [478, 3] pixels, or None."""
         height, width = image.shape[:2]
+        self.others = False
         result = self._mesh.process(np.ascontiguousarray(image)).multi_face_landmarks or []
         faces = [to_pixels(face, width, height) for face in result]
         faces = [face for face in faces if np.isfinite(face).all() and np.ptp(face[:, 1]) > 8]
@@ -75,8 +75,8 @@ class FaceTracker:
         # FaceMesh sometimes follows the same face twice, so only faces that lie apart count as several.
         centres = np.array([face[:, :2].mean(axis=0) for face in faces])
         sizes = np.array([np.ptp(face[:, 1]) for face in faces])
-        if len(faces) > 1 and np.linalg.norm(centres - centres[sizes.argmax()], axis=1).max() > sizes.max() / 2:
-            self.several += 1
+        apart = np.linalg.norm(centres - centres[sizes.argmax()], axis=1).max() > sizes.max() / 2
+        self.others = len(faces) > 1 and bool(apart)
         if self._previous is None or self._lost > LOST_FRAMES:
             chosen = int(sizes.argmax())
         else:
@@ -86,9 +86,12 @@ class FaceTracker:
                 self._lost += 1  # someone else's face
                 return None
         self._lost = 0
-        self.found += 1
         self._previous = faces[chosen]
         return faces[chosen]
+
+    def forget(self) -> None:
+        """The next frame has nothing to do with the last one: its largest face is taken."""
+        self._previous = None
 
 
 def is_head_crop(landmarks: np.ndarray, width: int, height: int) -> bool:

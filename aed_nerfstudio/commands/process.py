@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import tyro
 
@@ -14,7 +13,7 @@ class Process:
     """Make a dataset folder from videos in which one person talks."""
 
     videos: tyro.conf.Positional[tuple[Path, ...]]
-    """Video files with sound, at least two seconds each; every file becomes a clip."""
+    """Video files with sound, at least two seconds each; every uninterrupted take becomes a clip."""
     output: Path
     """The folder to make; run again with the same options to go on after an interruption."""
     size: int = 512
@@ -24,16 +23,40 @@ class Process:
     words of your own."""
     intensity: tuple[str, ...] = ("medium",)
     """How strongly it is shown, one for each video or one for all: weak, medium or strong."""
-    audio_features: Literal["moonshine", "log-mel", "none"] = "moonshine"
-    """What is read from the sound; none: videos without sound, for an avatar that shows emotions and does not speak."""
+    audio_features: str = "moonshine"
+    """What is read from the sound: moonshine, log-mel, wav2vec2, hubert, xls-r, or none for videos without sound and an
+    avatar that shows emotions and does not speak."""
+    features_file: tuple[Path, ...] = ()
+    """Ready audio features instead, one .npy file a video: DeepSpeech, HuBERT or others, as AD-NeRF, RAD-NeRF and
+    ER-NeRF write them; `--audio-features file/deepspeech` notes whose they are."""
+    audio: tuple[Path, ...] = ()
+    """Sound files instead of the videos' own sound, one a video."""
+    audio_shift: float = 0.0
+    """Seconds by which the sound comes later than the picture; `aed inspect` finds it, and this mends it."""
+    parser: str = "mediapipe"
+    """What tells head, neck, torso and background apart: mediapipe, segformer or bisenet."""
+    parser_weights: Path | None = None
+    """Folder (segformer) or file (bisenet) of the parser's weights."""
 
     def main(self) -> None:
         """Runs the command."""
-        from aed_nerfstudio.capture.process import process_videos  # slow to import: mediapipe, scipy
+        from aed_nerfstudio.capture.process import ProcessOptions, process_videos  # slow to import: mediapipe, scipy
+        from aed_nerfstudio.driving.feature_files import FILE, is_file_front_end
 
-        dataset = process_videos(
-            list(self.videos), self.output, self.size, self.emotion, self.intensity, self.audio_features
+        named = not self.features_file or is_file_front_end(self.audio_features)
+        front_end = self.audio_features if named else FILE
+        options = ProcessOptions(
+            size=self.size,
+            emotions=self.emotion,
+            intensities=self.intensity,
+            front_end=front_end,
+            features=self.features_file,
+            parser=self.parser,
+            parser_weights=self.parser_weights,
+            sound=self.audio,
+            audio_shift=self.audio_shift,
         )
+        dataset = process_videos(list(self.videos), self.output, options)
         usable = sum(frame.usable for frame in dataset.frames)
         print(f"{self.output}: {len(dataset.clips)} clip(s), {usable} usable of {len(dataset.frames)} frames; "
               f"{dataset.tools.get('pose', '')}")

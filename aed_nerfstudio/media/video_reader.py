@@ -104,8 +104,11 @@ def _quarter_turns(frame: av.VideoFrame) -> int:
     return round(frame.rotation / 90) % 4
 
 
-def _rgb(frame: av.VideoFrame) -> np.ndarray:
-    """The frame as shown: uint8 [H, W, 3] RGB with its rotation applied."""
+def _rgb(frame: av.VideoFrame, longest: int | None) -> np.ndarray:
+    """The frame as shown: uint8 [H, W, 3] RGB with its rotation applied, and no side longer than `longest` pixels."""
+    share = min(1.0, (longest or frame.width) / max(frame.width, frame.height))
+    if share < 1:
+        frame = frame.reformat(max(1, round(share * frame.width)), max(1, round(share * frame.height)), "rgb24")
     image = frame.to_ndarray(format="rgb24")
     return np.ascontiguousarray(np.rot90(image, _quarter_turns(frame)))
 
@@ -132,9 +135,10 @@ def probe(path: str | Path) -> VideoInfo:
         return VideoInfo(width, height, float(rate or 0.0), duration, has_audio, 90 * turns)
 
 
-def read_frames(path: str | Path, fps: float = 25.0) -> Iterator[np.ndarray]:
+def read_frames(path: str | Path, fps: float = 25.0, longest: int | None = None) -> Iterator[np.ndarray]:
     """Stream a video's frames at a constant rate, whatever its own rate is.
 
+    longest: pixels; larger pictures are made smaller until their longer side fits, which is cheap while decoding.
     Yields uint8 [H, W, 3] RGB (rotation applied); item k is the frame shown at k / fps seconds: the latest one
     that starts no later. A stream that starts late has its first frame repeated in front. An array may be yielded
     more than once, so copy it before changing it. Memory: one frame.
@@ -164,7 +168,7 @@ def read_frames(path: str | Path, fps: float = 25.0) -> Iterator[np.ndarray]:
                 # are shown are converted: the conversion costs about as much as the decoding.
                 while k / fps < time - TIME_SLACK:
                     if image is None:
-                        image = _rgb(shown)
+                        image = _rgb(shown, longest)
                     yield image
                     k += 1
                 time = max(time, shown_time)
@@ -179,7 +183,7 @@ def read_frames(path: str | Path, fps: float = 25.0) -> Iterator[np.ndarray]:
         end = shown_time + max(length, 2 * TIME_SLACK)
         while k / fps < end - TIME_SLACK or k == 0:
             if image is None:
-                image = _rgb(shown)
+                image = _rgb(shown, longest)
             yield image
             k += 1
         if stream.duration is not None:

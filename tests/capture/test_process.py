@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,7 @@ from scipy.spatial.transform import Rotation
 
 from aed_nerfstudio.capture.background import estimate_background
 from aed_nerfstudio.capture.landmarks import EYES, cut, eye_openness, head_crop, smooth_landmarks
-from aed_nerfstudio.capture.pose_estimation import STABLE, TO_IMAGE, estimate_poses, project
-from aed_nerfstudio.capture.process import process_videos
+from aed_nerfstudio.capture.process import ProcessOptions, process_videos
 from aed_nerfstudio.capture.torso import torso_layer
 from aed_nerfstudio.dataset.face_mesh import OUTER_LIPS, mouth_opening
 from aed_nerfstudio.dataset.schema import HEAD, NECK, TORSO, Dataset, read_dataset, read_image
@@ -37,7 +37,7 @@ def _plain_video(path: Path, seconds: float, sound: bool = True) -> Path:
 
 def _fails(videos: list[Path], output: Path, words: str, **options: object) -> None:
     with pytest.raises(InputError, match=words) as caught:
-        process_videos(videos, output, size=64, progress=False, front_end="log-mel", **options)
+        process_videos(videos, output, ProcessOptions(64, front_end="log-mel", **options), progress=False)
     assert "\n" not in str(caught.value)
     assert not (output / "dataset.json").exists()
 
@@ -89,51 +89,7 @@ def test_options(tmp_path):
     _fails([video], tmp_path / "out", "unknown intensity 'huge'; choose one of weak", intensities=["huge"])
     _fails([video], tmp_path / "out", "emotion has 2 values for 1 videos; give one each", emotions=["happy", "sad"])
     with pytest.raises(InputError, match="size 7 is out of range"):
-        process_videos([video], tmp_path / "out", size=7)
-
-
-def _face(rng: np.random.Generator) -> np.ndarray:
-    """Points [478, 3] cm on an ellipsoid, the ones that fix the head frame where a face has them."""
-    points = np.zeros((478, 3))
-    points[:, :2] = rng.uniform(-7, 7, (478, 2)) * [0.9, 1.0]
-    pairs = {(33, 263): (4.45, 0), (133, 362): (1.7, 0), (234, 454): (7, -2), (127, 356): (6.8, 1), (21, 251): (6.2, 4),
-             (54, 284): (5.5, 6), (116, 345): (5.8, -1.5), (48, 278): (1.7, -4)}  # fmt: skip
-    for (a, b), (x, y) in pairs.items():
-        points[a, :2], points[b, :2] = (-x, y), (x, y)
-    points[[10, 152, 168], :2] = [[0, 7], [0, -9.5], [0, 0.3]]
-    points[:, 2] = 9.5 * np.sqrt(np.clip(1 - (points[:, 0] / 9) ** 2 - (points[:, 1] / 13) ** 2, 0.05, 1))
-    points[4, 2] += 2.5
-    points[10, 2] = points[152, 2]
-    points[:, 2] += 9.0 - points[168, 2]
-    return points
-
-
-def test_pose_of_projected_points():
-    rng = np.random.default_rng(3)
-    face, size, focal = _face(rng), 256, 2.4 * 256
-    frames = 80
-    time = np.linspace(0, 4 * np.pi, frames)
-    angles = np.column_stack([8 * np.sin(time), 18 * np.cos(0.7 * time), 5 * np.sin(0.5 * time)])
-    truth = Rotation.from_euler("xyz", angles, degrees=True).as_matrix()
-    rotations = TO_IMAGE @ truth
-    shifts = np.column_stack([np.sin(time), 0.5 * np.cos(time), 60 + np.sin(0.3 * time)])
-    landmarks = np.zeros((frames, 478, 3))
-    landmarks[..., :2] = project(face, rotations, shifts, focal, size / 2)
-    # FaceMesh's depth: the same scale as x and y, without perspective.
-    landmarks[..., 2] = np.einsum("fij,nj->fni", rotations, face)[..., 2] * (focal / shifts[:, 2:])
-    usable = np.ones(frames, bool)
-    usable[30:33] = False
-    landmarks[~usable] = np.nan
-    poses = estimate_poses(landmarks, usable, size)
-    error = np.degrees(Rotation.from_matrix(poses.rotations @ rotations.transpose(0, 2, 1)).magnitude())
-    assert np.median(error[usable]) < 1.0 and error.max() < 2.5
-    assert poses.error < 1.0
-    assert abs(np.log(poses.focal / focal)) < 0.4
-    # The schema's camera puts the shape where the landmarks are: OpenGL looks along -z, y up, in 25 cm units.
-    points = np.column_stack([poses.shape[STABLE] / 25, np.ones(len(STABLE))])
-    camera = np.linalg.inv(poses.camera_to_world()[10]) @ points.T
-    pixels = size / 2 + poses.focal * np.stack([camera[0] / -camera[2], camera[1] / camera[2]], axis=1)
-    assert np.abs(pixels - landmarks[10, STABLE, :2]).max() < 3
+        process_videos([video], tmp_path / "out", ProcessOptions(size=7))
 
 
 def test_crop_keeps_head_crops_and_pads_at_borders():
@@ -191,7 +147,7 @@ def _process(frames: list[np.ndarray], sound: np.ndarray, root: Path, capsys) ->
     with VideoWriter(root / "a.mp4", fps=25, size=(width, height), audio=sound, sample_rate=16000) as writer:
         for frame in frames:
             writer.write(frame)
-    dataset = process_videos([root / "a.mp4"], root / "out", size=96, front_end="log-mel")
+    dataset = process_videos([root / "a.mp4"], root / "out", ProcessOptions(96, front_end="log-mel"))
     return dataset, capsys.readouterr().err
 
 
@@ -204,8 +160,9 @@ def test_of_several_faces_the_largest_that_stays_is_taken(tmp_path, actor_frames
         frames.append(canvas)
     dataset, printed = _process(frames, TONE, tmp_path, capsys)
     assert "several faces in" in printed and any("several faces" in text for text in dataset.warnings)
-    left, _, side = json.loads((tmp_path / "out" / ".stages.json").read_text())["done"]["track:a"]["crop"]
-    assert 40 < left + side / 2 < 110  # around the larger one
+    picture = read_image(dataset.path("images", dataset.frames[0]))
+    assert np.ptp(dataset.landmarks("a")[0, :, 1]) > 0.4 * len(picture)  # the larger one fills the crop
+    assert all(frame.flags == ["other_face"] for frame in dataset.frames[5:])
     opening = mouth_opening(dataset.landmarks("a"))
     assert opening.std() > 0.1 * opening.mean()  # the other one's mouth is still
 
@@ -228,8 +185,8 @@ def test_every_video_has_its_label_and_may_be_without_sound(tmp_path, actor_fram
         with VideoWriter(video, fps=25, size=(144, 144)) as writer:
             for frame in actor_frames:
                 writer.write(frame)
-    options = {"emotions": ["happy", "surprised"], "intensities": ["strong"], "front_end": "none"}
-    dataset = process_videos(videos, tmp_path / "out", size=96, progress=False, **options)
+    options = ProcessOptions(96, ["happy", "surprised"], ["strong"], "none")
+    dataset = process_videos(videos, tmp_path / "out", options, progress=False)
     assert [(clip.emotion, clip.intensity) for clip in dataset.clips] == [("happy", "strong"), ("surprised", "strong")]
     assert dataset.categories[-1] == "surprised" and not dataset.warnings
     assert np.array_equal(dataset.features("b"), np.zeros((100, 1)))
@@ -237,8 +194,8 @@ def test_every_video_has_its_label_and_may_be_without_sound(tmp_path, actor_fram
 
 def test_actor_end_to_end(tmp_path):
     truth = record_video(tmp_path / "actor.mp4", seconds=3, size=160)
-    output = tmp_path / "out"
-    process_videos([tmp_path / "actor.mp4"], output, size=160, emotions=["happy"], progress=False, front_end="log-mel")
+    output, options = tmp_path / "out", ProcessOptions(160, ["happy"], front_end="log-mel")
+    process_videos([tmp_path / "actor.mp4"], output, options, progress=False)
     dataset = read_dataset(output)
     assert len(dataset.frames) == 75 and dataset.clips[0].emotion == "happy"
     assert sum(frame.usable for frame in dataset.frames) > 70
@@ -249,24 +206,17 @@ def test_actor_end_to_end(tmp_path):
     labels = read_image(dataset.path("parsing", dataset.frames[40]))
     assert all((labels == value).mean() > 0.02 for value in (0, TORSO, HEAD))
     assert json.loads((output / "dataset.json").read_text())["audio"]["front_end"] == "log-mel"
+    assert not (output / ".work").exists()
 
-    # A second run makes nothing anew; after an interruption only what is missing is made.
+    # A second run makes nothing anew, other options must not cost the user a finished dataset, and a damaged file
+    # is mended.
     picture = output / "images" / "actor" / "00000.jpg"
     before = picture.stat().st_mtime_ns
-    (output / "dataset.json").unlink()
-    stages = json.loads((output / ".stages.json").read_text())
-    del stages["done"]["background"]
-    (output / ".stages.json").write_text(json.dumps(stages))
-    (output / "background.png").unlink()
-    again = {"emotions": ["happy"], "progress": False, "front_end": "log-mel"}
-    process_videos([tmp_path / "actor.mp4"], output, size=160, **again)
-    assert picture.stat().st_mtime_ns == before and read_dataset(output).background.is_file()
-
-    # Other options must not cost the user a finished dataset; a damaged file is mended.
+    process_videos([tmp_path / "actor.mp4"], output, options, progress=False)
     with pytest.raises(InputError, match="other videos or options"):
-        process_videos([tmp_path / "actor.mp4"], output, size=96, **again)
+        process_videos([tmp_path / "actor.mp4"], output, replace(options, size=96), progress=False)
     assert picture.stat().st_mtime_ns == before
     whole = picture.read_bytes()
     picture.write_bytes(whole[:100])
-    process_videos([tmp_path / "actor.mp4"], output, size=160, **again)
+    process_videos([tmp_path / "actor.mp4"], output, options, progress=False)
     assert picture.read_bytes() == whole

@@ -1,0 +1,448 @@
+"""The stages of `aed process`: tracking, pictures, pose, parsing, background, torso layer, sound.
+
+Every stage writes files and is then noted in `.stages.json`, so a run that was stopped goes on where it was;
+`dataset.json`, which says that the folder is whole, comes last.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import shutil
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from aed_nerfstudio.capture.background import Background, clip_background, merge_backgrounds, sample
+from aed_nerfstudio.capture.landmarks import cut, eye_openness, in_picture, smooth_landmarks, to_crop
+from aed_nerfstudio.capture.parallel import ahead, in_threads
+from aed_nerfstudio.capture.parsers import Parser, open_parser
+from aed_nerfstudio.capture.pose_estimation import HeadPoses, PoseReport, estimate_poses
+from aed_nerfstudio.capture.quality import (
+    BLURRED,
+    PATCH,
+    eyes_covered,
+    measure_frame,
+    mouth_covered,
+    relative_sharpness,
+)
+from aed_nerfstudio.capture.rigid_tracks import RigidTracks, track_clip
+from aed_nerfstudio.capture.segmentation import coarse_person, parse
+from aed_nerfstudio.capture.sources import ProcessOptions, Source, stamp
+from aed_nerfstudio.capture.stages import FILE, Stages, digest
+from aed_nerfstudio.capture.takes import Take, crop_takes, split_takes
+from aed_nerfstudio.capture.torso import torso_layer
+from aed_nerfstudio.capture.tracking import VideoTrack, decoded, track_video
+from aed_nerfstudio.dataset.face_mesh import OUTER_LIPS, padded_box
+from aed_nerfstudio.dataset.schema import (
+    FLAGS,
+    FPS,
+    Camera,
+    Clip,
+    Dataset,
+    Frame,
+    read_image,
+    write_array,
+    write_dataset,
+    write_image,
+)
+from aed_nerfstudio.driving.audio import SAMPLE_RATE, extract_features
+from aed_nerfstudio.driving.emotion import CATEGORIES, INTENSITIES
+from aed_nerfstudio.driving.feature_files import cut_features, read_feature_file
+from aed_nerfstudio.errors import InputError
+from aed_nerfstudio.media.audio_io import is_silent, read_audio, write_wav
+from aed_nerfstudio.media.video_reader import probe
+
+VERSION = 2
+"""Of the stages: raised when one of them makes something else of the same input."""
+IMPRECISE = 0.02  # of the picture: mean distance of landmarks from where the pose puts them
+CHIN = 152  # landmark
+SHORT_SOUND = 0.5  # seconds that sound may lack at the end without a word
+PARTS = ("images", "landmarks", "parsing", "torso", "audio", "audio_features")
+FILES = ("dataset.json", "transforms.json", "report.json", "background.png", FILE)
+WHOLE = "dataset"
+
+
+@dataclass
+class TakeState:
+    """What is known of a take of F frames so far.
+
+    landmarks: float32 [F, 478, 3] pixels of the crop, NaN where the face was lost. usable: bool [F]. sharpness: [F].
+    flags: a list of words for every frame. key: digest of what its pictures were made from.
+    """
+
+    take: Take
+    source: Source
+    key: str
+    landmarks: np.ndarray
+    usable: np.ndarray
+    sharpness: np.ndarray
+    flags: list[list[str]]
+
+    @property
+    def name(self) -> str:
+        return self.take.name
+
+
+class Processing:
+    """One run over the stages of a folder."""
+
+    def __init__(self, sources: list[Source], root: Path, stages: Stages, options: ProcessOptions, progress: bool):
+        self.sources, self.root, self.stages, self.options, self.progress = sources, root, stages, options, progress
+        self.size = options.size
+        self.warnings: list[str] = []
+
+    def run(self, whole: str) -> Dataset:
+        """All stages in their order; `whole` is the key of the finished dataset."""
+        takes = self._takes()
+        poses = self._poses(takes)
+        background_key = self._background(takes)
+        for take in takes:
+            key = digest(background_key, take.key, np.flatnonzero(take.usable).tolist())
+            self._stage(f"parsing:{take.name}", key, partial(self._parse, take))
+        background = {k: v for k, v in self.stages.found("background").items() if k != "warnings"}
+        report = {"pose": poses.report.as_dict(), "background": background, "clips": {}}
+        for take in takes:
+            source = take.source
+            given = [stamp(path) for path in (source.video, source.sound, source.features) if path]
+            key = digest(take.take.as_dict(), given, self.options.front_end, self.options.audio_shift)
+            report["clips"][take.name] = self._stage(f"audio:{take.name}", key, partial(self._sound, take))
+        return self._finish(whole, takes, poses, report)
+
+    def _stage(self, name: str, key: str, make: Callable[[bool], dict]) -> dict:
+        """A stage's findings; its warnings are collected."""
+        found = self.stages.run(name, key, make)
+        self.warnings += found.get("warnings", [])
+        return found
+
+    def _bar(self, items: Iterable, total: int | None, title: str) -> Iterator:
+        return iter(tqdm(items, total=total, desc=title, unit="frame", disable=not self.progress, file=sys.stderr))
+
+    # The videos: tracks, takes, pictures.
+
+    def _takes(self) -> list[TakeState]:
+        keys, tracks = [], []
+        for source in self.sources:
+            keys.append(digest(VERSION, stamp(source.video)))
+            self._stage(f"track:{source.name}", keys[-1], partial(self._track, source))
+            tracks.append(VideoTrack.load(self._track_file(source)))
+        found = self._stage("takes", digest(keys, self.size), lambda _: self._cut(tracks))
+        takes = [Take(**{**take, "crop": tuple(take["crop"])}) for take in found["takes"]]
+        states = []
+        for number, source in enumerate(self.sources):
+            mine = [take for take in takes if take.video == number]
+            key = digest(keys[number], [take.as_dict() for take in mine], self.size)
+            self._stage(f"frames:{source.name}", key, partial(self._frames, source, mine, tracks[number]))
+            for take in mine:
+                stored = _load(self._measures(take.name))
+                flags = [[f for f, on in zip(FLAGS, row, strict=True) if on] for row in stored["flags"]]
+                landmarks = np.load(self.root / "landmarks" / f"{take.name}.npy")
+                states.append(TakeState(take, source, digest(key, take.name), landmarks, stored["usable"],
+                                        stored["sharpness"], flags))  # fmt: skip
+        return states
+
+    def _track_file(self, source: Source) -> Path:
+        return self.stages.work / "track" / f"{source.name}.npz"
+
+    def _measures(self, name: str) -> Path:
+        return self.stages.work / "frames" / f"{name}.npz"
+
+    def _track(self, source: Source, _: bool) -> dict:
+        warnings: list[str] = []
+        total = round(probe(source.video).duration * FPS) or None
+        track = track_video(source.video, warnings, lambda frames: self._bar(frames, total, f"track {source.name}"))
+        track.save(self._track_file(source))
+        return {"warnings": warnings}
+
+    def _cut(self, tracks: list[VideoTrack]) -> dict:
+        warnings: list[str] = []
+        takes = []
+        for number, (source, track) in enumerate(zip(self.sources, tracks, strict=True)):
+            takes += split_takes(source.video, number, source.name, track, warnings)
+        crop_takes(takes, tracks, [source.video for source in self.sources], self.size, warnings)
+        return {"takes": [take.as_dict() for take in takes], "warnings": warnings}
+
+    def _frames(self, source: Source, takes: list[Take], track: VideoTrack, _: bool) -> dict:
+        """Pictures of all takes of a video, and what shows in them."""
+        warnings: list[str] = []
+        landmarks, usable, sharpness, lips, patches = {}, {}, {}, {}, {}
+        for take in takes:
+            part = to_crop(track.landmarks[take.first : take.first + take.count], take.crop, self.size)
+            usable[take.name] = in_picture(part, self.size)
+            landmarks[take.name] = part
+            sharpness[take.name] = np.zeros(take.count)
+            lips[take.name] = np.zeros((take.count, 2))
+            patches[take.name] = np.zeros((take.count, PATCH, PATCH), np.uint8)
+            shutil.rmtree(self.root / "images" / take.name, ignore_errors=True)
+
+        def wanted() -> Iterator[tuple[Take, int, np.ndarray]]:
+            last = takes[-1].first + takes[-1].count
+            for k, image in enumerate(decoded(source.video, warnings)):
+                if k >= last:
+                    return
+                for take in takes:
+                    if take.first <= k < take.first + take.count:
+                        yield take, k - take.first, image
+
+        def write(item: tuple[Take, int, np.ndarray]) -> None:
+            take, k, image = item
+            picture = cut(image, take.crop, self.size)
+            write_image(self.root / "images" / take.name / f"{k:05d}.jpg", picture)
+            if usable[take.name][k]:
+                measure = measure_frame(picture, landmarks[take.name][k])
+                sharpness[take.name][k], lips[take.name][k] = measure.sharpness, measure.lips
+                patches[take.name][k] = measure.patch
+
+        total = sum(take.count for take in takes)
+        for _ in self._bar(in_threads(write, ahead(wanted())), total, f"frames {source.name}"):
+            pass
+        for take in takes:
+            there, name = usable[take.name], take.name
+            shares = relative_sharpness(sharpness[name], there)
+            mouth, eyes = mouth_covered(lips[name], there), eyes_covered(patches[name], there)
+            flags = {"blurred": shares < BLURRED, "mouth_covered": mouth, "eyes_covered": eyes,
+                     "other_face": track.others[take.first : take.first + take.count]}  # fmt: skip
+            usable[name] = there & ~mouth
+            self._report_frames(take, there, flags, warnings)
+            table = np.stack([flags.get(flag, np.zeros(take.count, bool)) for flag in FLAGS], axis=1)
+            landmarks[name][~there] = np.nan
+            write_array(self.root / "landmarks" / f"{name}.npy", smooth_landmarks(landmarks[name]))
+            _save(self._measures(name), usable=usable[name], sharpness=shares, flags=table)
+        return {"warnings": warnings}
+
+    def _report_frames(self, take: Take, there: np.ndarray, flags: dict[str, np.ndarray], warnings: list[str]) -> None:
+        """Says what was found in the frames of a take."""
+        lost = int((~there).sum())
+        if lost:
+            warnings.append(f"{take.name}: face lost or out of the picture in {lost} of {take.count} frames; they are "
+                            "left out")  # fmt: skip
+        texts = {"mouth_covered": "something covers the mouth in {} of {} frames; they are left out",
+                 "eyes_covered": "something covers the eyes in {} of {} frames",
+                 "blurred": "{} of {} frames are blurred; light the face better or hold the camera still",
+                 "other_face": "several faces in {} of {} frames; the largest one that stays was followed"}  # fmt: skip
+        for flag, text in texts.items():
+            if flags[flag].any():
+                warnings.append(f"{take.name}: {text.format(int(flags[flag].sum()), take.count)}")
+
+    # The camera.
+
+    def _poses(self, takes: list[TakeState]) -> HeadPoses:
+        """Poses of all frames; frames whose pose is an outlier are no longer usable."""
+        for take in takes:
+            self._stage(f"flow:{take.name}", take.key, partial(self._flow, take))
+        starts = np.cumsum([0, *[len(take.landmarks) for take in takes]]).tolist()
+        path = self.stages.work / "pose.npz"
+
+        def make(_: bool) -> dict:
+            if self.progress:
+                print("pose: bundle adjustment", file=sys.stderr)
+            landmarks = np.concatenate([take.landmarks for take in takes])
+            usable = np.concatenate([take.usable for take in takes])
+            tracks = [RigidTracks(**_load(self._flow_file(take))) for take in takes]
+            poses = estimate_poses(landmarks, usable, self.size, starts[:-1], tracks)
+            _save(path, rotations=poses.rotations, translations=poses.translations, shape=poses.shape)
+            warnings = []
+            if poses.error > IMPRECISE * self.size:
+                warnings.append(f"head poses are imprecise: landmarks lie {poses.error:.1f} px from where the pose "
+                                "puts them")  # fmt: skip
+            return {"focal": poses.focal, "error": poses.error, "report": poses.report.as_dict(), "warnings": warnings}
+
+        found = self._stage("pose", digest([take.key for take in takes]), make)
+        for take, first in zip(takes, starts[:-1], strict=True):
+            for k in found["report"]["outliers"]:
+                if first <= k < first + len(take.usable) and take.usable[k - first]:
+                    take.usable[k - first] = False
+                    take.flags[k - first].append("pose_outlier")
+        report = PoseReport(**found["report"])
+        return HeadPoses(**_load(path), focal=found["focal"], error=found["error"], report=report)
+
+    def _flow_file(self, take: TakeState) -> Path:
+        return self.stages.work / "flow" / f"{take.name}.npz"
+
+    def _flow(self, take: TakeState, _: bool) -> dict:
+        landmarks = np.where(take.usable[:, None, None], take.landmarks, np.float32(np.nan))
+        pictures = ahead(self._picture(take, k) for k in range(take.take.count))
+        tracks = track_clip(self._bar(pictures, take.take.count, f"flow {take.name}"), landmarks)
+        _save(self._flow_file(take), **vars(tracks))
+        return {}
+
+    # The layers.
+
+    def _picture(self, take: TakeState, k: int) -> np.ndarray:
+        return read_image(self.root / "images" / take.name / f"{k:05d}.jpg")
+
+    def _evidence_file(self, take: TakeState, k: int) -> Path:
+        return self.stages.work / "person" / take.name / f"{k:05d}.png"
+
+    def _evidence(self, take: TakeState, k: int) -> np.ndarray | None:
+        there = 0 <= k < take.take.count and take.usable[k]
+        return read_image(self._evidence_file(take, k)) if there else None
+
+    def _background_file(self, take: TakeState) -> Path:
+        return self.stages.work / "background" / f"{take.name}.npz"
+
+    def _background(self, takes: list[TakeState]) -> str:
+        """What the parser sees, and the background of every take and of all together; returns the key of that."""
+        options = self.options
+        weights = stamp(options.parser_weights) if options.parser_weights else None
+        key = digest([[take.key, np.flatnonzero(take.usable).tolist()] for take in takes], options.parser, weights)
+        with open_parser(options.parser, options.parser_weights) as parser:
+            for take in takes:
+                self._stage(f"person:{take.name}", digest(key, take.name), partial(self._person, take, parser))
+
+        def make(_: bool) -> dict:
+            found = []
+            for take in takes:
+                there = np.flatnonzero(take.usable)
+                if there.size:
+                    picks = there[sample(len(there), self.size)].tolist()
+                    found.append(clip_background(self._seen(take, k) for k in picks))
+                    found[-1].write(self._background_file(take))
+            write_image(self.root / "background.png", merge_backgrounds(found))
+            reports = [background.report() for background in found]
+            worst = max(reports, key=lambda report: report["moving"])
+            warnings = []
+            if worst["moves"]:
+                warnings.append(f"the background moves ({worst['moving']:.0%} of what is seen of it); the avatar "
+                                "stands before a still picture")  # fmt: skip
+            return {**worst, "unseen": min(report["unseen"] for report in reports), "warnings": warnings}
+
+        self._stage("background", key, make)
+        return key
+
+    def _seen(self, take: TakeState, k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        image, points = self._picture(take, k), take.landmarks[k]
+        return image, coarse_person(image, points, self._evidence(take, k)), points[CHIN]
+
+    def _person(self, take: TakeState, parser: Parser, going_on: bool) -> dict:
+        frames = [k for k in np.flatnonzero(take.usable).tolist()
+                  if not (going_on and self._evidence_file(take, k).exists())]  # fmt: skip
+        pictures = ahead((k, self._picture(take, k)) for k in frames)
+        for k, picture in self._bar(pictures, len(frames), f"person {take.name}"):
+            write_image(self._evidence_file(take, k), parser.evidence(picture, take.landmarks[k]))
+        return {}
+
+    def _parse(self, take: TakeState, going_on: bool) -> dict:
+        """Parsing maps and torso layers of the usable frames."""
+        frames = np.flatnonzero(take.usable).tolist()
+        background = Background.read(self._background_file(take)) if frames else None
+
+        def work(k: int) -> None:
+            paths = [self.root / part / take.name / f"{k:05d}.png" for part in ("parsing", "torso")]
+            if going_on and all(path.exists() for path in paths):
+                return
+            image = self._picture(take, k)
+            evidence = [self._evidence(take, n) for n in (k - 1, k, k + 1)]
+            labels = parse(image, take.landmarks[k], evidence, background)
+            write_image(paths[0], labels)
+            write_image(paths[1], torso_layer(image, labels, background))
+
+        for _ in self._bar(in_threads(work, frames), len(frames), f"parsing {take.name}"):
+            pass
+        return {}
+
+    # The sound, and the end.
+
+    def _sound(self, take: TakeState, _: bool) -> dict:
+        """The take's sound, exactly as long as its frames, and the features of it."""
+        source, options = take.source, self.options
+        first, count = take.take.first, take.take.count
+        warnings: list[str] = []
+        length = count * SAMPLE_RATE // FPS
+        samples = np.zeros(0, np.float32)
+        if options.front_end != "none" and (source.sound or probe(source.video).has_audio):
+            start = first * SAMPLE_RATE // FPS + round(options.audio_shift * SAMPLE_RATE)
+            samples = read_audio(source.sound or source.video, SAMPLE_RATE)
+            samples = samples[start:] if start >= 0 else np.pad(samples, (-start, 0))
+            samples = samples[:length]
+            missing = (length - len(samples)) / SAMPLE_RATE
+            if missing > SHORT_SOUND:
+                warnings.append(f"{take.name}: the sound ends {missing:.1f} s before the picture; silence stands in")
+            if is_silent(samples):
+                warnings.append(f"{take.name}: its sound is silent; the mouth cannot learn from it")
+        samples = np.pad(samples, (0, length - len(samples)))
+        (self.root / "audio").mkdir(exist_ok=True)
+        write_wav(self.root / "audio" / f"{take.name}.wav", samples, SAMPLE_RATE)
+        if self.progress:
+            print(f"audio {take.name}: features by {options.front_end}", file=sys.stderr)
+        if source.features:
+            video_frames = len(VideoTrack.load(self._track_file(source)).others)
+            whole = read_feature_file(source.features, video_frames)
+            features = cut_features(whole, first, count, options.audio_shift)
+        else:
+            features = extract_features(samples, count, options.front_end)
+        write_array(self.root / "audio_features" / f"{take.name}.npy", features)
+        return {"warnings": warnings, "feature_dim": features.shape[1]}
+
+    def _finish(self, whole: str, takes: list[TakeState], poses: HeadPoses, report: dict) -> Dataset:
+        """Removes what earlier tries left and writes the description."""
+        for part in PARTS:
+            for path in (self.root / part).glob("*"):
+                if path.name.removesuffix(path.suffix if path.is_file() else "") not in {take.name for take in takes}:
+                    shutil.rmtree(path) if path.is_dir() else path.unlink()
+        clips, frames, first = [], [], 0
+        cameras = poses.camera_to_world()
+        for take in takes:
+            count, source = take.take.count, take.source
+            clips.append(Clip(take.name, source.video.name, first, count, source.emotion, source.intensity,
+                              take.take.first / FPS))  # fmt: skip
+            frames += _frames(take, cameras[first : first + count], self.size)
+            first += count
+        dims = {found.pop("feature_dim") for found in report["clips"].values()}
+        for found in report["clips"].values():
+            found.pop("warnings")
+        if len(dims) > 1:
+            raise InputError(f"{self.root}: the feature files have different sizes ({sorted(dims)}); give files of one "
+                             "front end")  # fmt: skip
+        report["seconds"] = self.stages.seconds()
+        options, size = self.options, self.size
+        dataset = Dataset(
+            root=self.root,
+            camera=Camera(poses.focal, poses.focal, size / 2, size / 2, size, size),
+            clips=clips,
+            frames=frames,
+            categories=list(dict.fromkeys([*CATEGORIES, *(source.emotion for source in self.sources)])),
+            intensities=list(INTENSITIES),
+            front_end=options.front_end,
+            feature_dim=dims.pop(),
+            warnings=self.warnings,
+            tools={
+                "landmarks": f"mediapipe {importlib.metadata.version('mediapipe')} face mesh",
+                "parsing": options.parser,
+                "pose": f"mean reprojection error {poses.error:.2f} px, focal length {poses.focal:.0f} px",
+            },
+            report=report,
+        )
+        self.stages.run(WHOLE, whole, lambda _: write_dataset(dataset))
+        if self.progress:
+            for text in self.warnings:
+                print(f"warning: {text}", file=sys.stderr)
+        return dataset
+
+
+def _save(path: Path, **arrays: np.ndarray | int) -> None:
+    """Something between two stages; a half of it is never read, because its stage is not done then."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.savez(path, **arrays)
+
+
+def _load(path: Path) -> dict:
+    with np.load(path) as stored:
+        return {name: stored[name] if stored[name].ndim else stored[name].item() for name in stored.files}
+
+
+def _frames(take: TakeState, cameras: np.ndarray, size: int) -> list[Frame]:
+    """The dataset's frames of one clip; boxes of unusable frames are the whole picture."""
+    openness = eye_openness(take.landmarks)
+    frames = []
+    for k, landmarks in enumerate(take.landmarks):
+        usable = bool(take.usable[k])
+        face = padded_box(landmarks, 0.05, size) if usable else [0, 0, size, size]
+        lips = padded_box(landmarks[OUTER_LIPS], 0.2, size) if usable else [0, 0, size, size]
+        frames.append(Frame(take.name, k, cameras[k].tolist(), face, lips, float(openness[k]), usable,
+                            float(take.sharpness[k]), take.flags[k]))  # fmt: skip
+    return frames

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from aed_nerfstudio.capture.folder_lock import folder_lock
-from aed_nerfstudio.capture.process import MINIMUM_SECONDS, ProcessOptions, process_videos
+from aed_nerfstudio.capture.process import ProcessOptions, process_videos
+from aed_nerfstudio.capture.tracking import MINIMUM_SECONDS
 from aed_nerfstudio.dataset.schema import Dataset, write_json
 from aed_nerfstudio.errors import InputError
 from aed_nerfstudio.media.audio_io import write_wav

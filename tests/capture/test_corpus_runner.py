@@ -138,8 +138,12 @@ def _kill_worker_of(folder: Path, killed: list[int]) -> None:
     """Kills the process that is making a folder once its first stage is done."""
     while not killed:
         time.sleep(0.05)
-        lock = folder.with_name(f".{folder.name}.lock")
-        if (folder / ".stages.json").exists() and lock.exists() and (words := lock.read_text().split()):
+        try:
+            begun = json.loads((folder / ".stages.json").read_text())["done"]
+            words = folder.with_name(f".{folder.name}.lock").read_text().split()
+        except OSError:
+            continue
+        if begun and words:
             os.kill(int(words[1]), signal.SIGKILL)
             killed.append(int(words[1]))
 

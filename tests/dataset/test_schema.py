@@ -1,4 +1,5 @@
 import json
+import resource
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from aed_nerfstudio.dataset.schema import (
     write_array,
     write_dataset,
     write_image,
+    write_json,
 )
 from aed_nerfstudio.errors import InputError
 
@@ -128,3 +130,38 @@ def test_features_of_another_length_are_refused(folder):
     np.save(folder / "audio_features/a.npy", np.zeros((7, 80), np.float32))
     with pytest.raises(InputError, match="shape"):
         read_dataset(folder)
+
+
+def test_writing_is_deterministic_and_refuses_what_is_no_json(tmp_path):
+    value = {"b": [1, 0.1, "ü"], "a": None}
+    write_json(tmp_path / "x.json", value)
+    first = (tmp_path / "x.json").read_bytes()
+    write_json(tmp_path / "x.json", json.loads(first))
+    assert (tmp_path / "x.json").read_bytes() == first
+    with pytest.raises(ValueError):
+        write_json(tmp_path / "x.json", {"a": float("nan")})
+    assert (tmp_path / "x.json").read_bytes() == first
+
+
+def test_a_report_may_hold_what_numpy_measured(folder):
+    dataset = read_dataset(folder)
+    dataset.report = {"pose": {"jitter": np.float32(0.5), "outliers": np.arange(2), "focal": np.nan}}
+    write_dataset(dataset)
+    assert read_dataset(folder).report == {"pose": {"jitter": 0.5, "outliers": [0, 1], "focal": None}}
+
+
+def test_a_full_disk_leaves_the_old_file(folder):
+    before = (folder / "dataset.json").read_bytes()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))  # no file may grow beyond, as on a disk without room
+    try:
+        with pytest.raises(OSError):
+            write_json(folder / "dataset.json", ["x" * 9999])
+        with pytest.raises(OSError):
+            write_array(folder / "audio_features/a.npy", np.zeros(9999))
+        with pytest.raises(OSError):
+            write_image(folder / "background.png", np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert (folder / "dataset.json").read_bytes() == before and not list(folder.rglob("*.part"))
+    read_dataset(folder)

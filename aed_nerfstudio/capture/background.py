@@ -22,6 +22,7 @@ FAR_MARGIN = 0.08  # further away than this nothing of the person, nor its shado
 ENOUGH = 3  # times that a pixel must be seen
 MOVED = 12.0  # levels beyond the noise that a still background does not reach
 MOVING_SHARE = 0.1  # of the pixels judged: more, and the background is said to move
+GUESS = 1000.0  # levels that a made up background may be off, a picture's height away from what was seen
 USUAL = 0.04  # of the frames: where a person is seen less often, it is somebody else
 STEADY = 4.0  # times the noise: what the mask is unsure about and does not change more is background
 
@@ -31,9 +32,10 @@ class Background:
     """What lies behind the person of one clip, in its cropped pictures of S x S pixels.
 
     picture: uint8 [S, S, 3] RGB, without holes. seen: bool [S, S], False where it was never seen and is made up.
-    noise: float16 [S, S], levels: how much a pixel varies while it is seen. usual: uint8 [2, S, S], 255 where the
-    person was in all frames; first as the camera sees it, then with every frame shifted so that the chin is at `anchor`
-    (x, y pixels). moving: share of the pixels, far from the person, that do not stand still.
+    noise: float16 [S, S], levels: how much a pixel varies while it is seen, or may be off where it is made up. usual:
+    uint8 [2, S, S], 255 where the person was in all frames; first as the camera sees it, then with every frame shifted
+    so that the chin is at `anchor` (x, y pixels). moving: share of the pixels, far from the person, that do not stand
+    still.
     """
 
     picture: np.ndarray
@@ -49,6 +51,11 @@ class Background:
         return float(1 - self.seen.mean())
 
     @property
+    def noise_floor(self) -> float:
+        """How much a usual pixel varies, levels."""
+        return float(np.median(self.noise[self.seen])) if self.seen.any() else 1.0
+
+    @property
     def moves(self) -> bool:
         return self.moving > MOVING_SHARE
 
@@ -59,7 +66,7 @@ class Background:
     def report(self) -> dict:
         """What the quality gate shows."""
         return {"unseen": round(self.unseen, 4), "moving": round(self.moving, 4), "moves": self.moves,
-                "noise": round(float(np.median(self.noise)), 2)}  # fmt: skip
+                "noise": round(self.noise_floor, 2)}  # fmt: skip
 
     def write(self, path: Path) -> None:
         """Writes all of it to a `.npz` file, atomically."""
@@ -109,7 +116,10 @@ def clip_background(frames: Iterable[tuple[np.ndarray, np.ndarray, np.ndarray]])
     near = np.stack([cv2.dilate(person, kernel) for person in persons])
     values, spread, seen = _statistics(images, near)
     noise_floor = float(np.median(spread[seen])) if seen.any() else 1.0
-    noise = np.where(seen, np.maximum(spread, 0.5), noise_floor).astype(np.float16)
+    # What is made up is about right near what was seen, and ever less so further in.
+    away = cv2.distanceTransform((~seen).astype(np.uint8), cv2.DIST_L2, 3) if seen.any() else np.full(seen.shape, 1e3)
+    guess = noise_floor + GUESS * away / size
+    noise = np.where(seen, np.maximum(spread, 0.5), np.minimum(guess, 255)).astype(np.float16)
     picture = fill(values, seen, noise_floor)
     usual, anchor = _usual(persons, np.array(chins))
     return Background(picture, seen, noise, usual, anchor, _moving(images, persons, values, seen, noise_floor))
@@ -131,7 +141,7 @@ def merge_backgrounds(backgrounds: Sequence[Background]) -> np.ndarray:
         if np.percentile(difference, 75) < MOVED:
             values[new] = other.picture[new]
             seen |= new
-    return fill(values, seen, float(np.median(best.noise)))
+    return fill(values, seen, best.noise_floor)
 
 
 def fill(values: np.ndarray, known: np.ndarray, noise: float = 0.0) -> np.ndarray:

@@ -46,7 +46,7 @@ def refine_mask(image: np.ndarray, prior: np.ndarray, background: Background | N
         foreign = np.clip((residual - FOREIGN[0]) / (FOREIGN[1] - FOREIGN[0]), 0, 1)
         mixture = np.clip(share + foreign * (length - share), 0, 1)
         noise = background.noise[rows, columns].astype(np.float32)
-        trust = contrast / (contrast + (CONTRAST + 4 * noise) ** 2) * background.seen[rows, columns]
+        trust = contrast / (contrast + (CONTRAST + 4 * noise) ** 2)
         alpha[rows, columns] += trust * (mixture - alpha[rows, columns])
     alpha[inside] = 1
     alpha[outside] = 0

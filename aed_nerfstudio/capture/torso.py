@@ -85,7 +85,7 @@ def _alpha(
     if background is not None:
         person = body | head
         # Towards the room the picture tells the alpha; towards the head, which hides it, only the shape does.
-        kernel = np.ones((7, 7), np.uint8)
+        kernel = np.ones((5, 5), np.uint8)
         room, near_head, near_body = (
             cv2.dilate(v.astype(np.uint8), kernel) > 0 for v in (~person, head & ~hidden, body)
         )

@@ -1,0 +1,84 @@
+"""The torso layer: no head in it, the neck goes on without a seam, edges are as transparent as in the picture."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from aed_nerfstudio.capture.background import Background
+from aed_nerfstudio.capture.torso import torso_layer
+from aed_nerfstudio.dataset.schema import HEAD, NECK, TORSO
+from aed_nerfstudio.synthetic.actor import Actor
+from aed_nerfstudio.synthetic.performance import HeadPose
+from aed_nerfstudio.synthetic.scene import Scene
+
+SIZE = 100
+
+
+def _figure() -> tuple[np.ndarray, np.ndarray]:
+    """A picture and its labels: blue room, brown cloth and neck, pale head."""
+    labels = np.zeros((SIZE, SIZE), np.uint8)
+    labels[75:, 10:90], labels[10:60, 30:70], labels[60:75, 38:62] = TORSO, HEAD, NECK
+    image = np.full((SIZE, SIZE, 3), (0, 0, 255), np.uint8)
+    image[labels > 0] = (200, 150, 120)
+    image[labels == HEAD] = (240, 220, 210)
+    return image, labels
+
+
+def test_neck_goes_on_under_the_head():
+    rgba = torso_layer(*_figure())
+    assert rgba.dtype == np.uint8 and rgba.shape == (SIZE, SIZE, 4)
+    assert (rgba[80:, 20:80, 3] == 255).all() and (rgba[62:74, 42:58, 3] == 255).all()
+    assert (rgba[52:59, 45:55, 3] == 255).all(), "the neck goes on under the head"
+    assert (rgba[:40, :, 3] == 0).all() and (rgba[:70, :25, 3] == 0).all(), "and nowhere else"
+    assert np.abs(rgba[52:72, 45:55, :3].astype(int) - (200, 150, 120)).max() < 45, "with its own colour"
+    assert (rgba[rgba[..., 3] == 0] == 0).all()
+
+
+def test_no_seam_below_the_chin():
+    """The darkest of the chin's shadow is not carried along, nor does a line show where the made up part begins."""
+    image, labels = _figure()
+    image[60:62, 38:62] = (60, 40, 35)  # the chin's blur and shadow
+    column = torso_layer(image, labels)[50:74, 50, :3].astype(int).sum(axis=1)
+    assert np.abs(np.diff(column)).max() < 30 and column.min() > 330
+
+
+def test_a_collar_that_hides_the_neck_goes_on_as_well():
+    image, labels = _figure()
+    labels[labels == NECK] = TORSO
+    rgba = torso_layer(image, labels)
+    assert (rgba[52:59, 45:55, 3] == 255).all()
+
+
+def test_slivers_beside_the_head_are_no_body():
+    image, labels = _figure()
+    labels[30:50, 70] = TORSO
+    assert (torso_layer(image, labels)[25:52, 66:74, 3] == 0).all()
+
+
+def test_nobody():
+    image, labels = _figure()
+    assert not torso_layer(image, np.zeros_like(labels)).any()
+    assert not torso_layer(image, np.where(labels == HEAD, HEAD, 0).astype(np.uint8)).any()
+
+
+def test_against_the_actor():
+    scene = Scene(Actor(4), 192, 11)
+    background = Background(scene.background, np.ones((192, 192), bool), np.ones((192, 192), np.float16),
+                            np.full((2, 192, 192), 255, np.uint8), (96.0, 96.0), 0.0)  # fmt: skip
+    for pose in (HeadPose(), HeadPose(9, -5, 3)):
+        drawn = scene.render({"jawOpen": 0.3}, pose)
+        rgba = torso_layer(drawn.image, drawn.parsing, background)
+        outside = drawn.parsing != HEAD
+        wrong = ((rgba[..., 3].astype(float) - drawn.torso[..., 3]) ** 2)[outside].mean()
+        hard = ((255.0 * np.isin(drawn.parsing, (TORSO, NECK)) - drawn.torso[..., 3]) ** 2)[outside].mean()
+        assert wrong < 0.85 * hard, "softer than the labels, and rightly so"
+        # Over the known background it is the picture again.
+        share = rgba[..., 3:] / 255
+        shown = rgba[..., :3] * share + scene.background * (1 - share)
+        assert np.abs(shown - drawn.image)[outside].mean() < 1.5
+        # And where the head was lifted away, the neck's colours, not the face's or the room's.
+        gone = (drawn.parsing == HEAD) & (rgba[..., 3] == 255)
+        assert gone.sum() > 300
+        neck = drawn.image[drawn.parsing == NECK].mean(axis=0)
+        assert np.abs(rgba[gone][:, :3].mean(axis=0) - neck).max() < 45
+        assert np.array_equal(rgba, torso_layer(drawn.image, drawn.parsing, background))

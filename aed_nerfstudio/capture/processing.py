@@ -266,7 +266,7 @@ class Processing:
     def _flow(self, take: TakeState, _: bool) -> dict:
         landmarks = np.where(take.usable[:, None, None], take.landmarks, np.float32(np.nan))
         pictures = ahead(self._picture(take, k) for k in range(take.take.count))
-        tracks = track_clip(self._bar(pictures, take.take.count, f"flow {take.name}"), landmarks)
+        tracks = track_clip(self._bar(pictures, take.take.count, f"flow {take.name}"), landmarks, self.size)
         _save(self._flow_file(take), **vars(tracks))
         return {}
 

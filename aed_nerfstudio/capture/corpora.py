@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from aed_nerfstudio.capture.folder_lock import folder_lock
-from aed_nerfstudio.capture.process import ProcessOptions, process_videos
+from aed_nerfstudio.capture.process import process_videos
+from aed_nerfstudio.capture.sources import ProcessOptions, stamp
 from aed_nerfstudio.capture.tracking import MINIMUM_SECONDS
 from aed_nerfstudio.dataset.schema import Dataset, write_json
 from aed_nerfstudio.errors import InputError
@@ -198,7 +199,7 @@ def run_plan(
     with folder_lock(output):
         left_out = _read_memory(memory) if output.exists() else {}
         while True:
-            takes = [take for take in plan.takes if left_out.get(str(take.path), ("",))[0] != _stamp(take.path)]
+            takes = [take for take in plan.takes if not _is_left_out(take, left_out)]
             errors = [left_out[str(take.path)][1] for take in plan.takes if take not in takes]
             if not takes:
                 raise InputError(errors[0] if errors else f"{plan.name}: no take to use")
@@ -209,7 +210,7 @@ def run_plan(
                 culprit = _culprit(takes, str(error))
                 if culprit is None or len(plan.takes) == 1:
                     raise
-                left_out[str(culprit.path)] = (_stamp(culprit.path), str(error))
+                left_out[str(culprit.path)] = [known_stamp(culprit.path), str(error)]
                 write_json(memory, left_out)
 
 
@@ -239,16 +240,21 @@ def _culprit(takes: Sequence[CorpusTake], error: str) -> CorpusTake | None:
     return max(named, key=lambda take: len(str(take.path)), default=None)
 
 
-def _stamp(path: Path) -> str:
-    """Tells whether a file was exchanged since it was left out."""
-    if not path.exists():
-        return "missing"
-    state = path.stat()
-    return f"{state.st_size} {state.st_mtime_ns}"
+def known_stamp(path: Path) -> list | None:
+    """Tells whether a file was exchanged meanwhile; None where there is none."""
+    return stamp(path) if path.exists() else None
 
 
-def _read_memory(path: Path) -> dict[str, tuple[str, str]]:
+def _is_left_out(take: CorpusTake, left_out: dict[str, list]) -> bool:
+    """Whether this very file was found unusable before."""
+    entry = left_out.get(str(take.path))
+    return entry is not None and entry[0] == known_stamp(take.path)
+
+
+def _read_memory(path: Path) -> dict[str, list]:
+    """Stamp and error of every take that was left out, by its path; nothing where the file is missing or damaged."""
     try:
-        return {str(name): (str(stamp), str(error)) for name, (stamp, error) in json.loads(path.read_text()).items()}
+        stored = json.loads(path.read_text())
+        return {name: [before, str(error)] for name, (before, error) in stored.items()}
     except (OSError, ValueError, AttributeError, TypeError):
         return {}

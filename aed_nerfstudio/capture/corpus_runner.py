@@ -13,11 +13,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from aed_nerfstudio.capture.corpora import CorpusPlan, CorpusTake, run_plan
+from aed_nerfstudio.capture.corpora import CorpusPlan, CorpusTake, known_stamp, run_plan
 from aed_nerfstudio.capture.corpus_tables import read_rows, take_of_row
 from aed_nerfstudio.capture.folder_lock import folder_lock
 from aed_nerfstudio.capture.mead import videos_in
-from aed_nerfstudio.capture.process import ProcessOptions
+from aed_nerfstudio.capture.sources import ProcessOptions
 from aed_nerfstudio.capture.stages import digest
 from aed_nerfstudio.dataset.schema import write_json
 from aed_nerfstudio.errors import InputError
@@ -168,7 +168,7 @@ class _Record:
 
     def _known(self, person: CorpusPlan, entry: dict | None) -> Outcome:
         """What an earlier run has ended with the same videos and options, else a new outcome."""
-        key = digest(asdict(self.options), [[asdict(take), _stamp(take.path)] for take in person.takes])
+        key = digest(asdict(self.options), [[asdict(take), known_stamp(take.path)] for take in person.takes])
         whole = (self.output / person.name / "dataset.json").is_file()
         if entry and entry["key"] == key and entry["state"] == "done" and whole:
             return Outcome(**entry)
@@ -201,11 +201,6 @@ class _Record:
             write_json(self.path, {"format": FORMAT, "version": VERSION, "videos": entries})
         except OSError as error:
             raise InputError(f"{self.path}: cannot be written ({error.strerror}); choose another --output") from error
-
-
-def _stamp(path: Path) -> list | None:
-    state = path.stat() if path.exists() else None
-    return state and [str(path.resolve()), state.st_size, state.st_mtime_ns]
 
 
 def process_person(person: CorpusPlan, output: Path, options: ProcessOptions, progress: bool = False) -> dict:

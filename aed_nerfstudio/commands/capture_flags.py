@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from aed_nerfstudio.capture.corpora import CorpusPlan
-    from aed_nerfstudio.capture.process import ProcessOptions
+    from aed_nerfstudio.capture.sources import ProcessOptions
 
 
 @dataclass(kw_only=True)
@@ -26,7 +26,7 @@ class CaptureFlags:
 
     def options(self) -> ProcessOptions:
         """These flags for process_videos."""
-        from aed_nerfstudio.capture.process import ProcessOptions  # slow to import: mediapipe, scipy
+        from aed_nerfstudio.capture.sources import ProcessOptions  # slow to import: mediapipe, scipy
 
         return ProcessOptions(
             size=self.size,

@@ -10,7 +10,7 @@ import pytest
 from aed_nerfstudio.capture.corpora import CorpusTake, evenly, run_plan
 from aed_nerfstudio.capture.corpus_tables import plan_table
 from aed_nerfstudio.capture.mead import plan_mead
-from aed_nerfstudio.capture.process import ProcessOptions
+from aed_nerfstudio.capture.sources import ProcessOptions
 from aed_nerfstudio.dataset.schema import read_dataset
 from aed_nerfstudio.errors import InputError
 from aed_nerfstudio.media.audio_io import read_audio, write_wav
@@ -113,6 +113,11 @@ def test_mead_refusals(mead, actor, options, words):
     with pytest.raises(InputError, match=words) as caught:
         plan_mead(mead, actor, **options)
     assert "\n" not in str(caught.value)
+
+
+def test_dry_run_prints_the_table_and_writes_nothing(mead, tmp_path, command):
+    printed = command("aed", "process-mead", mead, "--actor", "M001", "--output", tmp_path / "out", "--dry-run")
+    assert plan_mead(mead, "M001").table in printed and not list(tmp_path.iterdir())
 
 
 def test_mead_still_packed(tmp_path):

@@ -16,7 +16,7 @@ import pytest
 
 from aed_nerfstudio.capture.corpus_runner import read_corpus, run_corpus, start_ray, summary
 from aed_nerfstudio.capture.folder_lock import folder_lock
-from aed_nerfstudio.capture.process import ProcessOptions
+from aed_nerfstudio.capture.sources import ProcessOptions
 from aed_nerfstudio.dataset.schema import read_dataset
 from aed_nerfstudio.errors import InputError
 from aed_nerfstudio.synthetic.record import record_video
@@ -120,6 +120,13 @@ def test_sequential_run_goes_on_after_failures_and_again_after_a_stop(tmp_path, 
     assert (output / "actor0" / "dataset.json").stat().st_mtime_ns == written
     assert "[3/3] gone: done" in capsys.readouterr().err
     assert _states(output) == {"broken": "failed", "actor0": "done", "gone": "done"}
+
+
+def test_command_ends_with_1_where_any_failed(tmp_path, videos, command):
+    (tmp_path / "list.txt").write_text(f"{videos / 'broken.mp4'}\n")
+    where = ("--output", tmp_path / "out", "--audio-features", "log-mel", "--sequential")
+    printed = command("aed", "process-corpus", tmp_path / "list.txt", *where, fails=True)
+    assert "broken  failed" in printed and "Traceback" not in printed
 
 
 def test_without_ray(monkeypatch):

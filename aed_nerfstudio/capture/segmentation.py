@@ -31,10 +31,11 @@ BINS = 256 >> BIN_BITS
 COLOUR_SIGMA = 1.0  # bins: how alike colours must be to be the same stuff
 STRANGER = 0.02  # of the picture's height: what is somebody else's is at least twice as thick
 HAIR_REACH = 0.7  # of the face's height below the chin: how far hair may hang
-HAIR_LEAD = 2.0  # times likelier than anything else
+HAIR_LEAD = 3.0  # times likelier than anything else
 SHOULDER = 0.08  # of the picture's height: how much of a shoulder a person mask may miss
 CLOTH_LEAD = 8.0  # times likelier than the background's colours
-FOUND = 190  # of 255: as sure as a person mask is where colours make up for it
+ISLAND = 0.14  # of the face's height: pieces smaller than this squared are no torso
+SURE = 190  # of 255: what a person mask says from here on needs no second look
 
 
 class PersonSegmenter:
@@ -113,15 +114,21 @@ def coarse_person(image: np.ndarray, points: np.ndarray, evidence: np.ndarray) -
 
     image: uint8 [S, S, 3] RGB. points: [478, >=2] pixels. evidence: uint8 [h, w] or [h, w, 4], see `parsers`.
     """
-    return _coarse_person(image, points, evidence, _Half.of(image, points))
+    return _coarse_person(image, points, evidence, _Half.of(image, points), None)
 
 
-def _coarse_person(image: np.ndarray, points: np.ndarray, evidence: np.ndarray, half: _Half) -> np.ndarray:
+def _coarse_person(
+    image: np.ndarray, points: np.ndarray, evidence: np.ndarray, half: _Half, usual: np.ndarray | None
+) -> np.ndarray:
+    """See `coarse_person`; usual: see `_usual`."""
     if evidence.ndim == 3:
         small = 255 - evidence[..., 0]
     else:
         small = cv2.resize(evidence, half.oval.shape[::-1], interpolation=cv2.INTER_AREA)
-        small = cv2.max(small, _missed(half, small))
+        hanging, shoulders = _missed(half, small, usual)
+        if usual is not None:
+            small[_hair_zone(half, small) & ~hanging] = 0
+        small[hanging | shoulders] = 255
     person = cv2.resize(small, image.shape[1::-1], interpolation=cv2.INTER_LINEAR).astype(np.float32) / 255
     person[_polygon(points[OVAL], image.shape)] = 1
     return person
@@ -142,9 +149,10 @@ def parse(
         evidence = (None, np.round(255 * evidence).astype(np.uint8), None)
     points = np.asarray(points, np.float64)[:, :2]
     evidence, half = steady(evidence), _Half.of(image, points)
-    person = refine_mask(image, _coarse_person(image, points, evidence, half), background)
+    usual = None if background is None else _usual(half, background)
+    person = refine_mask(image, _coarse_person(image, points, evidence, half, usual), background)
     mask = (person > 0.5) | _polygon(points[OVAL], image.shape)
-    mask &= _followed(mask, half, background)
+    mask &= _followed(mask, half, usual)
     if evidence.ndim == 3:
         labels = _split_by_evidence(image, evidence)
     else:
@@ -191,20 +199,24 @@ def _touching(mask: np.ndarray, seed: np.ndarray) -> np.ndarray:
     return wanted[pieces]
 
 
-def _followed(mask: np.ndarray, half: _Half, background: Background | None) -> np.ndarray:
+def _usual(half: _Half, background: Background) -> np.ndarray:
+    """How often the person is at a pixel of a frame, of 255, seen from the room or from the head: uint8 [H, W]."""
+    points, shape, (x, y) = half.points, half.oval.shape, background.anchor
+    shift = np.float32([[0.5, 0, points[152, 0] - x / 2], [0, 0.5, points[152, 1] - y / 2]])
+    along = cv2.warpAffine(background.usual[1], shift, shape[::-1], borderMode=cv2.BORDER_REPLICATE)
+    return cv2.max(along, cv2.resize(background.usual[0], shape[::-1], interpolation=cv2.INTER_AREA))
+
+
+def _followed(mask: np.ndarray, half: _Half, usual: np.ndarray | None) -> np.ndarray:
     """Where of a mask of people, bool [S, S], the followed one is: what hangs together with the face and is usually
     there; bool [S, S], a little wider than that."""
-    size, points, kept = len(mask), half.points, _halved(mask)
-    if background is not None:
-        rare, (x, y) = USUAL * 255, background.anchor
-        shift = np.float32([[0.5, 0, points[152, 0] - x / 2], [0, 0.5, points[152, 1] - y / 2]])
-        along = cv2.warpAffine(background.usual[1], shift, kept.shape[::-1], borderMode=cv2.BORDER_REPLICATE)
-        there = cv2.resize(background.usual[0], kept.shape[::-1], interpolation=cv2.INTER_AREA)
-        usual = cv2.max(along, there) > rare
+    size, kept = len(mask), _halved(mask)
+    if usual is not None:
+        often = usual > 255 * USUAL
         # Only what is rare in bulk is somebody else: edges and loose hair are rare as well.
-        stranger = _opened(kept & ~usual, STRANGER * size / 2)
+        stranger = _opened(kept & ~often, STRANGER * size / 2)
         if stranger.any():
-            kept &= ~_grown(stranger, STRANGER * size / 2) | usual | head_region(points, kept.shape)
+            kept &= ~_grown(stranger, STRANGER * size / 2) | often | head_region(half.points, kept.shape)
     kept = _touching(kept, half.oval)
     return cv2.resize(cv2.dilate(kept.astype(np.uint8), np.ones((3, 3), np.uint8)), (size, size)) > 0
 
@@ -259,30 +271,40 @@ def _skin_table(colours: np.ndarray) -> np.ndarray:
     return np.sqrt(((difference @ inverse.astype(np.float32)) * difference).sum(axis=1))
 
 
-def _missed(half: _Half, evidence: np.ndarray) -> np.ndarray:
-    """What a person mask, uint8 [H, W], is likely to miss: FOUND on it, 0 elsewhere.
+def _hair_zone(half: _Half, evidence: np.ndarray) -> np.ndarray:
+    """Where a person mask, uint8 [H, W], is unsure in bulk beside and behind the neck: bool [H, W]."""
+    ys = np.arange(len(evidence))[:, None]
+    unsure = (evidence > 25) & (evidence < SURE) & (ys > half.points[168, 1])
+    return _opened(unsure & (ys < half.points[152, 1] + HAIR_REACH * half.height), 0.02 * half.height)
 
-    Long hair beside or behind the neck, and the ends of the shoulders: what has the colour of the hair above or of the
-    clothes beside it, rather than any of the background's.
+
+def _missed(half: _Half, evidence: np.ndarray, usual: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    """What a person mask, uint8 [H, W], is likely to miss: long hair beside or behind the neck, and the ends of the
+    shoulders, bool [H, W] both.
+
+    They have the colour of the hair above or of the clothes beside them, rather than any of the background's. usual:
+    see `_usual`; with it, hair hangs where it does in most frames, for a mask that is unsure is so by turns.
     """
     height, points = half.height, half.points
     ys, chin = np.arange(len(evidence))[:, None], points[152, 1]
-    surely = evidence > FOUND
-    hanging = (evidence > 25) & ~surely & (ys > points[168, 1]) & (ys < chin + HAIR_REACH * height)
-    hanging = _opened(hanging, 0.02 * height)
-    out = np.zeros_like(evidence)
+    surely = evidence > SURE
     # Above the chin no clothes are taken for background.
     free = half.likely((evidence < 13) & (ys < chin))
-    if hanging.any():
+    if usual is None:
+        zone = _hair_zone(half, evidence)
+    else:
+        zone = (usual > 127) & ~surely & (ys > points[168, 1]) & (ys < chin + HAIR_REACH * height)
+        zone = _opened(zone, 0.02 * height)
+    hanging = zone
+    if zone.any():
         hair = half.hair(evidence > 230)
-        likely = hanging & (half.likely(hair) > HAIR_LEAD * free + 1e-6)[half.codes]
+        likely = zone & (half.likely(hair) > HAIR_LEAD * free + 1e-6)[half.codes]
         likely = _opened(likely, 1.5)
-        out[_touching(likely | surely, hair) & likely] = FOUND
+        hanging = _touching(likely | surely, hair) & likely
     cloth = half.likely(surely & (ys > chin + 0.1 * height) & ~half.skin)
-    shoulder = ~surely & _grown(surely & (ys > chin), SHOULDER * len(evidence)) & (ys > chin)
-    shoulder &= (cloth > CLOTH_LEAD * free + 1e-4)[half.codes]
-    out[_touching(_opened(shoulder | surely, 1), surely) & shoulder] = FOUND
-    return out
+    shoulders = ~surely & _grown(surely & (ys > chin), SHOULDER * len(evidence)) & (ys > chin)
+    shoulders &= (cloth > CLOTH_LEAD * free + 1e-4)[half.codes]
+    return hanging, _touching(_opened(shoulders | surely, 1), surely) & shoulders
 
 
 def _split_by_evidence(image: np.ndarray, evidence: np.ndarray) -> np.ndarray:
@@ -307,12 +329,14 @@ def _split_by_colour(image: np.ndarray, points: np.ndarray, mask: np.ndarray, ha
     ys = np.arange(len(person))[:, None]
     body, near = person & ~above, _grown(above, 0.03 * height)
     neck, of_neck = _neck(half, body & (ys > points[10, 1]), near)
-    beside, hair = np.zeros_like(body), half.hair(above)
+    beside, inside = _islands(body & ~neck, near, half)
+    neck |= inside
+    hair = half.hair(above)
     if hair.sum() > 50:
         # Hair hangs from above: the lowest rows show what the cloth is like.
         cloth = half.likely(body & ~neck & (ys > 0.4 * chin + 0.6 * len(person)))
         likely = body & ~neck & (half.likely(hair) > HAIR_LEAD * cloth + 1e-6)[half.codes]
-        beside = _touching(_opened(likely & (ys < chin + HAIR_REACH * height), 0.012 * height), near)
+        beside |= _touching(_opened(likely & (ys < chin + HAIR_REACH * height), 0.012 * height), near)
 
     # What is left beside jaw and ears in slivers too thin for a body is the head's own edge.
     slivers = body & ~_opened(body, 0.035 * height) & (ys < chin)
@@ -325,6 +349,19 @@ def _split_by_colour(image: np.ndarray, points: np.ndarray, mask: np.ndarray, ha
     wider = cv2.dilate(above.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
     labels[(head & _doubled(wider, mask.shape)) | _doubled(beside, mask.shape)] = HEAD
     return labels
+
+
+def _islands(body: np.ndarray, near: np.ndarray, half: _Half) -> tuple[np.ndarray, np.ndarray]:
+    """Pieces of what is neither head nor neck that are no torso: ear rings and loose hair above the chin, and small
+    ones apart from everything, such as shadows and jewels on the neck; bool [H, W] both."""
+    count, pieces, stats, _ = cv2.connectedComponentsWithStats(body.astype(np.uint8), connectivity=8)
+    lowest = stats[:, cv2.CC_STAT_TOP] + stats[:, cv2.CC_STAT_HEIGHT]
+    at_head = np.zeros(count, bool)
+    at_head[pieces[near]] = True
+    above = at_head & (lowest < half.points[152, 1])
+    small = ~above & (stats[:, cv2.CC_STAT_AREA] < (ISLAND * half.height) ** 2) & (lowest < len(body))
+    above[0] = small[0] = False
+    return above[pieces], small[pieces]
 
 
 def _neck(half: _Half, body: np.ndarray, near: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -38,7 +38,7 @@ def torso_layer(image: np.ndarray, labels: np.ndarray, background: Background | 
     first = max(0, int((body | hidden).any(axis=1).argmax()) - round(MARGIN * size))
     image, labels, head, body, hidden, seam = (v[first:] for v in (image, labels, head, body, hidden, seam))
     alpha = _alpha(image, body, head, hidden, None if background is None else background.below(first))
-    colours = _colours(image, body & ~seam, labels == NECK, hidden | seam, size)
+    colours = _colours(image, body & ~seam, labels == NECK, head, hidden | seam, size)
     colours[alpha == 0] = 0
     out[first:] = np.clip(np.round(np.dstack([colours, 255 * alpha])), 0, 255).astype(np.uint8)
     return out
@@ -71,7 +71,9 @@ def _continuation(head: np.ndarray, body: np.ndarray, neck: np.ndarray) -> tuple
     # Rounded: no horns up to the ears, and no corners that stick out where the head leans.
     height = REACH * size * np.sqrt(np.clip(1 - beside**2, 0, 1))
     top = np.median(edge[found]) - height
-    near = touching & (beside < 1)
+    # Beside the neck only what the jaw hides goes on, not what hair that hangs lower does.
+    near = (touching & (beside < 1) & (of_neck | (edge < np.median(edge[found]) + 1))).astype(np.uint8)[None]
+    near = cv2.morphologyEx(near, cv2.MORPH_OPEN, np.ones((1, 2 * gap + 1), np.uint8))[0] > 0
     hidden = head & (ys < edge + gap) & (ys >= top) & near
     seam = body & (ys >= edge - gap) & (ys < edge + max(2, round(SEAM * size))) & near
     return hidden, seam
@@ -95,18 +97,23 @@ def _alpha(
     return np.minimum(soft, 1)
 
 
-def _colours(image: np.ndarray, known: np.ndarray, neck: np.ndarray, made_up: np.ndarray, size: int) -> np.ndarray:
+def _colours(
+    image: np.ndarray, known: np.ndarray, neck: np.ndarray, head: np.ndarray, made_up: np.ndarray, size: int
+) -> np.ndarray:
     """Colours of the layer, float32 [H, W, 3]: those of the body where they are known, carried on elsewhere."""
-    # Edge pixels are mixed with what lies behind.
+    # Edge pixels are mixed with what lies behind, and those at the head with its hair.
     pure = cv2.erode(known.astype(np.uint8), np.ones((3, 3), np.uint8), borderValue=1)
+    pure &= ~cv2.dilate(head.astype(np.uint8), np.ones((7, 7), np.uint8)) & 1
     colours = _carried_on(image, pure)
     # Colour is stored coarser than brightness: skin near a collar has something of the collar's.
-    of_neck = cv2.erode(pure * neck, np.ones((7, 7), np.uint8), borderValue=1)
+    of_neck = pure * neck
+    of_neck &= cv2.erode(of_neck | made_up.astype(np.uint8), np.ones((7, 7), np.uint8), borderValue=1)
     if of_neck.sum() < (0.02 * size) ** 2:
         of_neck = pure * neck
     if made_up.any() and of_neck.sum() > (0.02 * size) ** 2:
         # Skin goes on behind the chin, not the collar beside it.
-        share = cv2.blur(made_up.astype(np.float32), (9, 9))[..., None]
+        columns = cv2.dilate(neck.any(axis=0).astype(np.uint8)[None], np.ones((1, 9), np.uint8))
+        share = cv2.blur((made_up & (columns > 0)).astype(np.float32), (9, 9))[..., None]
         colours += share * (_carried_on(image, of_neck) - colours)
     lowest = len(image) - made_up[::-1].argmax(axis=0)
     rise = np.clip((lowest - np.arange(len(image))[:, None]) / (REACH * size), 0, 1).astype(np.float32)

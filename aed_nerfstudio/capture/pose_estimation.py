@@ -1,36 +1,74 @@
-"""Head pose from landmarks: a face shape of the person, one focal length, and the camera of every frame.
+"""Head pose: landmarks for a start, tracks of the rigid head for precision, one bundle adjustment for all clips.
 
-Coordinates: the face shape is in centimetres in the schema's head frame (x image right, y up, z out of the face, origin
+Coordinates: points are in centimetres in the schema's head frame (x image right, y up, z out of the face, origin
 between the ears at eye height); the camera of the computations is OpenCV's (x right, y down, z forwards).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 
-import cv2
 import numpy as np
-from scipy.spatial.transform import Rotation
+from scipy.spatial.transform import Rotation, Slerp
 
-from aed_nerfstudio.capture.landmarks import smooth
+from aed_nerfstudio.capture.bundle_adjustment import (
+    USUAL_SHARE,
+    Observations,
+    Poses,
+    Prior,
+    joint_step,
+    landmark_poses,
+    point_noise,
+    point_normals,
+    project,
+    resect,
+    robust_weights,
+)
+from aed_nerfstudio.capture.face_shape import STABLE, head_frame, mean_face
+from aed_nerfstudio.capture.rigid_tracks import RigidTracks
 from aed_nerfstudio.dataset.schema import METRES_PER_UNIT
 
-# Points that speech and expression hardly move: forehead, temples, eye corners, nose, cheekbones. Brows, lids, cheeks
-# beside the mouth and the jaw are left out.
-STABLE = np.array([10, 151, 9, 8, 168, 6, 197, 195, 5, 4, 1,
-                   109, 338, 67, 297, 103, 332, 54, 284, 21, 251, 162, 389, 127, 356, 234, 454,
-                   33, 263, 133, 362, 143, 372, 111, 340, 116, 345, 117, 346, 227, 447,
-                   193, 417, 122, 351, 188, 412, 174, 399, 196, 419, 236, 456, 48, 278, 64, 294, 98, 327])  # fmt: skip
-# Left and right twins (image left first) whose joining lines give the x axis.
-PAIRS = np.array([[33, 263], [133, 362], [234, 454], [127, 356], [21, 251], [54, 284], [116, 345], [48, 278]])
-OUTER_CORNERS_CM = 8.9  # between the outer corners of an adult's eyes; sets the scale, which a picture cannot
-EARS_BEHIND_BRIDGE_CM = 9.0
-FOCAL_SHARES = np.geomspace(1.2, 6.0, 14)  # candidates, in picture widths
-USUAL_SHARE = 2.4  # a talking head filmed with a moderate telephoto lens
-POSE_SMOOTHING = 1.0  # frames
-DISTANCE_SMOOTHING = 2.0  # frames: distance is what landmarks tell worst
-ROUNDS = 3
+SHARE_SPREAD = 0.35  # of its logarithm: from 1.2 to 4.8 in two standard deviations
+SHAPE_SPREAD_CM = 0.5  # of the identity's offsets from FaceMesh's mean face
+SHAPE_REACH_CM = 4.0  # over which these offsets go together, so few of them are free
+SHAPE_NUGGET_CM = 0.15  # what each landmark has for itself
+TRACK_SPREAD_CM = 1.5  # of a track's point from FaceMesh's surface
+LANDMARK_SHARE = 0.03  # landmarks' errors go together across the face, so all of them weigh as much as two points
+CORRELATED = 8.0  # frames over which errors go together
+JOINT_FRAMES = 400
+JOINT_POINTS = 500
+JOINT_STEPS = 15
+SWEEPS = 3
+FRAME_POINTS = 160  # of one frame in the sweeps
 TO_IMAGE = np.diag([1.0, -1.0, -1.0])  # head axes (y up, z out) of a frontal face to OpenCV's (y down, z forwards)
+
+
+@dataclass
+class PoseReport:
+    """How well the poses fit. Pixels are of the square picture; errors count usable frames only.
+
+    landmark_error_mean, landmark_error_median, track_error_mean, track_error_median: reprojection, pixels. jitter,
+    jitter_before: what the head's rotation trembles from frame to frame, degrees, with the final poses and with poses
+    from landmarks alone. focal, focal_deviation: pixels; the second is its standard deviation, poses and points being
+    unknown as well. outliers: frames whose pose is not measured but taken from their neighbours. frames, tracks: how
+    many.
+    """
+
+    landmark_error_mean: float = 0.0
+    landmark_error_median: float = 0.0
+    track_error_mean: float = 0.0
+    track_error_median: float = 0.0
+    jitter: float = 0.0
+    jitter_before: float = 0.0
+    focal: float = 0.0
+    focal_deviation: float = 0.0
+    outliers: list[int] = field(default_factory=list)
+    frames: int = 0
+    tracks: int = 0
+
+    def as_dict(self) -> dict:
+        """For report.json."""
+        return asdict(self)
 
 
 @dataclass
@@ -39,7 +77,7 @@ class HeadPoses:
 
     rotations: [F, 3, 3] head to OpenCV camera. translations: [F, 3] cm, the head's origin in camera coordinates.
     focal: pixels. shape: [478, 3] cm, the person's mean face in the head frame. error: mean reprojection error of the
-    stable points over the usable frames, pixels, after smoothing.
+    stable landmarks over the usable frames, pixels.
     """
 
     rotations: np.ndarray
@@ -47,6 +85,7 @@ class HeadPoses:
     focal: float
     shape: np.ndarray
     error: float
+    report: PoseReport = field(default_factory=PoseReport)
 
     def camera_to_world(self) -> np.ndarray:
         """[F, 4, 4] OpenGL camera-to-world in schema units."""
@@ -57,167 +96,204 @@ class HeadPoses:
         return out
 
 
-def project(points: np.ndarray, rotations: np.ndarray, translations: np.ndarray, focal: float, centre: float):
-    """Points [N, 3] cm in F poses ([F, 3, 3], [F, 3]) as pixels [F, N, 2]."""
-    camera = np.einsum("fij,nj->fni", rotations, points) + translations[:, None]
-    return focal * camera[..., :2] / camera[..., 2:] + centre
+@dataclass
+class _Problem:
+    """Everything that was seen in the usable frames, numbered 0 .. F - 1; points first are the stable landmarks."""
+
+    seen: Observations
+    points: np.ndarray
+    clip: np.ndarray
+    """Of each frame [F]."""
+    first: np.ndarray
+    """Point number of each clip's first track, and the number of points [clips + 1]."""
+    size: int
+
+    def noise(self, poses: Poses, kappa: float) -> np.ndarray:
+        """Noise of each point [P] in its standard deviations."""
+        return point_noise(self.seen, _distance(self.points, poses, kappa, self.seen), len(self.points))
 
 
-def _similarity(source: np.ndarray, target: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
-    """Scale, rotation [3, 3] and translation [3] that best map source [N, 3] onto target [N, 3] (Umeyama)."""
-    ms, mt = source.mean(axis=0), target.mean(axis=0)
-    u, s, vt = np.linalg.svd((target - mt).T @ (source - ms))
-    sign = np.diag([1.0, 1.0, np.sign(np.linalg.det(u @ vt))])
-    rotation = u @ sign @ vt
-    scale = float((s * np.diag(sign)).sum() / ((source - ms) ** 2).sum())
-    return scale, rotation, mt - scale * rotation @ ms
+def _distance(points: np.ndarray, poses: Poses, kappa: float, seen: Observations, white: bool = True) -> np.ndarray:
+    """Reprojection errors [N], in standard deviations or (white False) pixels."""
+    parts = [seen.take(slice(a, a + 500_000)) for a in range(0, len(seen), 500_000)]
+    out = []
+    for part in parts:
+        error = part.xy - project(points, poses, kappa, part.frame, part.point)
+        out.append(np.linalg.norm(np.einsum("nij,nj->ni", part.white[part.point], error) if white else error, axis=1))
+    return np.concatenate(out)
 
 
-def mean_face(landmarks: np.ndarray) -> np.ndarray:
-    """The person's mean face from FaceMesh's own depth.
-
-    landmarks: [F, 478, 3] pixels, all finite -> [478, 3] cm in the head frame.
-    """
-    aligned = landmarks.astype(np.float64)
-    # Start from the most frontal frame: the one whose eye corners are at the most equal depth.
-    frontal = np.abs(landmarks[:, 33, 2] - landmarks[:, 263, 2]).argmin()
-    mean = aligned[frontal]
-    for _ in range(3):
-        fitted = []
-        for points in aligned:
-            scale, rotation, shift = _similarity(points[STABLE], mean[STABLE])
-            fitted.append(scale * points @ rotation.T + shift)
-        mean = np.mean(fitted, axis=0)
-    return to_head_frame(mean * [1, -1, -1])
-
-
-def to_head_frame(face: np.ndarray) -> np.ndarray:
-    """A face [478, 3] in any scale, place and (roughly frontal, y up) attitude -> cm in the head frame."""
-    x = (face[PAIRS[:, 1]] - face[PAIRS[:, 0]]).mean(axis=0)
-    x /= np.linalg.norm(x)
-    # The line from the chin to the top of the forehead is upright in a face that looks straight ahead.
-    up = face[10] - face[152]
-    y = up - (up @ x) * x
-    y /= np.linalg.norm(y)
-    axes = np.stack([x, y, np.cross(x, y)])
-    face = face @ axes.T
-    face = face * (OUTER_CORNERS_CM / np.linalg.norm(face[263] - face[33]))
-    middle = face[PAIRS].mean(axis=(0, 1))
-    eyes = face[[33, 133, 263, 362]].mean(axis=0)
-    return face - np.array([middle[0], eyes[1], face[168, 2] - EARS_BEHIND_BRIDGE_CM])
+def _problem(landmarks, index, size: int, starts: list[int], tracks: list[RigidTracks] | None, face) -> _Problem:
+    """Landmarks [F, 478, 3] of the usable frames `index` and tracks in one list of observations."""
+    number = np.full(starts[-1], -1)
+    number[index] = np.arange(len(index))
+    clip = np.searchsorted(starts, index, side="right") - 1
+    known = len(STABLE)
+    frame, point = [np.repeat(np.arange(len(index)), known)], [np.tile(np.arange(known), len(index))]
+    xy = [landmarks[:, STABLE, :2].reshape(-1, 2).astype(np.float64)]
+    weight = [np.full(len(index) * known, LANDMARK_SHARE)]
+    points, first, white = [face[STABLE]], [known], [np.tile(np.eye(2), (known, 1, 1))]
+    for start, clip_tracks in zip(starts, tracks or [], strict=False):
+        at = number[clip_tracks.frame + start]
+        kept = np.flatnonzero(at >= 0)
+        frame.append(at[kept])
+        point.append(clip_tracks.point[kept] + first[-1])
+        xy.append(clip_tracks.xy[kept].astype(np.float64))
+        weight.append(clip_tracks.weight[kept].astype(np.float64))
+        points.append(clip_tracks.start.astype(np.float64))
+        white.append(np.linalg.cholesky(clip_tracks.precision.astype(np.float64)).transpose(0, 2, 1))
+        first.append(first[-1] + clip_tracks.points)
+    frame, point = np.concatenate(frame), np.concatenate(point)
+    order = np.lexsort((point, frame))
+    xy, weight = np.concatenate(xy)[order] - size / 2, np.concatenate(weight)[order]
+    seen = Observations(frame[order], point[order], xy, weight, np.concatenate(white))
+    return _Problem(seen, np.concatenate(points), clip, np.array(first), size)
 
 
-def _initial(landmarks: np.ndarray, shape: np.ndarray, focal: float, centre: float):
-    """Poses from FaceMesh's depth by similarity: rotation vectors [F, 3] and translations [F, 3] cm."""
-    vectors, translations = [], []
-    for points in landmarks.astype(np.float64):
-        scale, rotation, shift = _similarity(shape[STABLE], points[STABLE])
-        depth = focal / scale
-        vectors.append(cv2.Rodrigues(rotation)[0][:, 0])
-        translations.append([(shift[0] - centre) / scale, (shift[1] - centre) / scale, depth])
-    return np.array(vectors), np.array(translations)
+def _shape_precision(face: np.ndarray) -> np.ndarray:
+    """Precision [59, 59] of the stable landmarks' offsets from the mean face: smooth ones are likely, others not."""
+    points = face[STABLE]
+    apart = ((points[:, None] - points) ** 2).sum(axis=-1)
+    covariance = SHAPE_SPREAD_CM**2 * np.exp(-apart / (2 * SHAPE_REACH_CM**2))
+    return np.linalg.inv(covariance + SHAPE_NUGGET_CM**2 * np.eye(len(points)))
 
 
-def _pnp(pixels: np.ndarray, points: np.ndarray, vectors, translations, focal: float, centre: float):
-    """Refines poses: pixels [F, N, 2], points [N, 3] cm -> rotation vectors [F, 3], translations [F, 3]."""
-    matrix = np.array([[focal, 0, centre], [0, focal, centre], [0, 0, 1.0]])
-    new_vectors, new_translations = [], []
-    for seen, v, t in zip(pixels, vectors, translations, strict=True):
-        guess = v.reshape(3, 1).copy(), t.reshape(3, 1).copy()
-        seen = np.ascontiguousarray(seen)
-        _, v1, t1 = cv2.solvePnP(points, seen, matrix, None, *guess, True, cv2.SOLVEPNP_ITERATIVE)
-        new_vectors.append(v1[:, 0])
-        new_translations.append(t1[:, 0])
-    return np.array(new_vectors), np.array(new_translations)
+def _chosen_frames(problem: _Problem, poses: Poses, allowed: np.ndarray, count: int) -> np.ndarray:
+    """Up to `count` of the allowed frames: half spread over time, half over the poses."""
+    if len(allowed) <= count:
+        return allowed
+    even = allowed[np.linspace(0, len(allowed) - 1, count // 2).round().astype(int)]
+    middle = Rotation.from_matrix(poses.rotation[allowed]).mean()
+    turn = np.degrees((Rotation.from_matrix(poses.rotation[allowed]) * middle.inv()).as_rotvec())
+    place = np.column_stack([turn, 50 * np.log(poses.scale[allowed])])
+    far = ((place[:, None] - place[np.searchsorted(allowed, even)]) ** 2).sum(axis=-1).min(axis=1) \
+        if len(allowed) * len(even) < 4e6 else (place**2).sum(axis=1)
+    more = []
+    for _ in range(count - len(np.unique(even))):
+        more.append(int(far.argmax()))
+        far = np.minimum(far, ((place - place[more[-1]]) ** 2).sum(axis=1))
+        far[more[-1]] = -1
+    return np.unique(np.concatenate([even, allowed[more]]))
 
 
-def _error(pixels, points, vectors, translations, focal: float, centre: float) -> float:
-    """Robust mean reprojection error in pixels: distances beyond three medians count as three medians."""
-    rotations = Rotation.from_rotvec(vectors).as_matrix()
-    distance = np.linalg.norm(project(points, rotations, translations, focal, centre) - pixels, axis=-1)
-    return float(np.minimum(distance, 3 * np.median(distance)).mean())
+def _joint(problem: _Problem, poses: Poses, kappa: float, clips: list[int], prior_face: np.ndarray, precision,
+           free_focal: bool) -> tuple[Poses, float, float]:  # fmt: skip
+    """Bundle adjustment of some frames and points of some clips; changes these in `problem.points` and the poses."""
+    known = len(STABLE)
+    frames = _chosen_frames(problem, poses, np.flatnonzero(np.isin(problem.clip, clips)), JOINT_FRAMES)
+    inside = np.isin(problem.seen.frame, frames)
+    count = np.bincount(problem.seen.point[inside], minlength=len(problem.points))
+    tracks = known + np.flatnonzero(count[known:] >= 8)
+    if len(tracks) > JOINT_POINTS:
+        # The longest tracks tell most.
+        tracks = np.sort(tracks[np.argsort(-count[tracks], kind="stable")[:JOINT_POINTS]])
+    chosen = np.concatenate([np.arange(known), tracks])
+    number = np.full(len(problem.points), -1)
+    number[chosen] = np.arange(len(chosen))
+    seen = problem.seen.take(inside & (number[problem.seen.point] >= 0))
+    seen = Observations(np.searchsorted(frames, seen.frame), number[seen.point], seen.xy, seen.weight, seen.white[chosen])
+
+    points, some = problem.points[chosen].copy(), poses.take(frames)
+    full = np.eye(len(points)) / TRACK_SPREAD_CM**2
+    full[:known, :known] = precision
+    centre = points.copy()
+    centre[:known] = prior_face[STABLE]
+    prior = Prior(centre, full, -np.log(USUAL_SHARE * problem.size), SHARE_SPREAD)
+    deviation = SHARE_SPREAD
+    for _ in range(JOINT_STEPS):
+        distance = _distance(points, some, kappa, seen)
+        noise = point_noise(seen, distance, len(points))
+        weights = robust_weights(seen, distance, noise) / CORRELATED
+        step, move, turn, deviation = joint_step(points, some, kappa, seen, weights, prior, free_focal)
+        some, points = some.moved(step), points + move
+        kappa *= float(np.exp(np.clip(turn, -0.5, 0.5)))
+        if np.abs(move).max() < 2e-3 and abs(turn) < 2e-4:
+            break
+    problem.points[chosen] = points
+    poses.rotation[frames], poses.scale[frames], poses.origin[frames] = some.rotation, some.scale, some.origin
+    return poses, kappa, deviation
 
 
-def _refine_points(pixels, points, first, vectors, translations, focal: float, centre: float) -> np.ndarray:
-    """One Gauss-Newton step for every point [N, 3] by itself, all poses held, drawn towards `first` [N, 3]."""
-    rotations = Rotation.from_rotvec(vectors).as_matrix()
-    camera = np.einsum("fij,nj->fni", rotations, points) + translations[:, None]
-    depth = camera[..., 2]
-    residual = pixels - (focal * camera[..., :2] / depth[..., None] + centre)
-    jacobian = np.zeros((*depth.shape, 2, 3))
-    jacobian[..., 0, 0] = jacobian[..., 1, 1] = focal / depth
-    jacobian[..., 0, 2] = -focal * camera[..., 0] / depth**2
-    jacobian[..., 1, 2] = -focal * camera[..., 1] / depth**2
-    jacobian = np.einsum("fnij,fjk->fnik", jacobian, rotations)
-    # Depth is only seen as far as the head turns, so the pull must be weak against x and y and strong against noise.
-    pull = 0.003 * len(pixels) * float(np.median(focal / depth)) ** 2
-    normal = np.einsum("fnij,fnik->njk", jacobian, jacobian) + pull * np.eye(3)
-    right = np.einsum("fnij,fni->nj", jacobian, residual) + pull * (first - points)
-    return points + np.linalg.solve(normal, right[..., None])[..., 0]
+def _intersect(problem: _Problem, poses: Poses, kappa: float, seen: Observations, noise, start) -> np.ndarray:
+    """Every track's point by itself, the poses held; landmarks stay."""
+    matrix, right = point_normals(problem.points, poses, kappa, seen,
+                                  lambda o, d: robust_weights(o, d, noise) / CORRELATED)  # fmt: skip
+    pull = TRACK_SPREAD_CM**-2
+    right += pull * (start - problem.points)
+    step = np.linalg.solve(matrix + pull * np.eye(3), right[..., None])[..., 0]
+    step[: len(STABLE)] = 0
+    return problem.points + step
 
 
-def estimate_poses(landmarks: np.ndarray, usable: np.ndarray, size: int, starts: list[int] | None = None) -> HeadPoses:
+def jitter(rotations: np.ndarray, starts: list[int] | None = None) -> float:
+    """What rotations [F, 3, 3] tremble by, degrees: the median change of turn from frame to frame over sqrt(6), which
+    is the standard deviation (all axes together) of independent errors; clips begin at `starts`."""
+    changes = []
+    for a, b in zip(starts or [0], [*(starts or [0])[1:], len(rotations)], strict=True):
+        if b - a > 2:
+            turn = Rotation.from_matrix(rotations[a + 1 : b] @ rotations[a : b - 1].transpose(0, 2, 1)).as_rotvec()
+            changes.append(np.linalg.norm(np.diff(turn, axis=0), axis=1))
+    return float(np.degrees(np.median(np.concatenate(changes))) / np.sqrt(6)) if changes else 0.0
+
+
+def _in_head_frame(poses: Poses, kappa: float, scale: float, axes: np.ndarray, origin: np.ndarray) -> Poses:
+    """The same poses for points that were moved into the head frame: new = scale * axes @ (old - origin)."""
+    shift = poses.rotation @ origin
+    depth = 1 + kappa * poses.scale * shift[:, 2]
+    return Poses(poses.rotation @ axes.T, poses.scale / scale / depth,
+                 (poses.origin + poses.scale[:, None] * shift[:, :2]) / depth[:, None])
+
+
+def estimate_poses(landmarks: np.ndarray, usable: np.ndarray, size: int, starts: list[int] | None = None,
+                   tracks: list[RigidTracks] | None = None) -> HeadPoses:  # fmt: skip
     """Head poses of all frames of one person filmed by one camera.
 
     landmarks: [F, 478, 3] pixels of a size x size picture. usable: bool [F]; the other frames get the pose of their
-    neighbours, interpolated. starts: the first frame of each clip, across which nothing is smoothed.
+    neighbours, interpolated. starts: the first frame of each clip. tracks: of each clip (`track_clip`), or None for
+    landmarks alone.
     """
     index = np.flatnonzero(usable)
     if index.size == 0:
         raise ValueError("no usable frame")
-    centre = size / 2
-    # Landmarks are continuous coordinates (pixel centres at .5), as the schema's principal point is.
+    borders = [*(starts or [0]), len(landmarks)]
     known = landmarks[index].astype(np.float64)
     sample = np.unique(np.linspace(0, len(index) - 1, 200).round().astype(int))
-    # The frames most turned tell most about the focal length and depth, so the grid's are spread over the yaw.
-    yaw = known[sample, 33, 2] - known[sample, 263, 2]
-    few = sample[np.argsort(yaw)][np.unique(np.linspace(0, len(sample) - 1, 60).round().astype(int))]
-    first = mean_face(known[sample])
+    face = mean_face(known[sample])
+    problem = _problem(known, index, size, borders, tracks, face)
+    poses, kappa = landmark_poses(known, face, size), 1 / (USUAL_SHARE * size)
+    start = problem.points.copy()
+    before = jitter(poses.rotation)
+    precision = _shape_precision(face)
+    poses, kappa, deviation = _joint(problem, poses, kappa, list(range(len(borders) - 1)), face, precision, True)
+    for _ in range(SWEEPS):
+        noise = problem.noise(poses, kappa)
+        poses = resect(problem.points, poses, kappa, problem.seen, noise, 2)
+        problem.points = _intersect(problem, poses, kappa, problem.seen, noise, start)
+    poses = resect(problem.points, poses, kappa, problem.seen, problem.noise(poses, kappa), 2)
 
-    focal, best, shape = 0.0, np.inf, first
-    for share in FOCAL_SHARES:
-        candidate = float(share * size)
-        points = first[STABLE]
-        pixels = known[few][:, STABLE, :2]
-        vectors, translations = _initial(known[few], first, candidate, centre)
-        for _ in range(2):
-            vectors, translations = _pnp(pixels, points, vectors, translations, candidate, centre)
-            points = _refine_points(pixels, points, first[STABLE], vectors, translations, candidate, centre)
-        error = _error(pixels, points, vectors, translations, candidate, centre)
-        # A nearly still head leaves the focal length open: among equally good ones the usual one is taken.
-        error *= 1 + 0.05 * np.log(share / USUAL_SHARE) ** 2
-        if error < best:
-            focal, best = candidate, error
+    shape = face.copy()
+    shape[STABLE] = problem.points[: len(STABLE)]
+    frame = head_frame(shape)
+    poses = _in_head_frame(poses, kappa, *frame)
+    problem.points = frame[0] * (problem.points - frame[2]) @ frame[1].T
+    shape = frame[0] * (shape - frame[2]) @ frame[1].T
 
-    vectors, translations = _initial(known, first, focal, centre)
-    points = first[STABLE].copy()
-    pixels = known[:, STABLE, :2]
-    for round_ in range(ROUNDS):
-        vectors, translations = _pnp(pixels, points, vectors, translations, focal, centre)
-        if round_ < ROUNDS - 1:
-            points = _refine_points(
-                pixels[sample], points, first[STABLE], vectors[sample], translations[sample], focal, centre
-            )
-    shape = first.copy()
-    shape[STABLE] = points
-
-    # Directions and log distance rather than x, y, z: an error in distance then does not move the head in the picture.
-    place = np.column_stack([translations[:, :2] / translations[:, 2:], np.log(translations[:, 2])])
-    rotation = Rotation.from_rotvec(vectors)
-    middle = rotation.mean()
-    turn = (rotation * middle.inv()).as_rotvec()
+    distance = _distance(problem.points, poses, kappa, problem.seen, white=False)
+    mark = problem.seen.point < len(STABLE)
+    report = PoseReport(float(distance[mark].mean()), float(np.median(distance[mark])),
+                        float(distance[~mark].mean()) if (~mark).any() else 0.0,
+                        float(np.median(distance[~mark])) if (~mark).any() else 0.0,
+                        jitter(poses.rotation), before, 1 / kappa, deviation / kappa,
+                        [int(f) for f in np.flatnonzero(~np.asarray(usable, bool))], len(index),
+                        len(problem.points) - len(STABLE))  # fmt: skip
     frames = np.arange(len(landmarks))
-    turn = np.column_stack([np.interp(frames, index, turn[:, k]) for k in range(3)])
+    place = np.column_stack([poses.origin, np.log(poses.scale)])
     place = np.column_stack([np.interp(frames, index, place[:, k]) for k in range(3)])
-    borders = [*(starts or [0]), len(landmarks)]
-    for a, b in zip(borders[:-1], borders[1:], strict=True):
-        part, whole = slice(a, b), np.ones(b - a, bool)
-        turn[part] = smooth(turn[part], whole, POSE_SMOOTHING)
-        place[part, :2] = smooth(place[part, :2], whole, POSE_SMOOTHING)
-        place[part, 2] = smooth(place[part, 2], whole, DISTANCE_SMOOTHING)
-    rotations = (Rotation.from_rotvec(turn) * middle).as_matrix()
-    distance = np.exp(place[:, 2])
-    translations = np.column_stack([place[:, 0] * distance, place[:, 1] * distance, distance])
-    seen = project(points, rotations[index], translations[index], focal, centre)
-    error = float(np.linalg.norm(seen - pixels, axis=-1).mean())
-    return HeadPoses(rotations, translations, focal, shape, error)
+    rotations = poses.rotation[[0]].repeat(len(frames), axis=0)
+    if len(index) > 1:
+        inside = np.clip(frames, index[0], index[-1])
+        rotations = Slerp(index, Rotation.from_matrix(poses.rotation))(inside).as_matrix()
+    focal = 1 / kappa
+    size_cm = np.exp(-place[:, 2])
+    translations = np.column_stack([place[:, :2] * size_cm[:, None], focal * size_cm])
+    return HeadPoses(rotations, translations, float(focal), shape, report.landmark_error_mean, report)

@@ -1,0 +1,82 @@
+"""A person's mean face from FaceMesh's own depth, its head frame, and rough poses of it.
+
+The face is in centimetres in the schema's head frame (x image right, y up, z out of the face, origin between the ears
+at eye height); camera axes are OpenCV's (x right, y down, z forwards).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+# Points that speech and expression hardly move: forehead, temples, eye corners, nose, cheekbones. Brows, lids, cheeks
+# beside the mouth and the jaw are left out.
+STABLE = np.array([10, 151, 9, 8, 168, 6, 197, 195, 5, 4, 1,
+                   109, 338, 67, 297, 103, 332, 54, 284, 21, 251, 162, 389, 127, 356, 234, 454,
+                   33, 263, 133, 362, 143, 372, 111, 340, 116, 345, 117, 346, 227, 447,
+                   193, 417, 122, 351, 188, 412, 174, 399, 196, 419, 236, 456, 48, 278, 64, 294, 98, 327])  # fmt: skip
+# Left and right twins (image left first) whose joining lines give the x axis.
+PAIRS = np.array([[33, 263], [133, 362], [234, 454], [127, 356], [21, 251], [54, 284], [116, 345], [48, 278]])
+OUTER_CORNERS_CM = 8.9  # between the outer corners of an adult's eyes; sets the scale, which a picture cannot
+EARS_BEHIND_BRIDGE_CM = 9.0
+
+
+def similarity(source: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """What best maps source [N, 3] onto each target [F, N, 3]: scales [F], rotations [F, 3, 3], shifts [F, 3].
+
+    Umeyama's closed form.
+    """
+    ms, mt = source.mean(axis=0), target.mean(axis=1)
+    u, s, vt = np.linalg.svd((target - mt[:, None]).transpose(0, 2, 1) @ (source - ms))
+    sign = np.ones_like(s)
+    sign[:, 2] = np.sign(np.linalg.det(u @ vt))
+    rotation = (u * sign[:, None]) @ vt
+    scale = (s * sign).sum(axis=1) / ((source - ms) ** 2).sum()
+    return scale, rotation, mt - scale[:, None] * (rotation @ ms)
+
+
+def mean_face(landmarks: np.ndarray) -> np.ndarray:
+    """The person's mean face from FaceMesh's own depth.
+
+    landmarks: [F, 478, 3] pixels, all finite -> [478, 3] cm in the head frame.
+    """
+    seen = landmarks.astype(np.float64)
+    # Start from the most frontal frame: the one whose eye corners are at the most equal depth.
+    mean = seen[np.abs(seen[:, 33, 2] - seen[:, 263, 2]).argmin()]
+    for _ in range(3):
+        scale, rotation, shift = similarity(mean[STABLE], seen[:, STABLE])
+        back = np.einsum("fni,fij->fnj", seen - shift[:, None], rotation) / scale[:, None, None]
+        mean = back.mean(axis=0)
+    return to_head_frame(mean * [1, -1, -1])
+
+
+def to_head_frame(face: np.ndarray) -> np.ndarray:
+    """A face [478, 3] in any scale, place and (roughly frontal, y up) attitude -> cm in the head frame."""
+    scale, axes, origin = head_frame(face)
+    return scale * (face - origin) @ axes.T
+
+
+def head_frame(face: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
+    """Scale, axes [3, 3] (rows) and origin [3] of the head frame of a face [478, 3] (roughly frontal, y up)."""
+    x = (face[PAIRS[:, 1]] - face[PAIRS[:, 0]]).mean(axis=0)
+    x /= np.linalg.norm(x)
+    # The line from the chin to the top of the forehead is upright in a face that looks straight ahead.
+    up = face[10] - face[152]
+    y = up - (up @ x) * x
+    y /= np.linalg.norm(y)
+    axes = np.stack([x, y, np.cross(x, y)])
+    scale = OUTER_CORNERS_CM / float(np.linalg.norm(face[263] - face[33]))
+    turned = face @ axes.T
+    middle = turned[PAIRS].mean(axis=(0, 1))
+    eyes = turned[[33, 133, 263, 362]].mean(axis=0)
+    origin = np.array([middle[0], eyes[1], turned[168, 2] - EARS_BEHIND_BRIDGE_CM / scale])
+    return scale, axes, origin @ axes
+
+
+def rough_poses(landmarks: np.ndarray, face: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Weak-perspective poses of a face [478, 3] from FaceMesh's depth.
+
+    landmarks: [F, 478, 3] pixels, all finite. Returns scales [F] (pixels a cm), rotations [F, 3, 3] (head to OpenCV
+    camera) and shifts [F, 2] (pixels of the head's origin).
+    """
+    scale, rotation, shift = similarity(face[STABLE], landmarks[:, STABLE].astype(np.float64))
+    return scale, rotation, shift[:, :2]

@@ -11,7 +11,6 @@ import cv2
 import numpy as np
 
 from aed_nerfstudio.capture.filling import extend
-from aed_nerfstudio.dataset.schema import BACKGROUND
 from aed_nerfstudio.errors import InputError
 
 FRAMES = 80  # looked at, spread over the clip
@@ -231,9 +230,3 @@ def _moving(images: list[np.ndarray], persons: list[np.ndarray], values: np.ndar
     if counted.sum() < 0.01 * counted.size:
         return 0.0
     return float((changed[counted] > 0.1 * judged[counted]).mean())
-
-
-def estimate_background(images: Sequence[np.ndarray], parsings: Sequence[np.ndarray]) -> np.ndarray:
-    """uint8 [H, W, 3] from frames, uint8 [H, W, 3] RGB, and their parsing maps, uint8 [H, W]."""
-    frames = ((i, (p != BACKGROUND).astype(np.float32), np.zeros(2)) for i, p in zip(images, parsings, strict=True))
-    return clip_background(frames).picture

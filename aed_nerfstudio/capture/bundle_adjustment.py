@@ -132,8 +132,10 @@ def pose_normals(points: np.ndarray, poses: Poses, kappa: float, seen: Observati
     return matrix, right
 
 
-def point_normals(points: np.ndarray, poses: Poses, kappa: float, seen: Observations,
-                  weigh: Callable[[Observations, np.ndarray], np.ndarray]) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+def point_normals(
+    points: np.ndarray, poses: Poses, kappa: float, seen: Observations,
+    weigh: Callable[[Observations, np.ndarray], np.ndarray],
+) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
     """Every point's normal matrix [P, 3, 3] and right side [P, 3], the poses held."""
     matrix, right = np.zeros((len(points), 3, 3)), np.zeros((len(points), 3))
     for a in range(0, len(seen), CHUNK):

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 
-from aed_nerfstudio.capture.folder_lock import folder_lock
 from aed_nerfstudio.capture.process import process_videos
 from aed_nerfstudio.capture.sources import ProcessOptions, stamp
 from aed_nerfstudio.capture.tracking import MINIMUM_SECONDS
@@ -196,22 +195,21 @@ def run_plan(
     """
     output = Path(output)
     memory = _beside(output, "left_out.json")
-    with folder_lock(output):
-        left_out = _read_memory(memory) if output.exists() else {}
-        while True:
-            takes = [take for take in plan.takes if not _is_left_out(take, left_out)]
-            errors = [left_out[str(take.path)][1] for take in plan.takes if take not in takes]
-            if not takes:
-                raise InputError(errors[0] if errors else f"{plan.name}: no take to use")
-            try:
-                dataset = process_videos([t.path for t in takes], output, _filled(options, takes, output), progress)
-                return dataset, errors
-            except InputError as error:
-                culprit = _culprit(takes, str(error))
-                if culprit is None or len(plan.takes) == 1:
-                    raise
-                left_out[str(culprit.path)] = [known_stamp(culprit.path), str(error)]
-                write_json(memory, left_out)
+    left_out = _read_memory(memory) if output.exists() else {}
+    while True:
+        takes = [take for take in plan.takes if not _is_left_out(take, left_out)]
+        errors = [left_out[str(take.path)][1] for take in plan.takes if take not in takes]
+        if not takes:
+            raise InputError(errors[0] if errors else f"{plan.name}: no take to use")
+        try:
+            dataset = process_videos([t.path for t in takes], output, _filled(options, takes, output), progress)
+            return dataset, errors
+        except InputError as error:
+            culprit = _culprit(takes, str(error))
+            if culprit is None or len(plan.takes) == 1:
+                raise
+            left_out[str(culprit.path)] = [known_stamp(culprit.path), str(error)]
+            write_json(memory, left_out)
 
 
 def _filled(options: ProcessOptions, takes: Sequence[CorpusTake], output: Path) -> ProcessOptions:

@@ -191,7 +191,8 @@ def _joint(problem: _Problem, poses: Poses, kappa: float, clips: list[int], prio
     number = np.full(len(problem.points), -1)
     number[chosen] = np.arange(len(chosen))
     seen = problem.seen.take(inside & (number[problem.seen.point] >= 0))
-    seen = Observations(np.searchsorted(frames, seen.frame), number[seen.point], seen.xy, seen.weight, seen.white[chosen])
+    frame, point = np.searchsorted(frames, seen.frame), number[seen.point]
+    seen = Observations(frame, point, seen.xy, seen.weight, seen.white[chosen])
 
     points, some = problem.points[chosen].copy(), poses.take(frames)
     full = np.eye(len(points)) / TRACK_SPREAD_CM**2

@@ -7,13 +7,15 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from aed_nerfstudio.capture.folder_lock import folder_lock
 from aed_nerfstudio.capture.parallel import one_thread_in_opencv
 from aed_nerfstudio.capture.processing import FILES, PARTS, VERSION, WHOLE, Processing
-from aed_nerfstudio.capture.sources import ProcessOptions, read_sources, stamp
+from aed_nerfstudio.capture.sources import ProcessOptions, Source, read_sources, stamp
 from aed_nerfstudio.capture.stages import FILE, WORK, Stages, digest
 from aed_nerfstudio.dataset.schema import Dataset, check_pixels, read_dataset
 from aed_nerfstudio.errors import InputError
 
+INSPECTION = "inspect"
 TRIAL = ".trial.part"
 OURS = {TRIAL, WORK, FILE + ".part"}
 """What a run that was killed in its first moment may leave."""
@@ -37,6 +39,11 @@ def process_videos(
     """
     options, output = options or ProcessOptions(), Path(output)
     sources = read_sources([Path(v) for v in videos], options)
+    with folder_lock(output):
+        return _process(sources, output, options, progress)
+
+
+def _process(sources: list[Source], output: Path, options: ProcessOptions, progress: bool) -> Dataset:
     created = not output.exists()
     _check_output(output)
     stages = Stages(output)
@@ -93,5 +100,5 @@ def _clear(output: Path) -> None:
     """Removes what this module writes, and nothing else."""
     for name in FILES:
         (output / name).unlink(missing_ok=True)
-    for name in PARTS:
+    for name in (*PARTS, INSPECTION):
         shutil.rmtree(output / name, ignore_errors=True)

@@ -31,7 +31,7 @@ from aed_nerfstudio.capture.quality import (
     relative_sharpness,
 )
 from aed_nerfstudio.capture.rigid_tracks import RigidTracks, track_clip
-from aed_nerfstudio.capture.segmentation import coarse_person, parse
+from aed_nerfstudio.capture.segmentation import coarse_person, parse, steady
 from aed_nerfstudio.capture.sources import ProcessOptions, Source, stamp
 from aed_nerfstudio.capture.stages import FILE, Stages, digest
 from aed_nerfstudio.capture.takes import Take, crop_takes, split_takes
@@ -282,6 +282,10 @@ class Processing:
         there = 0 <= k < take.take.count and take.usable[k]
         return read_image(self._evidence_file(take, k)) if there else None
 
+    def _evidence_around(self, take: TakeState, k: int) -> list[np.ndarray | None]:
+        """The evidence of the frame before, of the frame, and of the one after."""
+        return [self._evidence(take, n) for n in (k - 1, k, k + 1)]
+
     def _background_file(self, take: TakeState) -> Path:
         return self.stages.work / "background" / f"{take.name}.npz"
 
@@ -316,7 +320,7 @@ class Processing:
 
     def _seen(self, take: TakeState, k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         image, points = self._picture(take, k), take.landmarks[k]
-        return image, coarse_person(image, points, self._evidence(take, k)), points[CHIN]
+        return image, coarse_person(image, points, steady(self._evidence_around(take, k))), points[CHIN]
 
     def _person(self, take: TakeState, parser: Parser, going_on: bool) -> dict:
         frames = [k for k in np.flatnonzero(take.usable).tolist()
@@ -336,8 +340,7 @@ class Processing:
             if going_on and all(path.exists() for path in paths):
                 return
             image = self._picture(take, k)
-            evidence = [self._evidence(take, n) for n in (k - 1, k, k + 1)]
-            labels = parse(image, take.landmarks[k], evidence, background)
+            labels = parse(image, take.landmarks[k], self._evidence_around(take, k), background)
             write_image(paths[0], labels)
             write_image(paths[1], torso_layer(image, labels, background))
 

@@ -274,8 +274,8 @@ def _sample(grey: np.ndarray, places: np.ndarray, zoom: float) -> np.ndarray:
 def track_clip(frames: Iterable[np.ndarray], landmarks: np.ndarray, size: int) -> RigidTracks:
     """Tracks of one clip; frames are read one after another and not kept.
 
-    frames: uint8 [size, size, 3], F of them. landmarks: [F, 478, 3] pixels, NaN where the face was lost; those frames are
-    passed over.
+    frames: uint8 [size, size, 3], F of them. landmarks: [F, 478, 3] pixels, NaN where the face was lost; those frames
+    are passed over.
     """
     usable = np.isfinite(landmarks).all(axis=(1, 2))
     frame, point, xy, weight = [], [], [], []

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import cv2
 import numpy as np
 
 from aed_nerfstudio.capture.background import USUAL, Background
 from aed_nerfstudio.capture.filling import guided_filter
-from aed_nerfstudio.capture.landmarks import LIPS, quiet_mediapipe
+from aed_nerfstudio.capture.landmarks import LIPS
 from aed_nerfstudio.capture.matting import refine_mask
 from aed_nerfstudio.dataset.schema import BACKGROUND, HEAD, NECK, TORSO
 
@@ -36,23 +35,6 @@ SHOULDER = 0.08  # of the picture's height: how much of a shoulder a person mask
 CLOTH_LEAD = 8.0  # times likelier than the background's colours
 ISLAND = 0.14  # of the face's height: pieces smaller than this squared are no torso
 SURE = 190  # of 255: what a person mask says from here on needs no second look
-
-
-class PersonSegmenter:
-    """MediaPipe's selfie segmentation, one picture after the other."""
-
-    _model: Any = None
-
-    def __enter__(self) -> PersonSegmenter:
-        self._model = quiet_mediapipe().solutions.selfie_segmentation.SelfieSegmentation(model_selection=0)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._model.close()
-
-    def process(self, image: np.ndarray) -> np.ndarray:
-        """Probability of person, uint8 [H, W, 3] RGB -> float32 [H, W] in 0..1."""
-        return np.asarray(self._model.process(np.ascontiguousarray(image)).segmentation_mask, np.float32)
 
 
 def steady(evidence: Sequence[np.ndarray | None]) -> np.ndarray:
@@ -145,8 +127,6 @@ def parse(
     image: uint8 [S, S, 3] RGB. points: [478, >=2] pixels. evidence: of the frame before, this one and the one after,
     see `steady`. background: of the clip; without one edges are only drawn to the picture's.
     """
-    if isinstance(evidence, np.ndarray):
-        evidence = (None, np.round(255 * evidence).astype(np.uint8), None)
     points = np.asarray(points, np.float64)[:, :2]
     evidence, half = steady(evidence), _Half.of(image, points)
     usual = None if background is None else _usual(half, background)

@@ -25,7 +25,7 @@ class ProcessOptions:
     size: side of the square pictures, pixels. emotions: every video's label, or one for all; usually of
     `driving.emotion.CATEGORIES`, others are added to these. intensities: the same from `INTENSITIES`. front_end: name
     of the audio front end; with "none" the videos need no sound, and the lips follow none; with "file" `features` are
-    used. features: a `.npy` file of audio features for every video. parser: name in `capture.segmentation.PARSERS`.
+    used. features: a `.npy` file of audio features for every video. parser: name in `capture.parsers.PARSERS`.
     parser_weights: file or folder of its weights, where it needs any. sound: a sound file for every video, or None for
     the video's own track; empty: all have their own. audio_shift: seconds by which the sound is late, which is mended.
     """

@@ -16,6 +16,7 @@ COMMANDS = {
     "process-csv": "aed_nerfstudio.commands.process_csv:ProcessCsv",
     "process-corpus": "aed_nerfstudio.commands.process_corpus:ProcessCorpus",
     "export-rad": "aed_nerfstudio.commands.export_rad:ExportRad",
+    "inspect": "aed_nerfstudio.commands.inspect:Inspect",
     "render": "aed_nerfstudio.commands.render:Render",
     "eval": "aed_nerfstudio.commands.eval:Eval",
     "demo": "aed_nerfstudio.commands.demo:Demo",

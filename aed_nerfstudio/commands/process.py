@@ -40,6 +40,7 @@ class Process:
 
     def main(self) -> None:
         """Runs the command."""
+        from aed_nerfstudio.capture.inspect import inspect_dataset
         from aed_nerfstudio.capture.process import ProcessOptions, process_videos  # slow to import: mediapipe, scipy
         from aed_nerfstudio.driving.feature_files import FILE, is_file_front_end
 
@@ -57,7 +58,5 @@ class Process:
             audio_shift=self.audio_shift,
         )
         dataset = process_videos(list(self.videos), self.output, options)
-        usable = sum(frame.usable for frame in dataset.frames)
-        print(f"{self.output}: {len(dataset.clips)} clip(s), {usable} usable of {len(dataset.frames)} frames; "
-              f"{dataset.tools.get('pose', '')}")
+        print(inspect_dataset(dataset).summary_text())
         print(f"Next: ns-train aed-nerf --data {self.output}")

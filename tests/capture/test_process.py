@@ -10,12 +10,10 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from aed_nerfstudio.capture.background import estimate_background
 from aed_nerfstudio.capture.landmarks import EYES, cut, eye_openness, head_crop, smooth_landmarks
 from aed_nerfstudio.capture.process import ProcessOptions, process_videos
-from aed_nerfstudio.capture.torso import torso_layer
 from aed_nerfstudio.dataset.face_mesh import OUTER_LIPS, mouth_opening
-from aed_nerfstudio.dataset.schema import HEAD, NECK, TORSO, Dataset, read_dataset, read_image
+from aed_nerfstudio.dataset.schema import HEAD, TORSO, Dataset, read_dataset, read_image
 from aed_nerfstudio.errors import InputError
 from aed_nerfstudio.media.video_writer import VideoWriter
 from aed_nerfstudio.synthetic.actor import Actor
@@ -115,21 +113,6 @@ def test_eyes_and_smoothing():
     assert np.isnan(calm[9]).all() and np.isfinite(np.delete(calm, 9, axis=0)).all()
     assert (calm[:9, OUTER_LIPS] == points[:9, OUTER_LIPS]).all()
     assert calm[:9, 10].std() < points[:9, 10].std()
-
-
-def test_torso_and_background():
-    size = 100
-    labels = np.zeros((size, size), np.uint8)
-    labels[75:, 10:90], labels[10:60, 30:70], labels[60:75, 38:62] = TORSO, HEAD, NECK
-    image = np.full((size, size, 3), (0, 0, 255), np.uint8)
-    image[labels > 0] = (200, 150, 120)
-    rgba = torso_layer(image, labels)
-    assert (rgba[80:, 20:80, 3] == 255).all() and (rgba[62:74, 42:58, 3] == 255).all()
-    assert (rgba[52:59, 45:55, 3] == 255).all(), "the neck goes on under the head"
-    assert (rgba[:45, :, 3] == 0).all() and (rgba[:70, :25, 3] == 0).all()
-    assert rgba[55, 50, 0] < 200 and abs(int(rgba[70, 50, 0]) - 200) < 8
-    background = estimate_background([image] * 3, [labels] * 3)
-    assert np.abs(background.astype(int) - [0, 0, 255]).max() <= 2
 
 
 @pytest.fixture(scope="module")

@@ -24,8 +24,8 @@ LONGEST_SHIFT = 0.6  # seconds, searched to both sides
 MINIMUM_SECONDS = 6.0  # of frames with a face: in 5 s of a real clip the best shift was wrong one time of ten
 MOST_SECONDS = 60.0  # listened to: more does not make the answer surer
 SHORTEST_TAKE = 2.4  # seconds: a take must hold shifts outside the searched range as well
-# What makes an answer sure: of 293 pieces of 10 and 20 s with the sound of another moment two pass, of 354 pieces of 6 s
-# nine; of those with their own sound nearly all of 10 s and more do (docs/inspect.md).
+# What makes an answer sure: of 293 pieces of 10 and 20 s with the sound of another moment two pass, of 354 of 6 s nine;
+# of pieces with their own sound nearly all of 10 s and more pass (docs/inspect.md).
 CERTAIN_DEVIATIONS = 3.5
 CERTAIN_LEAD = 0.1
 BANDS = 12

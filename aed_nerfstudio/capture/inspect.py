@@ -515,7 +515,8 @@ def _shift_mend(dataset: Dataset, groups: list[SoundGroup], alike: list[SoundGro
     moved = [_section(dataset, "clips").get(name) for name in clips]
     applied = {part.get("audio_shift_seconds", 0.0) for part in moved if isinstance(part, dict)}
     total = shift + (applied.pop() if len(applied) == 1 else 0.0)
-    where = "" if len(alike) == len(groups) else " on the videos of these clips alone"
+    known = sum(group.sync.shift is not None for group in groups)
+    where = "" if len(alike) == known else " on the videos of these clips alone"
     return f"`aed process --audio-shift {total:.2f}`{where}, into a new folder"
 
 

@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from aed_nerfstudio.capture.audio_sync import MINIMUM_SECONDS, AudioSync, SpokenTake, estimate_shift
 from aed_nerfstudio.dataset.schema import FPS, METRES_PER_UNIT, Dataset, Frame
+from aed_nerfstudio.driving.feature_files import is_file_front_end
 from aed_nerfstudio.media.audio_io import is_silent, read_audio
 
 SHORT_SECONDS = 60.0
@@ -465,6 +466,8 @@ def _hearing(dataset: Dataset, measures: Measures) -> list[Finding]:
         return [Finding("ok", "sound", "none, by choice (--audio-features none): the avatar will not speak")]
     silent = [group for group in groups if group.silent]
     mend = "give a video with its sound, or separate sound files with `aed process --audio`"
+    if len(silent) == len(groups) and is_file_front_end(dataset.front_end):
+        return [Finding("ok", "sound", "none beside the ready features, so whether they are in step is unknown")]
     if len(silent) == len(groups):
         return [Finding("fail", "sound", "there is none, so the lips cannot learn from it", mend)]
     found = [Finding("warn", "sound", f"there is none in {_names(silent)}", mend)] if silent else []

@@ -60,7 +60,8 @@ def test_the_same_seed_gives_the_same_weights(run, data, tmp_path, trained):
         for folder in (run, tmp_path / "actor" / "aed-nerf-tiny" / "t")
     )
     assert first.keys() == second.keys()
-    assert all(torch.equal(first[key], second[key]) for key in first)
+    for key, value in first.items():
+        assert torch.equal(value, second[key]) if torch.is_tensor(value) else value == second[key], key
 
 
 def test_a_training_that_explodes_stops_and_keeps_its_checkpoint(data, tmp_path, trained):
@@ -70,7 +71,8 @@ def test_a_training_that_explodes_stops_and_keeps_its_checkpoint(data, tmp_path,
     assert "Traceback" not in printed and last.startswith("error: step ") and "head stage" in last
     for name in checkpoints(tmp_path / "actor" / "aed-nerf-tiny" / "t"):
         state = torch.load(tmp_path / "actor" / "aed-nerf-tiny" / "t" / "nerfstudio_models" / name, weights_only=True)
-        assert all(value.isfinite().all() for value in state["pipeline"].values() if value.is_floating_point())
+        tensors = [value for value in state["pipeline"].values() if torch.is_tensor(value)]
+        assert all(value.isfinite().all() for value in tensors if value.is_floating_point())
 
 
 def test_training_names_a_missing_dataset(tmp_path, trained):
@@ -173,7 +175,7 @@ def test_the_viewer_serves_the_run(run):
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as viewer:
         try:
             page = ""
-            for _ in range(120):
+            for _ in range(360):
                 assert viewer.poll() is None, viewer.stdout.read()
                 try:
                     page = urllib.request.urlopen(f"http://127.0.0.1:{port}", timeout=5).read().decode()

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 
 import numpy as np
-from scipy.spatial.transform import Rotation, Slerp
+from scipy.spatial.transform import Rotation
 
 from aed_nerfstudio.capture.bundle_adjustment import (
     USUAL_SHARE,
@@ -26,6 +26,7 @@ from aed_nerfstudio.capture.bundle_adjustment import (
 )
 from aed_nerfstudio.capture.face_shape import STABLE, head_frame, mean_face
 from aed_nerfstudio.capture.rigid_tracks import RigidTracks
+from aed_nerfstudio.capture.steady_motion import far_off, smooth_motion
 from aed_nerfstudio.dataset.schema import METRES_PER_UNIT
 
 SHARE_SPREAD = 0.35  # of its logarithm: from 1.2 to 4.8 in two standard deviations
@@ -35,11 +36,15 @@ SHAPE_NUGGET_CM = 0.15  # what each landmark has for itself
 TRACK_SPREAD_CM = 1.5  # of a track's point from FaceMesh's surface
 LANDMARK_SHARE = 0.03  # landmarks' errors go together across the face, so all of them weigh as much as two points
 CORRELATED = 8.0  # frames over which errors go together
+VIEW_DEGREES = 2.0  # two views of the head are different ones from there
+VIEW_ZOOM = 0.02
 JOINT_FRAMES = 400
 JOINT_POINTS = 500
 JOINT_STEPS = 15
 SWEEPS = 3
 FRAME_POINTS = 160  # of one frame in the sweeps
+OUTLIER_TURN = 0.06  # radians
+OUTLIER_ZOOM = 0.02  # of the scale
 TO_IMAGE = np.diag([1.0, -1.0, -1.0])  # head axes (y up, z out) of a frontal face to OpenCV's (y down, z forwards)
 
 
@@ -176,6 +181,15 @@ def _chosen_frames(problem: _Problem, poses: Poses, allowed: np.ndarray, count: 
     return np.unique(np.concatenate([even, allowed[more]]))
 
 
+def _correlation(poses: Poses) -> float:
+    """How many frames share one error: at least neighbours in time, and all that see the head from the same side, for
+    what is wrong there (flow drawn to the light, landmarks off their place) is wrong in each of them."""
+    middle = Rotation.from_matrix(poses.rotation).mean()
+    turn = np.degrees((Rotation.from_matrix(poses.rotation) * middle.inv()).as_rotvec())
+    cells = np.round(np.column_stack([turn / VIEW_DEGREES, np.log(poses.scale) / VIEW_ZOOM])).astype(int)
+    return max(CORRELATED, len(cells) / len(np.unique(cells, axis=0)))
+
+
 def _joint(problem: _Problem, poses: Poses, kappa: float, clips: list[int], prior_face: np.ndarray, precision,
            free_focal: bool) -> tuple[Poses, float, float]:  # fmt: skip
     """Bundle adjustment of some frames and points of some clips; changes these in `problem.points` and the poses."""
@@ -200,11 +214,11 @@ def _joint(problem: _Problem, poses: Poses, kappa: float, clips: list[int], prio
     centre = points.copy()
     centre[:known] = prior_face[STABLE]
     prior = Prior(centre, full, -np.log(USUAL_SHARE * problem.size), SHARE_SPREAD)
-    deviation = SHARE_SPREAD
+    deviation, correlated = SHARE_SPREAD, _correlation(some)
     for _ in range(JOINT_STEPS):
         distance = _distance(points, some, kappa, seen)
         noise = point_noise(seen, distance, len(points))
-        weights = robust_weights(seen, distance, noise) / CORRELATED
+        weights = robust_weights(seen, distance, noise) / correlated
         step, move, turn, deviation = joint_step(points, some, kappa, seen, weights, prior, free_focal)
         some, points = some.moved(step), points + move
         kappa *= float(np.exp(np.clip(turn, -0.5, 0.5)))
@@ -284,17 +298,32 @@ def estimate_poses(landmarks: np.ndarray, usable: np.ndarray, size: int, starts:
     report = PoseReport(float(distance[mark].mean()), float(np.median(distance[mark])),
                         float(distance[~mark].mean()) if (~mark).any() else 0.0,
                         float(np.median(distance[~mark])) if (~mark).any() else 0.0,
-                        jitter(poses.rotation), before, 1 / kappa, deviation / kappa,
-                        [int(f) for f in np.flatnonzero(~np.asarray(usable, bool))], len(index),
+                        0.0, before, 1 / kappa, deviation / kappa, [], len(index),
                         len(problem.points) - len(STABLE))  # fmt: skip
-    frames = np.arange(len(landmarks))
-    place = np.column_stack([poses.origin, np.log(poses.scale)])
-    place = np.column_stack([np.interp(frames, index, place[:, k]) for k in range(3)])
-    rotations = poses.rotation[[0]].repeat(len(frames), axis=0)
-    if len(index) > 1:
-        inside = np.clip(frames, index[0], index[-1])
-        rotations = Slerp(index, Rotation.from_matrix(poses.rotation))(inside).as_matrix()
+    rotations, place, outliers = _steady(poses, index, borders)
+    report.outliers = np.flatnonzero(outliers | ~np.asarray(usable, bool)).tolist()
+    report.jitter = jitter(rotations, borders[:-1])
     focal = 1 / kappa
     size_cm = np.exp(-place[:, 2])
     translations = np.column_stack([place[:, :2] * size_cm[:, None], focal * size_cm])
     return HeadPoses(rotations, translations, float(focal), shape, report.landmark_error_mean, report)
+
+
+def _steady(poses: Poses, index: np.ndarray, borders: list[int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Rotations [F, 3, 3], places [F, 3] (x, y of the origin in pixels, log scale) of all frames, and the outliers
+    [F] among the frames `index` whose poses were measured. Nothing passes the clips' borders."""
+    count, frames = borders[-1], np.arange(borders[-1])
+    middle = Rotation.from_matrix(poses.rotation).mean()
+    turn = (Rotation.from_matrix(poses.rotation) * middle.inv()).as_rotvec()
+    measured = np.column_stack([turn, poses.origin, np.log(poses.scale)])
+    values = np.column_stack([np.interp(frames, index, measured[:, k]) for k in range(6)])
+    known, outliers = np.zeros(count, bool), np.zeros(count, bool)
+    known[index] = True
+    for a, b in zip(borders[:-1], borders[1:], strict=True):
+        part = slice(a, b)
+        lost = far_off(values[part, :3], known[part], OUTLIER_TURN)
+        lost |= far_off(values[part, 5:], known[part], OUTLIER_ZOOM)
+        outliers[part] = lost
+        values[part] = smooth_motion(values[part], known[part] & ~lost)
+    rotations = (Rotation.from_rotvec(values[:, :3]) * middle).as_matrix()
+    return rotations, values[:, 3:], outliers

@@ -57,9 +57,10 @@ from aed_nerfstudio.errors import InputError
 from aed_nerfstudio.media.audio_io import is_silent, read_audio, write_wav
 from aed_nerfstudio.media.video_reader import probe
 
-VERSION = 2
+VERSION = 3
 """Of the stages: raised when one of them makes something else of the same input."""
 IMPRECISE = 0.02  # of the picture: mean distance of landmarks from where the pose puts them
+UNSURE_FOCAL = 0.2  # standard deviation over value
 CHIN = 152  # landmark
 SHORT_SOUND = 0.5  # seconds that sound may lack at the end without a word
 PARTS = ("images", "landmarks", "parsing", "torso", "audio", "audio_features")
@@ -249,6 +250,10 @@ class Processing:
             if poses.error > IMPRECISE * self.size:
                 warnings.append(f"head poses are imprecise: landmarks lie {poses.error:.1f} px from where the pose "
                                 "puts them")  # fmt: skip
+            if poses.report.focal_deviation > UNSURE_FOCAL * poses.focal:
+                spread = poses.report.focal_deviation
+                warnings.append(f"the focal length of {poses.focal:.0f} px is unsure by {spread:.0f} px: the head "
+                                "turns too little; views from aside will be flat or deep")  # fmt: skip
             return {"focal": poses.focal, "error": poses.error, "report": poses.report.as_dict(), "warnings": warnings}
 
         found = self._stage("pose", digest([take.key for take in takes]), make)
@@ -379,7 +384,7 @@ class Processing:
         else:
             features = extract_features(samples, count, options.front_end)
         write_array(self.root / "audio_features" / f"{take.name}.npy", features)
-        return {"warnings": warnings, "feature_dim": features.shape[1]}
+        return {"warnings": warnings, "feature_dim": features.shape[1], "audio_shift_seconds": options.audio_shift}
 
     def _finish(self, whole: str, takes: list[TakeState], poses: HeadPoses, report: dict) -> Dataset:
         """Removes what earlier tries left and writes the description."""

@@ -58,5 +58,7 @@ class Process:
             audio_shift=self.audio_shift,
         )
         dataset = process_videos(list(self.videos), self.output, options)
-        print(inspect_dataset(dataset).summary_text())
-        print(f"Next: ns-train aed-nerf --data {self.output}")
+        inspection = inspect_dataset(dataset)
+        print(inspection.summary_text())
+        if inspection.usable:
+            print(f"Next: ns-train aed-nerf --data {self.output}")

@@ -314,14 +314,29 @@ class AedNerfModel(Model):
 
     @torch.no_grad()
     def render_condition(
-        self, camera: Cameras, condition: FrameCondition, background: Tensor | None = None
+        self,
+        camera: Cameras,
+        condition: FrameCondition,
+        background: Tensor | None = None,
+        given: dict[str, Tensor] | None = None,
+        show_torso: bool = True,
     ) -> dict[str, Tensor]:
-        """Renders one camera; images [H,W,C] in 0..1: rgb, head, torso, depth, accumulation, ambient.
+        """Renders one camera.
 
         The torso and the background belong to the recording's picture: a camera of another opening or shape sees the
         part of it that lies in its own picture, continued at the borders.
 
-        background: [H',W',3] in 0..1, the recording's whole picture in any resolution; the dataset's where None.
+        Args:
+            camera: one camera.
+            condition: what drives the frame.
+            background: [H',W',3] in 0..1, the recording's whole picture in any resolution; the dataset's where None.
+            given: from `encode([condition])`, where the caller has changed it (smoothed lips); made here when None.
+            show_torso: False leaves the torso out.
+
+        Returns:
+            Images [H,W,C] in 0..1: rgb; head (premultiplied by accumulation), accumulation (the head's alpha), torso
+            (before the background), foreground (head and torso, premultiplied by alpha), alpha (of both), depth,
+            ambient.
         """
         training = self.training
         self.eval()
@@ -329,7 +344,7 @@ class AedNerfModel(Model):
         h, w = int(camera.height.item()), int(camera.width.item())
         bundle = camera.generate_rays(camera_indices=0, keep_shape=True)
         origins, directions = bundle.origins.reshape(-1, 3), bundle.directions.reshape(-1, 3)
-        given = self.encode([condition])
+        given = given or self.encode([condition])
         chunk = self.config.eval_num_rays_per_chunk
         parts = [
             self.march_head(o, d, given, [len(o)])
@@ -342,15 +357,19 @@ class AedNerfModel(Model):
         behind = nn.functional.grid_sample(
             background.permute(2, 0, 1)[None], pixels[None, None], padding_mode="border", align_corners=False
         )[0, :, 0].T
-        if self.torso is not None:
+        torso_alpha, torso = torch.zeros_like(alpha), torch.zeros_like(head)
+        if self.torso is not None and show_torso:
             torso_alpha, torso_rgb = self.torso(pixels, self._pose(condition))
-            behind = torso_alpha * torso_rgb + (1 - torso_alpha) * behind
+            torso = torso_alpha * torso_rgb
+        behind = torso + (1 - torso_alpha) * behind
         images = {
             "rgb": (head + (1 - alpha) * behind).clamp(0, 1),
             "head": head.clamp(0, 1),
-            "torso": behind,
-            "depth": depth,
             "accumulation": alpha,
+            "torso": behind,
+            "foreground": (head + (1 - alpha) * torso).clamp(0, 1),
+            "alpha": alpha + (1 - alpha) * torso_alpha,
+            "depth": depth,
             "ambient": ambient,
         }
         self.train(training)

@@ -15,12 +15,14 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import numpy as np
 import tyro
 from scipy.optimize import least_squares
 from scipy.spatial.transform import Rotation
 
 from aed_nerfstudio.capture.face_shape import STABLE
+from aed_nerfstudio.capture.landmarks import cut
 from aed_nerfstudio.dataset.schema import (
     FPS,
     HEAD,
@@ -52,14 +54,14 @@ class Accuracy:
     people: tuple[tuple[int, int], ...] = ((1, 11), (3, 12), (5, 13))
     """Identity and seed of each."""
     size: int = 512
-    seconds: float = 20.0
+    seconds: float = 12.0
     still_seconds: float = 4.0
 
     def main(self) -> None:
         figures = {}
         for identity, seed in self.people:
             root = self.folder / f"{identity}_{seed}"
-            if not (root / "truth").exists():
+            if not (root / "truth" / "truth.npz").exists():
                 self._record(root, identity, seed)
             start = time.monotonic()
             videos = [root / "moving.mp4", root / "still.mp4"]
@@ -119,10 +121,14 @@ def measure(dataset: Dataset, truth: Path) -> dict[str, float]:
     off = np.linalg.norm(missed(fit.x), axis=1) / np.linalg.norm(real_place, axis=1)
     still = turn[~moving & usable]
     steps = np.degrees((still[1:] * still[:-1].inv()).magnitude())
-    marks = np.concatenate([dataset.landmarks(name)[:, STABLE, :2] for name in clips])
-    marks_off = np.linalg.norm(marks - np.concatenate([real[f"{name}_landmarks"] for name in clips])[:, STABLE, :2], axis=2)
+    crops = [np.array(dataset.report["clips"][name]["crop"]) for name in clips]
+    share = dataset.camera.w / crops[0][2]
+    marks = np.concatenate([
+        dataset.landmarks(name)[:, STABLE, :2] - (real[f"{name}_landmarks"][:, STABLE, :2] - crop[:2]) * share
+        for name, crop in zip(clips, crops, strict=True)
+    ])  # fmt: skip
     seen, wanted = _maps(dataset, truth, usable)
-    focal = float(dataset.camera.fl_x / real["focal"])
+    focal = real["focal"] * share
     return {
         "frames": len(usable),
         "usable": int(usable.sum()),
@@ -130,12 +136,12 @@ def measure(dataset: Dataset, truth: Path) -> dict[str, float]:
         "rotation_max": float(errors[usable].max()),
         "translation_median": float(np.median(off[moving])),
         "translation_max": float(off[usable].max()),
-        "focal_ratio": focal,
-        "focal_deviation": dataset.report["pose"]["focal_deviation"] / float(real["focal"]),
+        "focal_ratio": float(dataset.camera.fl_x / focal),
+        "focal_deviation": float(dataset.report["pose"]["focal_deviation"] / focal),
         "still_jitter_median": float(np.median(steps)),
         "still_jitter_max": float(steps.max()),
         "reprojection": dataset.report["pose"]["landmark_error_mean"],
-        "landmarks_off_truth": float(marks_off[usable].mean()),
+        "landmarks_off_truth": float(np.linalg.norm(marks[usable], axis=2).mean()),
         "iou_head": _iou(seen == HEAD, wanted == HEAD),
         "iou_torso": _iou(seen == TORSO, wanted == TORSO),
     }
@@ -149,9 +155,14 @@ def _poses(cameras: np.ndarray) -> tuple[Rotation, np.ndarray]:
 
 def _maps(dataset: Dataset, truth: Path, usable: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Parsing of every fifth usable frame, found and true: [n, S, S]."""
-    frames = [dataset.frames[k] for k in np.flatnonzero(usable)[::5]]
-    return (np.stack([read_image(dataset.path("parsing", frame)) for frame in frames]),
-            np.stack([read_image(truth / frame.clip / f"{frame.index:05d}.png") for frame in frames]))  # fmt: skip
+    found, wanted = [], []
+    for frame in (dataset.frames[k] for k in np.flatnonzero(usable)[::5]):
+        crop = tuple(dataset.report["clips"][frame.clip]["crop"])
+        real = read_image(truth / frame.clip / f"{frame.index:05d}.png")
+        large = cut(real, crop, crop[2])
+        found.append(read_image(dataset.path("parsing", frame)))
+        wanted.append(cv2.resize(large, found[-1].shape, interpolation=cv2.INTER_NEAREST))
+    return np.stack(found), np.stack(wanted)
 
 
 def _iou(a: np.ndarray, b: np.ndarray) -> float:

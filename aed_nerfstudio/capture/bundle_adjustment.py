@@ -180,8 +180,8 @@ class Prior:
     spread: float
 
 
-def joint_step(points: np.ndarray, poses: Poses, kappa: float, seen: Observations, weights: np.ndarray, prior: Prior,
-               free_focal: bool = True):  # fmt: skip
+def joint_step(points: np.ndarray, poses: Poses, kappa: float, seen: Observations, weights: np.ndarray,
+               prior: Prior):  # fmt: skip
     """One Gauss-Newton step of everything: poses [F, 6], points [P, 3], log kappa, and the latter's standard deviation.
 
     Poses are eliminated (Schur complement), what remains is dense: 3 P + 1 unknowns.
@@ -208,8 +208,6 @@ def joint_step(points: np.ndarray, poses: Poses, kappa: float, seen: Observation
     right[:-1] += (prior.precision @ (prior.points - points)).ravel()
     matrix[-1, -1] += prior.spread**-2
     right[-1] += prior.spread**-2 * (prior.log_kappa - np.log(kappa))
-    if not free_focal:
-        matrix[-1, :-1] = matrix[:-1, -1] = right[-1] = 0
 
     own = _sums(by_pose.transpose(0, 2, 1) @ by_pose, seen.frame, count)
     own_right = _sums(np.einsum("nik,ni->nk", by_pose, residual), seen.frame, count)
@@ -220,8 +218,7 @@ def joint_step(points: np.ndarray, poses: Poses, kappa: float, seen: Observation
     for k in range(3):
         # A point is seen once in a frame, so plain assignment adds nothing up.
         cross[seen.frame, :, columns + k] = products[:, :, k]
-    if free_focal:
-        cross[:, :, -1] = _sums(np.einsum("nik,ni->nk", by_pose, by_kappa), seen.frame, count)
+    cross[:, :, -1] = _sums(np.einsum("nik,ni->nk", by_pose, by_kappa), seen.frame, count)
     half = np.stack([solve_triangular(a, b, lower=True) for a, b in zip(root_own, cross, strict=True)])
     half_right = np.linalg.solve(root_own, own_right[..., None])[..., 0]
     flat = half.reshape(-1, size)

@@ -16,6 +16,7 @@ STABLE = np.array([10, 151, 9, 8, 168, 6, 197, 195, 5, 4, 1,
                    193, 417, 122, 351, 188, 412, 174, 399, 196, 419, 236, 456, 48, 278, 64, 294, 98, 327])  # fmt: skip
 # Left and right twins (image left first) whose joining lines give the x axis.
 PAIRS = np.array([[33, 263], [133, 362], [234, 454], [127, 356], [21, 251], [54, 284], [116, 345], [48, 278]])
+MEAN_FRAMES = 200
 OUTER_CORNERS_CM = 8.9  # between the outer corners of an adult's eyes; sets the scale, which a picture cannot
 EARS_BEHIND_BRIDGE_CM = 9.0
 
@@ -34,12 +35,14 @@ def similarity(source: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.n
     return scale, rotation, mt - scale[:, None] * (rotation @ ms)
 
 
-def mean_face(landmarks: np.ndarray) -> np.ndarray:
-    """The person's mean face from FaceMesh's own depth.
+def mean_face(landmarks: np.ndarray, usable: np.ndarray) -> np.ndarray:
+    """The person's mean face from FaceMesh's own depth, over frames spread over all usable ones.
 
-    landmarks: [F, 478, 3] pixels, all finite -> [478, 3] cm in the head frame.
+    landmarks: [F, 478, 3] pixels. usable: bool [F], at least one. Returns [478, 3] cm in the head frame.
     """
-    seen = landmarks.astype(np.float64)
+    index = np.flatnonzero(usable)
+    seen = landmarks[index[np.unique(np.linspace(0, len(index) - 1, MEAN_FRAMES).round().astype(int))]]
+    seen = seen.astype(np.float64)
     # Start from the most frontal frame: the one whose eye corners are at the most equal depth.
     mean = seen[np.abs(seen[:, 33, 2] - seen[:, 263, 2]).argmin()]
     for _ in range(3):

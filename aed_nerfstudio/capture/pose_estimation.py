@@ -42,7 +42,6 @@ JOINT_FRAMES = 400
 JOINT_POINTS = 500
 JOINT_STEPS = 15
 SWEEPS = 3
-FRAME_POINTS = 160  # of one frame in the sweeps
 OUTLIER_TURN = 0.06  # radians
 OUTLIER_ZOOM = 0.02  # of the scale
 TO_IMAGE = np.diag([1.0, -1.0, -1.0])  # head axes (y up, z out) of a frontal face to OpenCV's (y down, z forwards)
@@ -107,10 +106,6 @@ class _Problem:
 
     seen: Observations
     points: np.ndarray
-    clip: np.ndarray
-    """Of each frame [F]."""
-    first: np.ndarray
-    """Point number of each clip's first track, and the number of points [clips + 1]."""
     size: int
 
     def noise(self, poses: Poses, kappa: float) -> np.ndarray:
@@ -132,27 +127,25 @@ def _problem(landmarks, index, size: int, starts: list[int], tracks: list[RigidT
     """Landmarks [F, 478, 3] of the usable frames `index` and tracks in one list of observations."""
     number = np.full(starts[-1], -1)
     number[index] = np.arange(len(index))
-    clip = np.searchsorted(starts, index, side="right") - 1
     known = len(STABLE)
     frame, point = [np.repeat(np.arange(len(index)), known)], [np.tile(np.arange(known), len(index))]
     xy = [landmarks[:, STABLE, :2].reshape(-1, 2).astype(np.float64)]
     weight = [np.full(len(index) * known, LANDMARK_SHARE)]
-    points, first, white = [face[STABLE]], [known], [np.tile(np.eye(2), (known, 1, 1))]
+    points, white = [face[STABLE]], [np.tile(np.eye(2), (known, 1, 1))]
     for start, clip_tracks in zip(starts, tracks or [], strict=False):
         at = number[clip_tracks.frame + start]
         kept = np.flatnonzero(at >= 0)
         frame.append(at[kept])
-        point.append(clip_tracks.point[kept] + first[-1])
+        point.append(clip_tracks.point[kept] + known)
         xy.append(clip_tracks.xy[kept].astype(np.float64))
         weight.append(clip_tracks.weight[kept].astype(np.float64))
         points.append(clip_tracks.start.astype(np.float64))
         white.append(np.linalg.cholesky(clip_tracks.precision.astype(np.float64)).transpose(0, 2, 1))
-        first.append(first[-1] + clip_tracks.points)
     frame, point = np.concatenate(frame), np.concatenate(point)
     order = np.lexsort((point, frame))
     xy, weight = np.concatenate(xy)[order] - size / 2, np.concatenate(weight)[order]
     seen = Observations(frame[order], point[order], xy, weight, np.concatenate(white))
-    return _Problem(seen, np.concatenate(points), clip, np.array(first), size)
+    return _Problem(seen, np.concatenate(points), size)
 
 
 def _shape_precision(face: np.ndarray) -> np.ndarray:
@@ -163,22 +156,21 @@ def _shape_precision(face: np.ndarray) -> np.ndarray:
     return np.linalg.inv(covariance + SHAPE_NUGGET_CM**2 * np.eye(len(points)))
 
 
-def _chosen_frames(problem: _Problem, poses: Poses, allowed: np.ndarray, count: int) -> np.ndarray:
-    """Up to `count` of the allowed frames: half spread over time, half over the poses."""
-    if len(allowed) <= count:
-        return allowed
-    even = allowed[np.linspace(0, len(allowed) - 1, count // 2).round().astype(int)]
-    middle = Rotation.from_matrix(poses.rotation[allowed]).mean()
-    turn = np.degrees((Rotation.from_matrix(poses.rotation[allowed]) * middle.inv()).as_rotvec())
-    place = np.column_stack([turn, 50 * np.log(poses.scale[allowed])])
-    far = ((place[:, None] - place[np.searchsorted(allowed, even)]) ** 2).sum(axis=-1).min(axis=1) \
-        if len(allowed) * len(even) < 4e6 else (place**2).sum(axis=1)
-    more = []
-    for _ in range(count - len(np.unique(even))):
-        more.append(int(far.argmax()))
-        far = np.minimum(far, ((place - place[more[-1]]) ** 2).sum(axis=1))
-        far[more[-1]] = -1
-    return np.unique(np.concatenate([even, allowed[more]]))
+def _chosen_frames(poses: Poses, count: int) -> np.ndarray:
+    """Up to `count` frames: half spread over time, half over the poses."""
+    if len(poses) <= count:
+        return np.arange(len(poses))
+    chosen = np.unique(np.linspace(0, len(poses) - 1, count // 2).round().astype(int)).tolist()
+    middle = Rotation.from_matrix(poses.rotation).mean()
+    turn = np.degrees((Rotation.from_matrix(poses.rotation) * middle.inv()).as_rotvec())
+    place = np.column_stack([turn, 50 * np.log(poses.scale)])
+    far = np.full(len(poses), np.inf)
+    for k in chosen:
+        far = np.minimum(far, ((place - place[k]) ** 2).sum(axis=1))
+    while len(chosen) < count:  # the one farthest from all that are chosen
+        chosen.append(int(far.argmax()))
+        far = np.minimum(far, ((place - place[chosen[-1]]) ** 2).sum(axis=1))
+    return np.unique(chosen)
 
 
 def _correlation(poses: Poses) -> float:
@@ -190,11 +182,14 @@ def _correlation(poses: Poses) -> float:
     return max(CORRELATED, len(cells) / len(np.unique(cells, axis=0)))
 
 
-def _joint(problem: _Problem, poses: Poses, kappa: float, clips: list[int], prior_face: np.ndarray, precision,
-           free_focal: bool) -> tuple[Poses, float, float]:  # fmt: skip
-    """Bundle adjustment of some frames and points of some clips; changes these in `problem.points` and the poses."""
+def _joint(problem: _Problem, poses: Poses, kappa: float, prior_face: np.ndarray,
+           precision: np.ndarray) -> tuple[Poses, float, float]:  # fmt: skip
+    """Bundle adjustment of some frames and points; changes these in `problem.points` and the poses.
+
+    Returns the poses, kappa and the standard deviation of its logarithm.
+    """
     known = len(STABLE)
-    frames = _chosen_frames(problem, poses, np.flatnonzero(np.isin(problem.clip, clips)), JOINT_FRAMES)
+    frames = _chosen_frames(poses, JOINT_FRAMES)
     inside = np.isin(problem.seen.frame, frames)
     count = np.bincount(problem.seen.point[inside], minlength=len(problem.points))
     tracks = known + np.flatnonzero(count[known:] >= 8)
@@ -219,7 +214,7 @@ def _joint(problem: _Problem, poses: Poses, kappa: float, clips: list[int], prio
         distance = _distance(points, some, kappa, seen)
         noise = point_noise(seen, distance, len(points))
         weights = robust_weights(seen, distance, noise) / correlated
-        step, move, turn, deviation = joint_step(points, some, kappa, seen, weights, prior, free_focal)
+        step, move, turn, deviation = joint_step(points, some, kappa, seen, weights, prior)
         some, points = some.moved(step), points + move
         kappa *= float(np.exp(np.clip(turn, -0.5, 0.5)))
         if np.abs(move).max() < 2e-3 and abs(turn) < 2e-4:
@@ -264,22 +259,20 @@ def estimate_poses(landmarks: np.ndarray, usable: np.ndarray, size: int, starts:
     """Head poses of all frames of one person filmed by one camera.
 
     landmarks: [F, 478, 3] pixels of a size x size picture. usable: bool [F]; the other frames get the pose of their
-    neighbours, interpolated. starts: the first frame of each clip. tracks: of each clip (`track_clip`), or None for
-    landmarks alone.
+    neighbours, interpolated. starts: the first frame of each clip. tracks: of each clip (`HeadTracker`), or None
+    for landmarks alone.
     """
     index = np.flatnonzero(usable)
     if index.size == 0:
         raise ValueError("no usable frame")
     borders = [*(starts or [0]), len(landmarks)]
     known = landmarks[index].astype(np.float64)
-    sample = np.unique(np.linspace(0, len(index) - 1, 200).round().astype(int))
-    face = mean_face(known[sample])
+    face = mean_face(landmarks, usable)
     problem = _problem(known, index, size, borders, tracks, face)
     poses, kappa = landmark_poses(known, face, size), 1 / (USUAL_SHARE * size)
     start = problem.points.copy()
     before = jitter(poses.rotation)
-    precision = _shape_precision(face)
-    poses, kappa, deviation = _joint(problem, poses, kappa, list(range(len(borders) - 1)), face, precision, True)
+    poses, kappa, deviation = _joint(problem, poses, kappa, face, _shape_precision(face))
     for _ in range(SWEEPS):
         noise = problem.noise(poses, kappa)
         poses = resect(problem.points, poses, kappa, problem.seen, noise, 2)

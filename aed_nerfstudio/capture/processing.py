@@ -18,6 +18,7 @@ import numpy as np
 from tqdm import tqdm
 
 from aed_nerfstudio.capture.background import Background, clip_background, merge_backgrounds, sample
+from aed_nerfstudio.capture.face_shape import mean_face
 from aed_nerfstudio.capture.landmarks import cut, eye_openness, in_picture, smooth_landmarks, to_crop
 from aed_nerfstudio.capture.parallel import ahead, in_threads
 from aed_nerfstudio.capture.parsers import Parser, open_parser
@@ -30,7 +31,7 @@ from aed_nerfstudio.capture.quality import (
     mouth_covered,
     relative_sharpness,
 )
-from aed_nerfstudio.capture.rigid_tracks import RigidTracks, track_clip
+from aed_nerfstudio.capture.rigid_tracks import HeadTracker, RigidTracks
 from aed_nerfstudio.capture.segmentation import coarse_person, parse, steady
 from aed_nerfstudio.capture.sources import ProcessOptions, Source, stamp
 from aed_nerfstudio.capture.stages import FILE, Stages, digest
@@ -233,16 +234,19 @@ class Processing:
 
     def _poses(self, takes: list[TakeState]) -> HeadPoses:
         """Poses of all frames; frames whose pose is an outlier are no longer usable."""
-        for take in takes:
-            self._stage(f"flow:{take.name}", take.key, partial(self._flow, take))
+        key = digest([take.key for take in takes])
+        landmarks = np.concatenate([take.landmarks for take in takes])
+        usable = np.concatenate([take.usable for take in takes])
+        if not usable.any():
+            raise InputError(f"{self.sources[0].video}: no frame shows the whole face with nothing before it; film it "
+                             "unobstructed")  # fmt: skip
+        self._flows(takes, key, mean_face(landmarks, usable))
         starts = np.cumsum([0, *[len(take.landmarks) for take in takes]]).tolist()
         path = self.stages.work / "pose.npz"
 
         def make(_: bool) -> dict:
             if self.progress:
                 print("pose: bundle adjustment", file=sys.stderr)
-            landmarks = np.concatenate([take.landmarks for take in takes])
-            usable = np.concatenate([take.usable for take in takes])
             tracks = [RigidTracks(**_load(self._flow_file(take))) for take in takes]
             poses = estimate_poses(landmarks, usable, self.size, starts[:-1], tracks)
             _save(path, rotations=poses.rotations, translations=poses.translations, shape=poses.shape)
@@ -256,7 +260,7 @@ class Processing:
                                 "turns too little; views from aside will be flat or deep")  # fmt: skip
             return {"focal": poses.focal, "error": poses.error, "report": poses.report.as_dict(), "warnings": warnings}
 
-        found = self._stage("pose", digest([take.key for take in takes]), make)
+        found = self._stage("pose", key, make)
         for take, first in zip(takes, starts[:-1], strict=True):
             for k in found["report"]["outliers"]:
                 if first <= k < first + len(take.usable) and take.usable[k - first]:
@@ -268,12 +272,32 @@ class Processing:
     def _flow_file(self, take: TakeState) -> Path:
         return self.stages.work / "flow" / f"{take.name}.npz"
 
-    def _flow(self, take: TakeState, _: bool) -> dict:
-        landmarks = np.where(take.usable[:, None, None], take.landmarks, np.float32(np.nan))
-        pictures = ahead(self._picture(take, k) for k in range(take.take.count))
-        tracks = track_clip(self._bar(pictures, take.take.count, f"flow {take.name}"), landmarks, self.size)
-        _save(self._flow_file(take), **vars(tracks))
-        return {}
+    def _flows(self, takes: list[TakeState], key: str, face: np.ndarray) -> None:
+        """Tracks of all takes, each with the keyframes of those before it."""
+        tracker = HeadTracker(face, self.size)
+        earlier: list[TakeState] = []  # done in another run, their keyframes not made again yet
+
+        def landmarks(take: TakeState) -> np.ndarray:
+            return np.where(take.usable[:, None, None], take.landmarks, np.float32(np.nan))
+
+        for take in takes:
+            made = False
+
+            def make(_: bool, take: TakeState = take) -> dict:
+                nonlocal made
+                made = True
+                for other in earlier:
+                    keyframes = _load(self._flow_file(other))["keyframes"]
+                    tracker.remember(partial(self._picture, other), landmarks(other), keyframes)
+                earlier.clear()
+                pictures = ahead(self._picture(take, k) for k in range(take.take.count))
+                pictures = self._bar(pictures, take.take.count, f"flow {take.name}")
+                _save(self._flow_file(take), **vars(tracker.track(pictures, landmarks(take))))
+                return {}
+
+            self._stage(f"flow:{take.name}", digest(key, take.name), make)
+            if not made:
+                earlier.append(take)
 
     # The layers.
 
@@ -401,8 +425,10 @@ class Processing:
             frames += _frames(take, cameras[first : first + count], self.size)
             first += count
         dims = {found.pop("feature_dim") for found in report["clips"].values()}
-        for found in report["clips"].values():
+        for take in takes:
+            found = report["clips"][take.name]
             found.pop("warnings")
+            found["crop"] = list(take.take.crop)  # left, top, side: pixels of the video
         if len(dims) > 1:
             raise InputError(f"{self.root}: the feature files have different sizes ({sorted(dims)}); give files of one "
                              "front end")  # fmt: skip

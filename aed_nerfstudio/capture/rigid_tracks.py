@@ -1,22 +1,23 @@
-"""Tracks of points on the rigid part of a head: every frame is matched against a few keyframes of its clip.
+"""Tracks of points on the rigid part of a head: every frame is matched against a few keyframes, of its clip or another.
 
 A track is a point of one keyframe; all its other places are measured directly against that keyframe's picture, so
-nothing drifts, however long the clip is. A frame is first bent into the keyframe's view by the landmarks' rough pose,
-then dense optical flow (DIS) finds what is left, and Lucas-Kanade on the full resolution sharpens it at the points.
+nothing drifts, however long the recording is, and clips of one person hang together. A frame is first bent into the
+keyframe's view by the landmarks' rough pose, then dense optical flow (DIS) finds what is left, and Lucas-Kanade on the
+full resolution sharpens it at the points.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
 from aed_nerfstudio.capture.bundle_adjustment import USUAL_SHARE, landmark_poses
-from aed_nerfstudio.capture.face_shape import mean_face
 
-KEYFRAMES = 12  # at most, in one clip
+KEYFRAMES = 12  # at most, new ones in one clip
+KEYFRAME_FOUND = 0.3  # of a keyframe's points; where fewer are found in a frame it is as good as none
 KEYFRAME_TURN = 7.0  # degrees from the nearest keyframe at which a frame becomes one itself
 KEYFRAME_ZOOM = 0.12  # the same for the size of the face
 MATCHED = 3  # keyframes that a frame is compared with
@@ -24,7 +25,6 @@ POINTS = 250  # of one keyframe
 WORK_SIZE = 320  # pixels: larger faces are shrunk to it
 MARGIN = 12
 DETAIL = 6  # pixels: light and shade that change more slowly than this are taken out before matching
-MEAN_FACE_FRAMES = 200
 LEAST_FACING = 0.4  # cosine between a point's normal and the view, below which it may hide or slide along the contour
 CHECK = 3.0  # standard deviations by which a match may miss its start on the way back
 WINDOW = 19
@@ -43,12 +43,12 @@ NOSE_BASE = 2
 
 @dataclass
 class RigidTracks:
-    """What the flow saw in one clip of `frames` frames: N observations of `points` tracks.
+    """What the flow saw in one clip: N observations of tracks, of which P begin in this clip.
 
-    frame: int32 [N], index in the clip, ascending. point: int32 [N], 0 .. points - 1. xy: float32 [N, 2], pixels
-    (pixel centres at .5). weight: float32 [N], 0..1. precision: float32 [points, 2, 2], 1 / pixels^2, inverse
-    covariance of a track's places by its texture (on an edge only one direction is seen). start: float32 [points, 3],
-    cm in the head frame: roughly where the points lie.
+    frame: int32 [N], index in the clip, ascending. point: int32 [N], numbers over all clips, in their order. xy:
+    float32 [N, 2], pixels (pixel centres at .5). weight: float32 [N], 0..1. precision: float32 [P, 2, 2], 1 / pixels^2,
+    inverse covariance of a track's places by its texture (on an edge only one direction is seen). start: float32
+    [P, 3], cm in the head frame: roughly where the points lie. keyframes: int32 [K], index in the clip.
     """
 
     frame: np.ndarray
@@ -57,11 +57,7 @@ class RigidTracks:
     weight: np.ndarray
     precision: np.ndarray
     start: np.ndarray
-    frames: int
-
-    @property
-    def points(self) -> int:
-        return len(self.start)
+    keyframes: np.ndarray
 
 
 @dataclass
@@ -186,29 +182,82 @@ def _blur(picture: np.ndarray, radius: int) -> np.ndarray:
     return cv2.blur(cv2.blur(picture, size), size)
 
 
-@dataclass
-class _Matcher:
-    """Keyframes of one clip, and the comparison of a frame with them."""
+class HeadTracker:
+    """Tracks through the clips of one person filmed by one camera, one clip after another.
 
-    face: np.ndarray
-    keyframes: list[_Keyframe] = field(default_factory=list)
-    points: int = 0
-    _flow: cv2.DISOpticalFlow = field(default_factory=lambda: cv2.DISOpticalFlow_create(0))
+    face: [478, 3] cm, the person's mean face. size: pixels of the square pictures.
+    """
 
-    def __post_init__(self) -> None:
+    def __init__(self, face: np.ndarray, size: int) -> None:
+        self._face, self._size = face, size
+        self._keyframes: list[_Keyframe] = []
+        self._points = 0
+        self._flow = cv2.DISOpticalFlow_create(0)
         self._flow.setFinestScale(1)
 
-    def nearest(self, view: _View) -> list[tuple[float, _Keyframe]]:
+    def track(self, frames: Iterable[np.ndarray], landmarks: np.ndarray) -> RigidTracks:
+        """Tracks of one clip; frames are read one after another and not kept.
+
+        frames: uint8 [S, S, 3], F of them. landmarks: [F, 478, 3] pixels, NaN where the face was lost; those frames
+        are passed over.
+        """
+        views = self._views(landmarks)
+        seen, keyframes, known = [], [], len(self._keyframes)
+        for f, picture in enumerate(frames):
+            if f not in views:
+                continue
+            grey = _grey(picture)
+            near = self._nearest(views[f])[:MATCHED]
+            found = [(keyframe, *self._match(grey, views[f], keyframe)) for _, keyframe in near]
+            share = max((np.count_nonzero(weights) / max(1, len(weights)) for _, _, weights in found), default=0.0)
+            if len(keyframes) < KEYFRAMES and (not near or near[0][0] > 1 or share < KEYFRAME_FOUND):
+                keyframe, pixels = self._add(grey, landmarks[f], views[f])
+                keyframes.append(f)
+                found.append((keyframe, pixels, np.ones(len(pixels))))
+            for keyframe, places, weights in found:
+                kept = np.flatnonzero(weights)
+                seen.append((np.full(len(kept), f), keyframe.first + kept, places[kept], weights[kept]))
+        new = self._keyframes[known:]
+        types = {"frame": np.int32, "point": np.int32, "xy": np.float32, "weight": np.float32}
+        columns = zip(*seen, strict=True) if seen else [np.zeros((1, 0)), np.zeros((1, 0)), np.zeros((1, 0, 2)),
+                                                         np.zeros((1, 0))]  # fmt: skip
+        parts = {name: np.concatenate(column).astype(types[name]) for name, column in zip(types, columns, strict=True)}
+        return RigidTracks(
+            **parts,
+            precision=np.concatenate([np.zeros((0, 2, 2)), *(k.precision for k in new)]).astype(np.float32),
+            start=np.concatenate([np.zeros((0, 3)), *(k.start for k in new)]).astype(np.float32),
+            keyframes=np.array(keyframes, np.int32),
+        )
+
+    def remember(self, picture: Callable[[int], np.ndarray], landmarks: np.ndarray, keyframes: np.ndarray) -> None:
+        """Instead of `track` for a clip that was tracked in an earlier run: makes its keyframes again.
+
+        picture: a frame of the clip by its index. landmarks: as for `track`. keyframes: of its `RigidTracks`.
+        """
+        views = self._views(landmarks)
+        for f in keyframes.tolist():
+            self._add(_grey(picture(f)), landmarks[f], views[f])
+
+    def _views(self, landmarks: np.ndarray) -> dict[int, _View]:
+        """The rough poses of a clip's frames, by their index."""
+        index = np.flatnonzero(np.isfinite(landmarks).all(axis=(1, 2)))
+        if not index.size:
+            return {}
+        poses, kappa = landmark_poses(landmarks[index], self._face, self._size), 1 / (USUAL_SHARE * self._size)
+        return {f: _View(poses.rotation[k], float(poses.scale[k]), poses.origin[k], kappa, self._size / 2)
+                for k, f in enumerate(index.tolist())}  # fmt: skip
+
+    def _nearest(self, view: _View) -> list[tuple[float, _Keyframe]]:
         """Keyframes by how far their view lies from this one, 1 being the distance at which a new one is due."""
         found = []
-        for keyframe in self.keyframes:
+        for keyframe in self._keyframes:
             cosine = (np.trace(keyframe.view.rotation.T @ view.rotation) - 1) / 2
             turn = np.degrees(np.arccos(np.clip(cosine, -1, 1))) / KEYFRAME_TURN
             zoom = abs(np.log(keyframe.view.scale / view.scale)) / KEYFRAME_ZOOM
             found.append((float(np.hypot(turn, zoom)), keyframe))
         return sorted(found, key=lambda pair: pair[0])
 
-    def add(self, grey: np.ndarray, landmarks: np.ndarray, view: _View) -> tuple[_Keyframe, np.ndarray]:
+    def _add(self, grey: np.ndarray, landmarks: np.ndarray, view: _View) -> tuple[_Keyframe, np.ndarray]:
         """Makes a keyframe of a frame; returns it and the pixels [n, 2] of its tracks."""
         outline = _hull(landmarks)
         low, high = np.floor(outline.min(axis=0)) - MARGIN, np.ceil(outline.max(axis=0)) + MARGIN
@@ -217,7 +266,7 @@ class _Matcher:
         columns, rows = np.meshgrid(np.arange(width), np.arange(height))
         pixels = (np.stack([columns, rows], axis=-1) + 0.5) / zoom + low
         places = pixels - view.centre
-        turned = self.face @ view.rotation.T * view.scale
+        turned = self._face @ view.rotation.T * view.scale
         flat = (turned[:, :2] + view.origin) / (1 + view.kappa * turned[:, 2:])
         depth = _depth(np.column_stack([flat, turned[:, 2]]), places)[..., None]
         surface = np.dstack([places * (1 + view.kappa * depth) - view.origin, depth]) @ view.rotation / view.scale
@@ -235,12 +284,12 @@ class _Matcher:
         # Measured in work pixels, wanted in the frame's.
         precision = np.linalg.inv(spread / zoom**2)
         surface = surface.astype(np.float32)
-        keyframe = _Keyframe(view, picture, self.points, points, surface, normals[at], surface[at], precision)
-        self.points += len(points)
-        self.keyframes.append(keyframe)
+        keyframe = _Keyframe(view, picture, self._points, points, surface, normals[at], surface[at], precision)
+        self._points += len(points)
+        self._keyframes.append(keyframe)
         return keyframe, pixels[at]
 
-    def match(self, grey: np.ndarray, view: _View, keyframe: _Keyframe) -> tuple[np.ndarray, np.ndarray]:
+    def _match(self, grey: np.ndarray, view: _View, keyframe: _Keyframe) -> tuple[np.ndarray, np.ndarray]:
         """A keyframe's points in a frame: pixels [n, 2] and weights [n], 0 where they were not found."""
         # Every pixel of the keyframe in this frame, by the rough pose.
         turned = keyframe.surface @ (view.scale * view.rotation.T).astype(np.float32)
@@ -265,52 +314,11 @@ def _facing(normals: np.ndarray, view: _View) -> np.ndarray:
     return -(normals @ view.rotation[2])
 
 
+def _grey(picture: np.ndarray) -> np.ndarray:
+    return cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY).astype(np.float32)
+
+
 def _sample(grey: np.ndarray, places: np.ndarray, zoom: float) -> np.ndarray:
     """A grey picture at continuous places [h, w, 2], float32 [h, w]."""
     x, y = (np.ascontiguousarray(places[..., k] - 0.5, np.float32) for k in range(2))
     return cv2.remap(grey, x, y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE).astype(np.float32)
-
-
-def track_clip(frames: Iterable[np.ndarray], landmarks: np.ndarray, size: int) -> RigidTracks:
-    """Tracks of one clip; frames are read one after another and not kept.
-
-    frames: uint8 [size, size, 3], F of them. landmarks: [F, 478, 3] pixels, NaN where the face was lost; those frames
-    are passed over.
-    """
-    usable = np.isfinite(landmarks).all(axis=(1, 2))
-    frame, point, xy, weight = [], [], [], []
-    index = np.flatnonzero(usable)
-    views: dict[int, _View] = {}
-    matcher = None
-    if index.size:
-        sample = index[np.unique(np.linspace(0, len(index) - 1, MEAN_FACE_FRAMES).round().astype(int))]
-        matcher = _Matcher(mean_face(landmarks[sample]))
-        poses = landmark_poses(landmarks[index], matcher.face, size)
-        kappa = 1 / (USUAL_SHARE * size)
-        views = {int(f): _View(poses.rotation[k], float(poses.scale[k]), poses.origin[k], kappa, size / 2)
-                 for k, f in enumerate(index)}  # fmt: skip
-    for f, picture in enumerate(frames):
-        if f not in views:
-            continue
-        grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY).astype(np.float32)
-        view = views[f]
-        near = matcher.nearest(view)
-        found = [(keyframe, *matcher.match(grey, view, keyframe)) for _, keyframe in near[:MATCHED]]
-        if len(matcher.keyframes) < KEYFRAMES and (not near or near[0][0] > 1):
-            keyframe, pixels = matcher.add(grey, landmarks[f], view)
-            found.append((keyframe, pixels, np.ones(len(pixels))))
-        for keyframe, places, weights in found:
-            kept = np.flatnonzero(weights)
-            frame.append(np.full(len(kept), f))
-            point.append(keyframe.first + kept)
-            xy.append(places[kept])
-            weight.append(weights[kept])
-    if not frame:
-        none = np.zeros(0, np.int32)
-        empty = (np.zeros((0, *shape), np.float32) for shape in ((2,), (), (2, 2), (3,)))
-        return RigidTracks(none, none, *empty, len(landmarks))
-    precision = np.concatenate([keyframe.precision for keyframe in matcher.keyframes])
-    start = np.concatenate([keyframe.start for keyframe in matcher.keyframes])
-    return RigidTracks(np.concatenate(frame).astype(np.int32), np.concatenate(point).astype(np.int32),
-                       *(np.concatenate(part).astype(np.float32) for part in (xy, weight)),
-                       precision.astype(np.float32), start.astype(np.float32), len(landmarks))  # fmt: skip

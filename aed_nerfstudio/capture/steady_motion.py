@@ -5,21 +5,27 @@ What is smoothed is a series of numbers, one a frame. Filtering is symmetric in 
 
 from __future__ import annotations
 
+from math import comb
+
 import numpy as np
 from scipy.linalg import solveh_banded
-from scipy.ndimage import gaussian_filter1d, median_filter
+from scipy.ndimage import gaussian_filter1d, maximum_filter1d, median_filter
 
-NEIGHBOURHOOD = 4.0  # frames: over how many the strength of the motion is judged (a Gaussian's deviation)
-STIFFEST = 300.0  # ratio of noise to acceleration (variances) that is not passed even by a head that stands still
+# Noise over acceleration (variances) from a head that stands still to one that is thrown about; in between by thirds.
+STIFFNESS = 300.0 / 3.0 ** np.arange(9)
+NEIGHBOURHOOD = 3.0  # frames: over how many it is judged what smoothing took away (a Gaussian's deviation)
+NOISE_NEIGHBOURHOOD = 12.0  # the same for the noise
+DIFFERENCE = 6  # order; even
+TAKEN_AWAY = 3.5  # deviations of what noise alone would make of that
 FAR_OFF = 8.0  # deviations from the neighbours' median that no measurement's noise reaches
 
 
 def smooth_motion(values: np.ndarray, known: np.ndarray) -> np.ndarray:
     """The likeliest motion behind noisy measurements, in one take.
 
-    The noise's variance comes from third differences of the whole take, of which a 4-Hz nod has little; the
-    acceleration's from second differences around each frame, less what the noise explains of them. So a nod passes and
-    a still head is still.
+    Every frame is smoothed as strongly as it can be before what is taken away around it looks like more than noise
+    (Lepski's rule). So a nod passes and a still head is still. The noise's variance comes from sixth differences, of
+    which even a 3-Hz nod has next to nothing.
 
     Args:
         values: [F, D], each dimension by itself.
@@ -41,19 +47,44 @@ def smooth_motion(values: np.ndarray, known: np.ndarray) -> np.ndarray:
 
 def _smoothed(series: np.ndarray, known: np.ndarray) -> np.ndarray:
     """One dimension [F] without gaps, of which the `known` frames were measured."""
+    if len(series) < 2 * DIFFERENCE:
+        return series
+    noise = _noise(series, known)
+    if noise.max() == 0:
+        return series
+    level = np.zeros(len(series), int)
+    for k, stiffness in enumerate(STIFFNESS):
+        away = known * (series - _solve(series, known, np.full(len(series) - 2, stiffness)))
+        wrong = _is_motion(away, noise) & (level == k)
+        # Its neighbours bend the curve as well.
+        level[maximum_filter1d(wrong, int(2 * NEIGHBOURHOOD) + 1) & (level == k)] = k + 1
+    chosen = np.log(STIFFNESS)[np.minimum(level, len(STIFFNESS) - 1)]
+    return _solve(series, known, np.exp(gaussian_filter1d(chosen, NEIGHBOURHOOD, mode="nearest"))[1:-1])
+
+
+def _noise(series: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """The variance of the white noise in a series [F] around every frame: [F]."""
+    squares = np.diff(series, DIFFERENCE) ** 2 / comb(2 * DIFFERENCE, DIFFERENCE)
+    whole = np.convolve(known, np.ones(DIFFERENCE + 1), "valid") > DIFFERENCE
+    if not whole.any():
+        return np.zeros(len(series))
+    squares = np.minimum(squares, np.quantile(squares[whole], 0.97))  # the largest few are blunders
+    over, under = (gaussian_filter1d(v, NOISE_NEIGHBOURHOOD, mode="nearest") for v in (squares * whole, 1.0 * whole))
+    return np.pad(over / np.maximum(under, 1e-3), (DIFFERENCE // 2, DIFFERENCE // 2), mode="edge")
+
+
+def _is_motion(away: np.ndarray, noise: np.ndarray) -> np.ndarray:
+    """Where what was taken away [F] leans to one side, or swings by more, than noise of this variance [F]: bool [F]."""
+    count = 2 * np.sqrt(np.pi) * NEIGHBOURHOOD  # frames that the Gaussian averages over
+    lean = np.abs(gaussian_filter1d(away, NEIGHBOURHOOD, mode="constant"))
+    swing = gaussian_filter1d(away**2, NEIGHBOURHOOD, mode="constant")
+    return (lean > TAKEN_AWAY * np.sqrt(noise / count)) | (swing > noise * (1 + TAKEN_AWAY * np.sqrt(2 / count)))
+
+
+def _solve(series: np.ndarray, known: np.ndarray, stiffness: np.ndarray) -> np.ndarray:
+    """What minimises |x - series|^2 over the known frames + stiffness [F - 2] * |second difference of x|^2."""
     count = len(series)
-    if count < 6:
-        return series
-    third = np.diff(series, 3)[known[3:] & known[:-3]] ** 2
-    if not third.size or third.max() == 0:
-        return series
-    # A third difference makes 20 times its variance of white noise. The largest few are blunders.
-    noise = third[third <= np.quantile(third, 0.97)].mean() / 20
-    bend = gaussian_filter1d(np.diff(series, 2) ** 2, NEIGHBOURHOOD, mode="nearest")
-    # White noise alone bends by 6 times its variance on average, and over a few frames by more.
-    stiffness = noise / np.maximum(bend - 10 * noise, noise / STIFFEST)
-    # Normal equations of |x - series|^2 + stiffness |second difference of x|^2, upper bands.
-    bands = np.zeros((3, count))
+    bands = np.zeros((3, count))  # of the normal equations, upper form
     bands[2] = known + 1e-6
     for shift, share in ((0, 1.0), (1, 4.0), (2, 1.0)):
         bands[2, shift : count - 2 + shift] += share * stiffness

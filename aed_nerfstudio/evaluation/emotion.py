@@ -33,7 +33,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from aed_nerfstudio.avatar import Avatar, to_uint8
-from aed_nerfstudio.capture.pose_estimation import STABLE, mean_face
+from aed_nerfstudio.capture.face_shape import STABLE, mean_face
 from aed_nerfstudio.dataset.face_mesh import INNER_LIPS, OUTER_LIPS
 from aed_nerfstudio.dataset.schema import Dataset
 from aed_nerfstudio.driving.emotion import EmotionVocabulary
@@ -294,7 +294,7 @@ class ExpressionClassifier:
     @classmethod
     def fit(cls, landmarks: np.ndarray, covariates: np.ndarray, labels: list[Label]) -> ExpressionClassifier:
         """Learns from frames: landmarks [F, 478, 3] pixels, all finite; covariates [F, 4]; a label each."""
-        face = mean_face(landmarks)
+        face = mean_face(landmarks, np.ones(len(landmarks), bool))
         names = list(dict.fromkeys(labels))
         member = np.array([names.index(label) for label in labels])
         raw = aligned(landmarks, face)[:, EXPRESSION, :2].reshape(len(landmarks), -1)

@@ -22,7 +22,7 @@ from aed_nerfstudio.capture.face_shape import STABLE, rough_poses
 USUAL_SHARE = 2.4  # focal length in picture widths: a talking head filmed with a moderate telephoto lens
 CHUNK = 200_000  # observations whose derivatives are held at once
 OUTLIER = 2.5  # residuals beyond this many standard deviations count for little (Cauchy)
-LEAST_NOISE = 0.5  # standard deviations; no point is trusted beyond it
+LEAST_NOISE = 1.0  # standard deviations: residuals tell nothing of errors that many frames share
 
 
 @dataclass

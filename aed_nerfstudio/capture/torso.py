@@ -16,6 +16,8 @@ SEAM = 0.018  # of the picture's height below the jaw: the chin's blur and the d
 DARKENING = 0.15  # at the upper end of the continuation, which lies in the head's shadow
 EDGE_SIGMA = 0.8  # pixels
 SLIVER = 0.008  # of the picture's height: what is thinner on both sides is the head's edge rather than a body
+ALIKE = 14.0  # in Cr and Cb: skin in light and skin in the chin's shadow
+LUMA = np.array([0.299, 0.587, 0.114])
 MARGIN = 0.03  # of the picture's height: what the edge's refinement looks at above the body
 
 
@@ -74,6 +76,10 @@ def _continuation(head: np.ndarray, body: np.ndarray, neck: np.ndarray) -> tuple
     # Beside the neck only what the jaw hides goes on, not what hair that hangs lower does.
     near = (touching & (beside < 1) & (of_neck | (edge < np.median(edge[found]) + 1))).astype(np.uint8)[None]
     near = cv2.morphologyEx(near, cv2.MORPH_OPEN, np.ones((1, 2 * gap + 1), np.uint8))[0] > 0
+    # No gaps where a collar or a tie stands before the neck.
+    inside = np.flatnonzero(near)
+    if inside.size:
+        near[inside[0] : inside[-1] + 1] = True
     hidden = head & (ys < edge + gap) & (ys >= top) & near
     seam = body & (ys >= edge - gap) & (ys < edge + max(2, round(SEAM * size))) & near
     return hidden, seam
@@ -105,22 +111,35 @@ def _colours(
     pure = cv2.erode(known.astype(np.uint8), np.ones((3, 3), np.uint8), borderValue=1)
     pure &= ~cv2.dilate(head.astype(np.uint8), np.ones((7, 7), np.uint8)) & 1
     colours = _carried_on(image, pure)
-    # Colour is stored coarser than brightness: skin near a collar has something of the collar's.
-    of_neck = pure * neck
+    # Of the neck only what is as coloured as the chin: a tie may be taken for a part of it. Colour is stored coarser
+    # than brightness: skin near a collar has something of the collar's.
+    of_neck = pure * (neck & _like(image, head & made_up))
     of_neck &= cv2.erode(of_neck | made_up.astype(np.uint8), np.ones((7, 7), np.uint8), borderValue=1)
     if of_neck.sum() < (0.02 * size) ** 2:
-        of_neck = pure * neck
+        of_neck = pure * (neck & _like(image, head & made_up))
     if made_up.any() and of_neck.sum() > (0.02 * size) ** 2:
         # Skin goes on behind the chin, not the collar beside it.
         columns = cv2.dilate(neck.any(axis=0).astype(np.uint8)[None], np.ones((1, 9), np.uint8))
         share = cv2.blur((made_up & (columns > 0)).astype(np.float32), (9, 9))[..., None]
-        colours += share * (_carried_on(image, of_neck) - colours)
+        skin = _carried_on(image, of_neck)
+        if (head & made_up).any():  # as bright as the neck, of the chin's hue: a thin strip of skin has its collar's
+            chin = np.median(image[head & made_up], axis=0)
+            skin = chin * (skin @ LUMA / max(float(chin @ LUMA), 1.0))[..., None]
+        colours += share * (skin.astype(np.float32) - colours)
     lowest = len(image) - made_up[::-1].argmax(axis=0)
     rise = np.clip((lowest - np.arange(len(image))[:, None]) / (REACH * size), 0, 1).astype(np.float32)
     colours *= 1 - DARKENING * (rise * made_up)[..., None]
     # The border between what is seen and what is made up must not show.
     keep = cv2.blur(pure.astype(np.float32), (5, 5)) * pure
     return colours + keep[..., None] * (image - colours)
+
+
+def _like(image: np.ndarray, sample: np.ndarray) -> np.ndarray:
+    """Where a picture, uint8 [H, W, 3], has the hue of most of a sample, bool [H, W]; everywhere without a sample."""
+    if not sample.any():
+        return np.ones(sample.shape, bool)
+    hue = cv2.cvtColor(image, cv2.COLOR_RGB2YCrCb)[..., 1:].astype(np.float32)
+    return np.linalg.norm(hue - np.median(hue[sample], axis=0), axis=-1) < ALIKE
 
 
 def _carried_on(image: np.ndarray, known: np.ndarray) -> np.ndarray:

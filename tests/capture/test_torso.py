@@ -49,6 +49,22 @@ def test_a_collar_that_hides_the_neck_goes_on_as_well():
     assert (rgba[52:59, 45:55, 3] == 255).all()
 
 
+def test_a_collar_between_leaves_no_gap():
+    """A collar's ear stands before the neck, lower than the jaw elsewhere, and is taken for cloth."""
+    image, labels = _figure()
+    labels[60:64, 44:50], labels[64:75, 44:50] = HEAD, TORSO
+    rgba = torso_layer(image, labels)
+    assert (rgba[54:60, 41:59, 3] > 250).all()
+
+
+def test_a_tie_taken_for_neck_colours_nothing():
+    image, labels = _figure()
+    labels[75:90, 42:58] = NECK
+    image[70:90, 42:58] = (190, 40, 60)
+    made_up = torso_layer(image, labels)[52:58, 45:55, :3].astype(float)
+    assert (made_up[..., 1] > 0.65 * made_up[..., 0]).all(), "skin's hue, not the tie's"
+
+
 def test_slivers_beside_the_head_are_no_body():
     image, labels = _figure()
     labels[30:50, 70] = TORSO

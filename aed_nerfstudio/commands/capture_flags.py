@@ -9,6 +9,17 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from aed_nerfstudio.capture.corpora import CorpusPlan
     from aed_nerfstudio.capture.sources import ProcessOptions
+    from aed_nerfstudio.dataset.schema import Dataset
+
+
+def judge(dataset: Dataset) -> None:
+    """Prints what `aed inspect` says of a new dataset, and what to do next."""
+    from aed_nerfstudio.capture.inspect import inspect_dataset  # slow to import: scipy, matplotlib
+
+    inspection = inspect_dataset(dataset)
+    print(inspection.summary_text())
+    if inspection.usable:
+        print(f"Next: ns-train aed-nerf --data {dataset.root}")
 
 
 @dataclass(kw_only=True)
@@ -55,8 +66,6 @@ class TakesFlags(CaptureFlags):
         if self.dry_run:
             return
         dataset, left_out = run_plan(plan, self.output, self.options())
-        usable = sum(frame.usable for frame in dataset.frames)
         for reason in left_out:
             print(f"- left out: {reason}")
-        print(f"{self.output}: {len(dataset.clips)} clip(s), {usable} usable of {len(dataset.frames)} frames")
-        print(f"Next: ns-train aed-nerf --data {self.output}")
+        judge(dataset)

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import tyro
 
+from aed_nerfstudio.commands.capture_flags import judge
+
 
 @dataclass
 class Process:
@@ -40,7 +42,6 @@ class Process:
 
     def main(self) -> None:
         """Runs the command."""
-        from aed_nerfstudio.capture.inspect import inspect_dataset
         from aed_nerfstudio.capture.process import ProcessOptions, process_videos  # slow to import: mediapipe, scipy
         from aed_nerfstudio.driving.feature_files import FILE, is_file_front_end
 
@@ -57,8 +58,4 @@ class Process:
             sound=self.audio,
             audio_shift=self.audio_shift,
         )
-        dataset = process_videos(list(self.videos), self.output, options)
-        inspection = inspect_dataset(dataset)
-        print(inspection.summary_text())
-        if inspection.usable:
-            print(f"Next: ns-train aed-nerf --data {self.output}")
+        judge(process_videos(list(self.videos), self.output, options))

@@ -28,7 +28,7 @@ class SetDriving:
     audio_features_file: Path | None = None
     """Ready features of --audio (.npy), for an avatar that was trained on such."""
     emotion: str | None = None
-    """One of the emotions that were recorded."""
+    """One of the emotions that were recorded, or a mixture such as happy:0.7+sad:0.3."""
     intensity: str | None = None
     """How strong: a label (weak, medium, strong) or a number from 0 to 1, within what was recorded."""
     background: str | None = None
@@ -66,7 +66,7 @@ class SetDriving:
             temporary.unlink(missing_ok=True)
         print(f"{path}: for --load-config of ns-render and ns-viewer")
         if config.pipeline.model.audio is not None:
-            self._say_how(path, config.pipeline.model, avatar.model.driver.seconds)
+            self._say_how(path, config.pipeline.model, avatar.model.camera_driver.seconds)
 
     def _given(self) -> dict:
         """The fields of the model's config that this command line changes."""

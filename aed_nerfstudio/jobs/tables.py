@@ -40,7 +40,7 @@ def read_rows(
             cells = [cell.strip() for cell in cells]
             if not any(cells) or cells[0].startswith("#"):
                 continue
-            names = [cell.lower() for cell in cells]
+            names = [cell.lower().replace("-", "_") for cell in cells]
             if not rows and (columns is None or set(required) <= set(names)):
                 columns, header = _columns(where, names, required, optional), True
                 continue

@@ -12,7 +12,7 @@ from nerfstudio.cameras.cameras import Cameras
 
 from aed_nerfstudio.dataset.schema import FPS, Dataset
 from aed_nerfstudio.driving.audio import SAMPLE_RATE, STEPS_PER_FRAME
-from aed_nerfstudio.driving.emotion import EmotionVocabulary
+from aed_nerfstudio.driving.emotion import EmotionVocabulary, parse_mixture
 from aed_nerfstudio.driving.head_pose import ping_pong
 from aed_nerfstudio.driving.hearing import hear
 from aed_nerfstudio.driving.pose_range import PoseRange
@@ -53,7 +53,8 @@ class CameraDriver:
             raise InputError(f"{config.audio_features_file}: features of which sound? give it as audio")
         self.config = config
         self.dataset_track = track
-        self.emotion = vocabulary.encode(config.emotion, config.intensity)
+        mixture = None if config.emotion is None else parse_mixture(config.emotion)
+        self.emotion = vocabulary.encode(mixture, config.intensity)
         training = dataset.split("train")
         self.pose_range = PoseRange(track.poses[training])
         clips = Counter(track.clips[index] for index in training)

@@ -152,9 +152,7 @@ def test_interpolation_has_no_times_and_advances_a_frame_a_picture(driven, start
 @pytest.mark.parametrize("config", ["driven", "timed"])
 def test_a_spiral_as_long_as_the_sound_speaks_all_of_it(config, start, tmp_path, request):
     path = request.getfixturevalue(config)
-    SpiralRender(
-        path, tmp_path / "out.mp4", "png", seconds=FRAMES / 25, frame_rate=25, output_format="images"
-    ).main()
+    SpiralRender(path, tmp_path / "out.mp4", "png", seconds=FRAMES / 25, frame_rate=25, output_format="images").main()
     images = rendered(tmp_path / "out")
     camera, _ = eval_setup(path)[1].datamanager.eval_dataloader.get_camera(image_idx=0)
     cameras = get_spiral_path(camera, steps=FRAMES, radius=0.1)
@@ -166,9 +164,7 @@ def test_a_spiral_as_long_as_the_sound_speaks_all_of_it(config, start, tmp_path,
 
 
 def test_the_dataset_speaks_with_its_own_head_motion(driven, start, tmp_path):
-    DatasetRender(
-        driven, tmp_path, "png", split="val", rendered_output_names=["rgb", "rgba"]
-    ).main()
+    DatasetRender(driven, tmp_path, "png", split="val", rendered_output_names=["rgb", "rgba"]).main()
     frames = start.dataset.split("val")
     assert len(rendered(tmp_path / "val/rgb")) == len(frames) < FRAMES
     for k, frame in enumerate(frames):

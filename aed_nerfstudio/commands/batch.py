@@ -103,10 +103,10 @@ def _render(row: Mapping[str, object], folder: Path, where: str) -> Render:
 def _value(name: str, value: object, folder: Path, where: str) -> object:
     """A cell as its option takes it: read as the command line would be, with files found from the table's folder."""
     kind = TYPES[name]
-    if isinstance(value, str) and typing.get_origin(kind) in (tuple, list):
-        words = shlex.split(value)
-    elif isinstance(value, (list, tuple)):
+    if isinstance(value, list):
         words = [str(item) for item in value]
+    elif isinstance(value, str) and {typing.get_origin(arm) for arm in (kind, *typing.get_args(kind))} & {tuple, list}:
+        words = shlex.split(value)
     elif kind is bool and str(value).lower() in ("yes", "1", "true", "no", "0", "false"):
         words = [str(str(value).lower() in ("yes", "1", "true"))]
     else:

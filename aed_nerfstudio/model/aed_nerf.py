@@ -358,7 +358,7 @@ class AedNerfModel(Model):
         place = seen_from[:, :3].T @ (camera.camera_to_worlds[0, :, 3] - seen_from[:, 3])
         rays = torch.stack([x, -y, -torch.ones_like(x)], -1) @ turn.T
         depth = seen_from[:, 2] @ seen_from[:, 3]  # of the plane, for the head pose
-        reach = ((depth + place[2]) / -rays[:, 2]).clamp_min(0)
+        reach = (depth + place[2]).clamp_min(0) / (-rays[:, 2]).clamp_min(1e-6)
         points = place + reach[:, None] * rays
         recorded = self.dataset.camera
         x = (points[:, 0] / depth * recorded.fl_x + recorded.cx) * (2 / recorded.w) - 1

@@ -72,12 +72,12 @@ class SetDriving:
         """The fields of the model's config that this command line changes."""
         names = ("audio", "audio_features_file", "emotion", "intensity", "background", "clock", "fps")
         given = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
-        if self.audio is not None and self.clock is None:
-            given["clock"] = "frames"
+        if self.audio is not None:
+            given = {"clock": "frames", "audio_features_file": None, **given}
         if self.background is not None and Path(self.background).is_file():
             given["background"] = str(Path(self.background).resolve())
         for name in ("audio", "audio_features_file"):
-            if name in given:
+            if given.get(name) is not None:
                 given[name] = given[name].resolve()
         return {**given, "drive_frames": True}
 

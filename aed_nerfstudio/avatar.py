@@ -10,10 +10,10 @@ import cv2
 import numpy as np
 
 from aed_nerfstudio.dataset.schema import FPS, Dataset
-from aed_nerfstudio.driving.audio import SAMPLE_RATE, STEPS_PER_FRAME, extract_features
+from aed_nerfstudio.driving.audio import STEPS_PER_FRAME
 from aed_nerfstudio.driving.emotion import EmotionVocabulary
-from aed_nerfstudio.driving.feature_files import is_file_front_end, read_feature_file
 from aed_nerfstudio.driving.head_pose import ping_pong, smooth
+from aed_nerfstudio.driving.hearing import hear
 from aed_nerfstudio.driving.track import DrivingTrack, FrameCondition
 from aed_nerfstudio.errors import InputError
 from aed_nerfstudio.media.video_writer import VideoWriter
@@ -68,6 +68,9 @@ class Avatar:
             # The run remembers its folder relative to where it was started; this is where it is now.
             loaded.output_dir, loaded.experiment_name = config.parents[3], config.parents[2].name
             loaded.timestamp = config.parents[0].name
+            # What drives nerfstudio's cameras: nothing to an avatar, and maybe lost by now.
+            for name in ("audio", "audio_features_file", "background"):
+                setattr(loaded.pipeline.model, name, None)
             return loaded
 
         _, pipeline, _, _ = eval_setup(config, test_mode="test", update_config_callback=where_it_lies)
@@ -106,21 +109,7 @@ class Avatar:
         Raises:
             InputError: sound shorter than one frame, or a file that is missing, not wanted or does not fit.
         """
-        length = round(len(audio) / SAMPLE_RATE * FPS)
-        if length < 1:
-            raise InputError("the sound is shorter than one frame (0.04 s); give a longer one")
-        front_end, dim = self.dataset.front_end, self.dataset.feature_dim
-        if not is_file_front_end(front_end):
-            if file is not None:
-                raise InputError(f"{file}: this avatar hears by {front_end}, which needs the sound only; leave out "
-                                 "--audio-features-file")  # fmt: skip
-            return extract_features(audio, length, front_end)
-        if file is None:
-            raise InputError(
-                f"this avatar was trained on ready features ({front_end}, {dim} numbers a step), which sound alone "
-                "does not give; extract them as for the training video and give --audio-features-file X.npy"
-            )
-        return read_feature_file(file, length, dim)
+        return hear(audio, self.dataset.front_end, self.dataset.feature_dim, file)
 
     def track(
         self,

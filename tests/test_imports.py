@@ -14,7 +14,7 @@ SOURCES = {PACKAGE: ROOT / PACKAGE, **{f"{PACKAGE}.{n}": ROOT / n for n in ("dat
 FLOORS = (
     ("errors",),
     ("media", "dataset", "fields", "rendering"),
-    ("driving",),
+    ("driving", "jobs"),
     ("capture", "synthetic", "dataparsers", "model", "viewer"),
     ("training",),
     ("avatar", "method_configs"),

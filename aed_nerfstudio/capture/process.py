@@ -7,13 +7,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from aed_nerfstudio.capture.folder_lock import folder_lock
 from aed_nerfstudio.capture.parallel import one_thread_in_opencv
 from aed_nerfstudio.capture.processing import FILES, PARTS, VERSION, WHOLE, Processing
 from aed_nerfstudio.capture.sources import ProcessOptions, Source, read_sources, stamp
 from aed_nerfstudio.capture.stages import FILE, WORK, Stages, digest
 from aed_nerfstudio.dataset.schema import Dataset, check_pixels, read_dataset
 from aed_nerfstudio.errors import InputError
+from aed_nerfstudio.jobs.folder_lock import folder_lock
 
 INSPECTION = "inspect"
 TRIAL = ".trial.part"

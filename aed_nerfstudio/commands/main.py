@@ -17,7 +17,9 @@ COMMANDS = {
     "process-corpus": "aed_nerfstudio.commands.process_corpus:ProcessCorpus",
     "export-rad": "aed_nerfstudio.commands.export_rad:ExportRad",
     "inspect": "aed_nerfstudio.commands.inspect:Inspect",
+    "set-driving": "aed_nerfstudio.commands.set_driving:SetDriving",
     "render": "aed_nerfstudio.commands.render:Render",
+    "batch": "aed_nerfstudio.commands.batch:Batch",
     "eval": "aed_nerfstudio.commands.eval:Eval",
     "demo": "aed_nerfstudio.commands.demo:Demo",
 }

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from aed_nerfstudio.errors import InputError
+
+if TYPE_CHECKING:
+    from aed_nerfstudio.avatar import Avatar
 
 
 def with_progress(frames: Iterable[np.ndarray], total: int, what: str) -> Iterator[np.ndarray]:
@@ -54,7 +57,8 @@ class Render:
     audio_features_file: Path | None = None
     """Ready features of --audio (.npy), for an avatar that was trained on such: DeepSpeech's, HuBERT's or others."""
 
-    def main(self) -> None:
+    def main(self, load: Callable[[Path], Avatar] | None = None) -> None:
+        """Runs the command; `load` gives the avatar of a config.yml, `Avatar.load` by default."""
         from aed_nerfstudio.dataset.schema import FPS
         from aed_nerfstudio.media.audio_io import is_silent, read_audio
 
@@ -66,7 +70,7 @@ class Render:
 
         from aed_nerfstudio.avatar import Avatar
 
-        avatar = Avatar.load(self.load_config)
+        avatar = (load or Avatar.load)(self.load_config)
         emotion = avatar.vocabulary.encode(self.emotion, self.intensity)
         if avatar.dataset.front_end == "none":
             print("note: this avatar was trained without sound, so its lips follow nothing")

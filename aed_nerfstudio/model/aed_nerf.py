@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -15,7 +17,7 @@ from nerfstudio.models.base_model import Model, ModelConfig
 from torch import Tensor, nn
 
 from aed_nerfstudio.dataset.face_mesh import lip_shape
-from aed_nerfstudio.dataset.schema import HEAD
+from aed_nerfstudio.dataset.schema import FPS, HEAD
 from aed_nerfstudio.driving.emotion import EmotionVocabulary
 from aed_nerfstudio.driving.feature_files import is_file_front_end
 from aed_nerfstudio.driving.head_pose import pose_vector
@@ -25,6 +27,8 @@ from aed_nerfstudio.fields.audio_encoder import AudioEncoder
 from aed_nerfstudio.fields.head_field import HeadField, spherical_harmonics
 from aed_nerfstudio.fields.linear_lips import LinearLips
 from aed_nerfstudio.fields.torso_field import TorsoField
+from aed_nerfstudio.media.backgrounds import open_background
+from aed_nerfstudio.model.camera_driver import CameraDriver
 from aed_nerfstudio.model.losses import PerceptualLoss, entropy
 from aed_nerfstudio.model.stages import StageSchedule
 from aed_nerfstudio.rendering.compositing import composite
@@ -90,9 +94,25 @@ class AedNerfModelConfig(ModelConfig):
     bfloat16: bool = False
     """MLPs in bfloat16."""
     emotion: str | None = None
-    """Emotion where a camera names no frame of the dataset (viewer, camera paths); None: neutral, where recorded."""
+    """Emotion (happy, happy:0.7+sad:0.3) of cameras that name no frame of the dataset, as those of camera paths and the
+    viewer; None: neutral, where recorded."""
     intensity: str | None = None
     """A label, or 0 to 1; None: the middle of what was recorded."""
+    audio: Path | None = None
+    """Sound that such cameras speak, any audio or video file; None: the dataset's own."""
+    audio_features_file: Path | None = None
+    """Ready features of `audio` (.npy), for an avatar that was trained on such."""
+    background: str | None = None
+    """What is behind the avatar for such cameras: a colour (white, #00b140), a picture file or original; None: the
+    recording's."""
+    clock: Literal["times", "frames"] = "times"
+    """What such cameras follow: their times, 0 to 1 over the whole sound, or their number, at `fps`. Cameras without
+    times always follow their number, and the viewer's their times."""
+    fps: float = float(FPS)
+    """Frames a second of the video that the cameras make, where their number counts."""
+    drive_frames: bool = False
+    """Cameras that name a frame (ns-render dataset, ns-eval) show `emotion`, `background` and, in their order, `audio`
+    as well, instead of that frame's own; where None, these stay."""
     eval_num_rays_per_chunk: int = 65536
 
 
@@ -113,8 +133,6 @@ class AedNerfModel(Model):
         self.vocabulary = EmotionVocabulary(
             tuple(data.categories), tuple(data.intensities), tuple(dict.fromkeys(labels.values()))
         )
-        # At once, because a wrong name would else end the run when the first picture is evaluated.
-        self.default_emotion = self.vocabulary.encode(c.emotion, c.intensity)
         self.train_frames = data.split("train")
         features = {clip.name: data.features(clip.name) for clip in data.clips}
         self.track = DatasetTrack(
@@ -129,6 +147,8 @@ class AedNerfModel(Model):
         # Front ends have constant offsets far above their variation; unnormalised they drown the speech.
         self.register_buffer("feature_mean", torch.from_numpy(stacked.mean(0)))
         self.register_buffer("feature_scale", torch.from_numpy(1 / (stacked.std(0) + 1e-3)))
+        self.register_buffer("backdrop", None, persistent=False)
+        self.drive(c)  # at once, because a wrong name would else end the run when the first picture is evaluated
         turns = pose_vector(self.track.poses[self.train_frames])
         self.register_buffer("pose_mean", torch.from_numpy(turns.mean(0)))
         self.register_buffer("pose_scale", torch.from_numpy(1 / (turns.std(0) + 1e-3)))
@@ -179,6 +199,22 @@ class AedNerfModel(Model):
         )
 
     # ---- conditions
+
+    def drive(self, config: AedNerfModelConfig) -> None:
+        """From now on, nerfstudio's cameras are driven as a config says: its `emotion` to `drive_frames`.
+
+        Raises:
+            InputError: a sound or a picture that cannot be read, or an emotion that was not recorded.
+        """
+        self.camera_driver = CameraDriver(config, self.dataset, self.vocabulary, self.track)
+        self.backdrop = None
+        background = None if config.background is None else open_background(config.background)
+        if background is not None and background.transparent:
+            raise InputError("transparent: nerfstudio gives this as the output rgba, whatever the background is")
+        if background is not None:
+            size = self.dataset.camera.w, self.dataset.camera.h
+            picture = next(background.frames(size, FPS, 0))  # of a video, its first frame
+            self.backdrop = torch.from_numpy(picture).to(self.feature_mean.device) / 255
 
     def _lip_shapes(self) -> np.ndarray:
         """What speech does to the lips, float32 [F, 4]: lip shapes less the mean of their label, standardised.
@@ -234,14 +270,8 @@ class AedNerfModel(Model):
         }
 
     def condition_for(self, camera: Cameras) -> FrameCondition:
-        """Condition of a nerfstudio camera: its dataset frame, else its time; emotion of the config without a frame."""
-        metadata = camera.metadata or {}
-        if "frame" in metadata:
-            return self.track[int(metadata["frame"].flatten()[0])]
-        time = 0.0 if camera.times is None else float(camera.times.flatten()[0])
-        condition = self.track[round(min(max(time, 0.0), 1.0) * (len(self.track) - 1))]
-        condition.emotion = self.default_emotion
-        return condition
+        """What drives a camera of nerfstudio's; see `CameraDriver.condition`."""
+        return self.camera_driver.condition(camera)
 
     # ---- rendering
 
@@ -312,6 +342,29 @@ class AedNerfModel(Model):
         y = (y * recorded.fl_y + recorded.cy) * (2 / recorded.h) - 1
         return torch.stack(torch.meshgrid(x, y, indexing="xy"), -1).reshape(-1, 2)
 
+    def _torso_pixels(self, camera: Cameras, h: int, w: int, head_pose: np.ndarray) -> Tensor:
+        """As `_recorded_pixels`, for the torso of a head pose [3,4].
+
+        Where that is not the camera's own, the torso is a picture that stands in the plane through the head's centre,
+        as the head pose sees it, so that it stays with a head which the camera sees from elsewhere.
+        """
+        if np.allclose(camera.camera_to_worlds[0].cpu().numpy(), head_pose, atol=1e-6):
+            return self._recorded_pixels(camera, h, w)
+        x = (torch.arange(w, device=self.device) + 0.5 - camera.cx.item()) / camera.fx.item()
+        y = (torch.arange(h, device=self.device) + 0.5 - camera.cy.item()) / camera.fy.item()
+        x, y = (grid.reshape(-1) for grid in torch.meshgrid(x, y, indexing="xy"))
+        seen_from = torch.from_numpy(head_pose).to(self.device)
+        turn = seen_from[:, :3].T @ camera.camera_to_worlds[0, :, :3]
+        place = seen_from[:, :3].T @ (camera.camera_to_worlds[0, :, 3] - seen_from[:, 3])
+        rays = torch.stack([x, -y, -torch.ones_like(x)], -1) @ turn.T
+        depth = seen_from[:, 2] @ seen_from[:, 3]  # of the plane, for the head pose
+        reach = (depth + place[2]).clamp_min(0) / (-rays[:, 2]).clamp_min(1e-6)
+        points = place + reach[:, None] * rays
+        recorded = self.dataset.camera
+        x = (points[:, 0] / depth * recorded.fl_x + recorded.cx) * (2 / recorded.w) - 1
+        y = (-points[:, 1] / depth * recorded.fl_y + recorded.cy) * (2 / recorded.h) - 1
+        return torch.stack([x, y], -1).clamp(-1, 1)
+
     @torch.no_grad()
     def render_condition(
         self,
@@ -359,7 +412,8 @@ class AedNerfModel(Model):
         )[0, :, 0].T
         torso_alpha, torso = torch.zeros_like(alpha), torch.zeros_like(head)
         if self.torso is not None and show_torso:
-            torso_alpha, torso_rgb = self.torso(pixels, self._pose(condition))
+            across = self._torso_pixels(camera, h, w, condition.head_pose)
+            torso_alpha, torso_rgb = self.torso(across, self._pose(condition))
             torso = torso_alpha * torso_rgb
         behind = torso + (1 - torso_alpha) * behind
         images = {
@@ -377,7 +431,13 @@ class AedNerfModel(Model):
 
     @torch.no_grad()
     def get_outputs_for_camera(self, camera: Cameras, obb_box=None) -> dict[str, Tensor]:
-        return self.render_condition(camera, self.condition_for(camera))
+        background = self.backdrop if self.camera_driver.drives(camera) else None
+        return self.render_condition(camera, self.condition_for(camera), background)
+
+    def get_rgba_image(self, outputs: dict[str, Tensor], output_name: str = "rgb") -> Tensor:
+        """The avatar without a background, [H,W,4] with straight alpha: nerfstudio's output `rgba`."""
+        alpha = outputs["alpha"]
+        return torch.cat([(outputs["foreground"] / alpha.clamp_min(1e-6)).clamp(0, 1), alpha], -1)
 
     # ---- training
 

@@ -1,12 +1,10 @@
-"""Many people's videos: lists, locks, failures, resumption, and a Ray run of which a worker is killed."""
+"""Many people's videos: lists, failures, resumption, and a Ray run of which a worker is killed."""
 
 from __future__ import annotations
 
 import json
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
@@ -14,14 +12,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from aed_nerfstudio.capture.corpus_runner import read_corpus, run_corpus, start_ray, summary
-from aed_nerfstudio.capture.folder_lock import folder_lock
+from aed_nerfstudio.capture.corpus_runner import read_corpus, run_corpus
 from aed_nerfstudio.capture.sources import ProcessOptions
 from aed_nerfstudio.dataset.schema import read_dataset
 from aed_nerfstudio.errors import InputError
+from aed_nerfstudio.jobs.record import summary
+from aed_nerfstudio.jobs.runner import Workers
 from aed_nerfstudio.synthetic.record import record_video
 
 OPTIONS = ProcessOptions(size=96, front_end="log-mel")
+SEQUENTIAL = Workers(sequential=True)
 
 
 @pytest.fixture(scope="module")
@@ -71,37 +71,11 @@ def test_list_refusals(tmp_path, text, words):
         read_corpus(tmp_path / "missing.csv")
 
 
-HOLD = """
-import sys, time
-from pathlib import Path
-from aed_nerfstudio.capture.folder_lock import folder_lock
-with folder_lock(Path(sys.argv[1])):
-    print("held", flush=True)
-    time.sleep(60)
-"""
-
-
-def test_a_folder_has_one_writer_and_a_dead_one_locks_nothing(tmp_path):
-    folder = tmp_path / "out"
-    holder = subprocess.Popen([sys.executable, "-c", HOLD, str(folder)], stdout=subprocess.PIPE, text=True)
-    try:
-        assert holder.stdout.readline() == "held\n"
-        with pytest.raises(InputError, match=f"out: process {holder.pid} on .* is writing it"), folder_lock(folder, 0):
-            pass
-    finally:
-        holder.kill()
-        holder.wait()
-    assert (tmp_path / ".out.lock").exists()
-    with folder_lock(folder, 0):
-        pass
-    assert not (tmp_path / ".out.lock").exists()
-
-
 def test_sequential_run_goes_on_after_failures_and_again_after_a_stop(tmp_path, videos, capsys):
     source = tmp_path / "list.txt"
     source.write_text(f"{videos / 'broken.mp4'}\n{videos / 'actor0.mp4'}\n{tmp_path / 'gone.mp4'}\n")
     output = tmp_path / "out"
-    outcomes = run_corpus(read_corpus(source), output, OPTIONS, sequential=True, progress=False)
+    outcomes = run_corpus(read_corpus(source), output, OPTIONS, SEQUENTIAL, progress=False)
     assert [outcome.state for outcome in outcomes] == ["failed", "done", "failed"]
     assert "broken.mp4: truncated or damaged" in outcomes[0].error and "gone.mp4: no such file" in outcomes[2].error
     assert outcomes[0].attempts == 1 and outcomes[1].frames == 75
@@ -113,9 +87,9 @@ def test_sequential_run_goes_on_after_failures_and_again_after_a_stop(tmp_path, 
     written = (output / "actor0" / "dataset.json").stat().st_mtime_ns
     record_video(tmp_path / "gone.mp4", seconds=2.2, size=96)
     start = time.monotonic()
-    only_done = run_corpus(read_corpus(source)[1:2], output, OPTIONS, sequential=True, progress=False)
+    only_done = run_corpus(read_corpus(source)[1:2], output, OPTIONS, SEQUENTIAL, progress=False)
     assert only_done == outcomes[1:2] and time.monotonic() - start < 1
-    outcomes = run_corpus(read_corpus(source), output, OPTIONS, sequential=True)
+    outcomes = run_corpus(read_corpus(source), output, OPTIONS, SEQUENTIAL)
     assert [outcome.state for outcome in outcomes] == ["failed", "done", "done"]
     assert (output / "actor0" / "dataset.json").stat().st_mtime_ns == written
     assert "[3/3] gone: done" in capsys.readouterr().err
@@ -127,18 +101,6 @@ def test_command_ends_with_1_where_any_failed(tmp_path, videos, command):
     where = ("--output", tmp_path / "out", "--audio-features", "log-mel", "--sequential")
     printed = command("aed", "process-corpus", tmp_path / "list.txt", *where, fails=True)
     assert "broken  failed" in printed and "Traceback" not in printed
-
-
-def test_without_ray(monkeypatch):
-    monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(InputError, match=r'pip install "aed-nerfstudio\[ray\]", or give --sequential'):
-        start_ray(1, None)
-
-
-def test_numbers(tmp_path, videos):
-    for options, words in (({"workers": 0}, "workers must be at least 1"), ({"retries": -1}, "retries must be at le")):
-        with pytest.raises(InputError, match=words):
-            run_corpus(read_corpus(videos), tmp_path / "out", OPTIONS, **options)
 
 
 def _kill_worker_of(folder: Path, killed: list[int]) -> None:
@@ -159,7 +121,7 @@ def test_ray_run_survives_a_broken_video_and_a_killed_worker(tmp_path, videos):
     pytest.importorskip("ray")
     output, killed = tmp_path / "out", []
     threading.Thread(target=_kill_worker_of, args=(output / "actor1", killed), daemon=True).start()
-    outcomes = {o.name: o for o in run_corpus(read_corpus(videos), output, OPTIONS, workers=2, progress=False)}
+    outcomes = {o.name: o for o in run_corpus(read_corpus(videos), output, OPTIONS, Workers(2), progress=False)}
     assert killed and os.getpid() not in killed
     assert _states(output) == {"actor0": "done", "actor1": "done", "actor2": "done", "broken": "failed"}
     assert {name: outcome.attempts for name, outcome in outcomes.items()} == {

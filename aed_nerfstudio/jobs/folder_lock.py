@@ -1,4 +1,4 @@
-"""One process at a time in a folder: a lock that ends with the process that holds it."""
+"""One process at a time in a folder or at a file: a lock that ends with the process that holds it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from aed_nerfstudio.errors import InputError
 
 @contextmanager
 def folder_lock(folder: Path, wait: float = 10.0) -> Iterator[None]:
-    """Holds `.NAME.lock` beside the folder, which need not exist yet.
+    """Holds `.NAME.lock` beside the folder or file, which need not exist yet.
 
     The system gives the lock up when its process ends, even by kill -9, so a file that was left behind locks nothing;
     its text (process and machine) is for people.
@@ -55,10 +55,10 @@ def _locked(path: Path, folder: Path, deadline: float):
             holder = file.read().strip() or "another process"
             file.close()
             if time.monotonic() > deadline:
-                raise InputError(f"{folder}: {holder} is writing it; wait for it to end, or choose another "
-                                 "--output") from None  # fmt: skip
+                raise InputError(f"{folder}: {holder} is writing it; wait for it, or choose another place") from None
             time.sleep(0.2)
         except OSError as error:
             file.close()
-            raise InputError(f"{path}: cannot be locked ({error.strerror}); choose --output on a disk that can lock "
-                             "files") from error  # fmt: skip
+            raise InputError(
+                f"{path}: cannot be locked ({error.strerror}); choose a place on a disk that can lock files"
+            ) from error

@@ -1,0 +1,180 @@
+"""`aed batch`: a table of renders, of one avatar or of many, several at a time."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import typing
+from collections.abc import Mapping
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import MISSING, dataclass, fields, replace
+from functools import lru_cache
+from importlib.util import find_spec
+from io import StringIO
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import tyro
+
+from aed_nerfstudio.commands.render import Render
+from aed_nerfstudio.commands.worker_flags import WorkerFlags
+from aed_nerfstudio.errors import InputError
+
+if TYPE_CHECKING:
+    from aed_nerfstudio.jobs.record import Job
+
+TYPES = typing.get_type_hints(Render, include_extras=True)
+REQUIRED = tuple(f.name for f in fields(Render) if f.default is MISSING and f.default_factory is MISSING)
+
+
+@dataclass(kw_only=True)
+class Batch(WorkerFlags):
+    """Render a table of jobs, each with the options of aed render; several at a time where Ray is installed."""
+
+    table: tyro.conf.Positional[Path]
+    """CSV file with a header, or JSON lines (.jsonl): a row for each video, a column for each option of aed render that
+    is used. Names of files are relative to the table's folder."""
+    state: Path | None = None
+    """Where it is written down what is done, so that the same command goes on; TABLE.state.json beside the table by
+    default."""
+
+    def main(self) -> None:
+        """Runs the command."""
+        from aed_nerfstudio.jobs.folder_lock import folder_lock
+        from aed_nerfstudio.jobs.record import Record
+        from aed_nerfstudio.jobs.runner import run_jobs
+
+        where = self.where()
+        where.check()
+        jobs = read_jobs(self.table)
+        state = self.state or self.table.with_name(f"{self.table.name}.state.json")
+        if not (self.sequential or self.address or find_spec("ray")):
+            print("note: Ray is not installed, so the jobs run one after the other")
+            where = replace(where, sequential=True)
+        with folder_lock(state):
+            outcomes = run_jobs(jobs, render_job, Record(state, "aed-batch", "renders", jobs), where)
+        self.end(outcomes)
+
+
+def read_jobs(table: Path) -> list[Job]:
+    """The jobs of a table, those of one avatar together.
+
+    Raises:
+        InputError: the table cannot be read or is empty; a column or value is none of aed render's; or two jobs write
+            one file. Names the line.
+    """
+    from aed_nerfstudio.jobs.tables import read_json_lines, read_rows
+
+    table = Path(table)
+    lines = table.suffix.lower() in (".jsonl", ".ndjson")
+    rows = read_json_lines(table) if lines else read_rows(table, REQUIRED)
+    if not rows:
+        raise InputError(f"{table}: holds no jobs; give a row for each video, with {', '.join(REQUIRED)}")
+    renders: list[Render] = []
+    written: dict[Path, int] = {}
+    for line, row in rows:
+        where = f"{table}, line {line}"
+        render = _render(row, table.resolve().parent, where)
+        target = Path(os.path.abspath(render.output))
+        if target in written:
+            raise InputError(f"{where}: {render.output} is written by line {written[target]} already; name another")
+        written[target] = line
+        renders.append(render)
+    avatars = list(dict.fromkeys(render.load_config for render in renders))
+    return [_job(render, table) for render in sorted(renders, key=lambda r: avatars.index(r.load_config))]
+
+
+def _render(row: Mapping[str, object], folder: Path, where: str) -> Render:
+    """A row's command."""
+    given = {}
+    for column, value in row.items():
+        name = column.strip().lstrip("-").replace("-", "_").lower()
+        if name not in TYPES:
+            known = ", ".join(f.name for f in fields(Render))
+            raise InputError(f"{where}: no option {column!r} of aed render; the columns may be {known}")
+        if value is not None and value != "":
+            given[name] = _value(name, value, folder, where)
+    lost = [name for name in REQUIRED if name not in given]
+    if lost:
+        raise InputError(f"{where}: no {', '.join(lost)}; every job needs {', '.join(REQUIRED)}")
+    return Render(**given)
+
+
+def _value(name: str, value: object, folder: Path, where: str) -> object:
+    """A cell as its option takes it: read as the command line would be, with files found from the table's folder."""
+    kind = TYPES[name]
+    if isinstance(value, list):
+        words = [str(item) for item in value]
+    elif isinstance(value, str) and {typing.get_origin(arm) for arm in (kind, *typing.get_args(kind))} & {tuple, list}:
+        words = shlex.split(value)
+    elif kind is bool and str(value).lower() in ("yes", "1", "true", "no", "0", "false"):
+        words = [str(str(value).lower() in ("yes", "1", "true"))]
+    else:
+        words = [str(value)]
+    try:
+        with redirect_stderr(StringIO()), redirect_stdout(StringIO()):  # tyro says it in a box, without the line
+            found = tyro.cli(kind, args=["--", *words])
+    except SystemExit as error:
+        raise InputError(f"{where}: {value!r} is no {name}; see aed render --help") from error
+    return _located(found, folder)
+
+
+def _located(value: object, folder: Path) -> object:
+    """Paths, and words that are names of files in the table's folder, as seen from there."""
+    if isinstance(value, (tuple, list)):
+        return type(value)(_located(item, folder) for item in value)
+    if isinstance(value, Path):
+        return folder / value.expanduser()
+    if isinstance(value, str) and value and (folder / value).is_file():
+        return str(folder / value)
+    return value
+
+
+def _job(render: Render, table: Path) -> Job:
+    from aed_nerfstudio.capture.sources import stamp
+    from aed_nerfstudio.capture.stages import digest
+    from aed_nerfstudio.jobs.record import Job
+
+    given = {name: str(getattr(render, name)) for name in TYPES}
+    sources = [Path(text) for name, text in given.items() if name != "output"]
+    key = digest(given, [stamp(path) for path in sources if path.is_file()], _checkpoints(render.load_config))
+    name = os.path.relpath(render.output, table.resolve().parent)
+    return Job(name, key, render.output, (render, os.getcwd()))
+
+
+def render_job(render: Render, folder: str, progress: bool) -> dict:
+    """One video, as a task; see `run_jobs`.
+
+    Args:
+        render: the command.
+        folder: where it was called, from which the training run's own paths are seen.
+        progress: without meaning: what a job prints in a worker is not shown.
+    """
+    os.chdir(folder)
+    try:
+        render.main(lambda config: _avatar(config, _checkpoints(config)))
+    except InputError as error:
+        return {"state": "failed", "error": " ".join(str(error).split())}
+    return {"state": "done", "frames": _frames(render.output)}
+
+
+@lru_cache(maxsize=1)
+def _avatar(config: Path, checkpoints: tuple[str, ...]):
+    """The avatar, which a worker keeps for its next job; anew when there are other checkpoints."""
+    from aed_nerfstudio.avatar import Avatar
+
+    return Avatar.load(config)
+
+
+def _checkpoints(config: Path) -> tuple[str, ...]:
+    return tuple(sorted(path.name for path in config.parent.glob("nerfstudio_models/*")))
+
+
+def _frames(output: Path) -> int:
+    """How many pictures a video or a folder holds."""
+    from aed_nerfstudio.media.video_reader import probe
+
+    if output.is_dir():
+        return sum(path.suffix == ".png" for path in output.iterdir())
+    info = probe(output)
+    return round(info.duration * info.fps)

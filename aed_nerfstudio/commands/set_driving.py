@@ -1,0 +1,93 @@
+"""`aed set-driving`: what an avatar says and shows in nerfstudio's own commands, which cannot be told."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from aed_nerfstudio.errors import InputError
+
+
+@dataclass(kw_only=True)
+class SetDriving:
+    """Write a changed copy of a run's config.yml, by which ns-render and ns-viewer show another sound or emotion.
+
+    The copy lies beside the original and shares its checkpoints. What is not given stays as it was.
+    """
+
+    load_config: Path
+    """The training run's config.yml, or a copy that this command has made."""
+    name: str = "driven"
+    """What the copy is called: NAME.yml."""
+    audio: Path | None = None
+    """What to say: any audio or video file with sound."""
+    audio_features_file: Path | None = None
+    """Ready features of --audio (.npy), for an avatar that was trained on such."""
+    emotion: str | None = None
+    """One of the emotions that were recorded, or a mixture such as happy:0.7+sad:0.3."""
+    intensity: str | None = None
+    """How strong: a label (weak, medium, strong) or a number from 0 to 1, within what was recorded."""
+    background: str | None = None
+    """What is behind the avatar: a colour (white, #00b140), a picture file, or original."""
+    clock: Literal["times", "frames"] | None = None
+    """Whether the sound follows the cameras' times, 0 to 1 over the whole of it, or is played at its own speed along
+    the frames of the video. Frames, where --audio is given and this is not."""
+    fps: float | None = None
+    """Frames a second of the video that will be made, for the clock frames; 25 by default."""
+
+    def main(self) -> None:
+        """Runs the command."""
+        if not re.fullmatch(r"[\w.-]+", self.name) or self.name.startswith(".") or self.name == "config":
+            raise InputError(f"{self.name!r} cannot be the copy's name; use letters, digits, - and _, and not config")
+        import yaml
+
+        from aed_nerfstudio.avatar import Avatar
+        from aed_nerfstudio.media.audio_io import temporary_beside
+
+        avatar = Avatar.load(self.load_config)
+        run = self.load_config.resolve().parent
+        config = yaml.load(self.load_config.read_text(), Loader=yaml.Loader)  # as nerfstudio does
+        config.pipeline.model = replace(config.pipeline.model, **self._given())
+        avatar.model.drive(config.pipeline.model)  # finds whatever is wrong with it
+        # The copy works wherever it is called from, unlike the original, whose paths are those of its training.
+        config.output_dir, config.experiment_name, config.timestamp = run.parents[2], run.parents[1].name, run.name
+        for part in (config, config.pipeline.datamanager, config.pipeline.datamanager.dataparser):
+            part.data = avatar.dataset.root.resolve()
+        path = run / f"{self.name}.yml"
+        temporary = temporary_beside(path)
+        try:
+            temporary.write_text(yaml.dump(config), "utf8")
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+        print(f"{path}: for --load-config of ns-render and ns-viewer")
+        if config.pipeline.model.audio is not None:
+            self._say_how(path, config.pipeline.model, avatar.model.camera_driver.seconds)
+
+    def _given(self) -> dict:
+        """The fields of the model's config that this command line changes."""
+        names = ("audio", "audio_features_file", "emotion", "intensity", "background", "clock", "fps")
+        given = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+        if self.audio is not None:
+            given = {"clock": "frames", "audio_features_file": None, **given}
+        if self.background is not None and Path(self.background).is_file():
+            given["background"] = str(Path(self.background).resolve())
+        for name in ("audio", "audio_features_file"):
+            if given.get(name) is not None:
+                given[name] = given[name].resolve()
+        return {**given, "drive_frames": True}
+
+    @staticmethod
+    def _say_how(path: Path, model, seconds: float) -> None:
+        """Prints commands that make a video as long as the sound, and the one that adds it."""
+        config, sound = shlex.quote(str(path)), shlex.quote(str(model.audio))
+        print(
+            f"{model.audio}: {seconds:.2f} s at {model.fps:g} frames/s. For example:\n"
+            f"  ns-render spiral --load-config {config} --seconds {seconds:.2f} --frame-rate {model.fps:g} "
+            "--output-path silent.mp4\n"
+            f"  ffmpeg -i silent.mp4 -i {sound} -map 0:v -map 1:a -c:v copy -c:a aac talking.mp4"
+        )

@@ -1,0 +1,146 @@
+"""Many jobs of one kind: one after the other, or several at a time on Ray."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from aed_nerfstudio.errors import InputError
+from aed_nerfstudio.jobs.record import ENDED, Job, Outcome, Record
+
+OBJECT_STORE = 100_000_000  # bytes; jobs hand over names and counts only, pictures stay in their files
+
+
+@dataclass(frozen=True)
+class Workers:
+    """Where jobs run.
+
+    number: how many at a time; None: one for two processors of this machine, or for each of a cluster's. address: of a
+    Ray cluster, which must see the same paths; None: Ray is started on this machine. retries: how often a job is tried
+    again whose worker died; jobs whose input is bad are not. sequential: one after the other in this process, without
+    Ray.
+    """
+
+    number: int | None = None
+    address: str | None = None
+    retries: int = 1
+    sequential: bool = False
+
+    def check(self) -> None:
+        """Raises InputError for numbers that make no sense."""
+        if self.number is not None and self.number < 1:
+            raise InputError(f"workers must be at least 1, not {self.number}; --sequential does without any")
+        if self.retries < 0:
+            raise InputError(f"retries must be at least 0, not {self.retries}")
+
+
+def run_jobs(jobs: Sequence[Job], work: Callable[..., dict], record: Record, workers: Workers) -> list[Outcome]:
+    """Runs the jobs that no earlier run has done. One that fails does not stop the others.
+
+    Args:
+        jobs: what to make.
+        work: a function of a module; takes a job's arguments and `progress`, whether to show any. Gives back what of
+            the `Outcome` is known now, at least its `state`, also where the input is bad and trying again would not
+            help; raises where it would.
+        record: of these jobs; it holds what is known so far after every one that ended, and when stopped by Ctrl-C.
+        workers: where they run.
+
+    Raises:
+        InputError: Ray is missing or cannot be reached, or the record cannot be written.
+    """
+    workers.check()
+    waiting = [job for job in jobs if record.outcomes[job.name].state not in ENDED]
+    try:
+        if workers.sequential:
+            for job in waiting:
+                _here(job, work, record, workers.retries)
+        elif waiting:
+            _on_ray(waiting, work, record, workers)
+    finally:
+        record.close()
+    return list(record.outcomes.values())
+
+
+def _here(job: Job, work: Callable[..., dict], record: Record, retries: int) -> None:
+    """Runs one job in this process."""
+    start = time.monotonic()
+    for attempt in range(1, retries + 2):
+        try:
+            found = work(*job.arguments, progress=record.progress)
+        except Exception as error:  # whatever it is must not stop the others
+            found = {"state": "failed", "error": reason(error)}
+            if attempt <= retries:
+                continue
+        record.finish(job.name, seconds=time.monotonic() - start, attempts=attempt, **found)
+        return
+
+
+def _on_ray(jobs: Sequence[Job], work: Callable[..., dict], record: Record, workers: Workers) -> None:
+    """Runs the jobs, as many at a time as there are workers, and begins those anew whose worker died."""
+    number = workers.number
+    if number is None and not workers.address:
+        number = max(1, (os.cpu_count() or 1) // 2)
+    ray = start_ray(number, workers.address)
+    # Ray's own retries would not be counted.
+    task = ray.remote(num_cpus=1, max_retries=0)(work)
+    limit = number or max(1, int(ray.cluster_resources().get("CPU", 1)))
+    waiting, running, began = list(jobs), {}, {}
+    try:
+        while waiting or running:
+            while waiting and len(running) < limit:
+                job = waiting.pop(0)
+                began.setdefault(job.name, time.monotonic())
+                record.outcomes[job.name].attempts += 1
+                running[task.remote(*job.arguments, progress=False)] = job
+            for reference in ray.wait(list(running), timeout=1.0)[0]:
+                job = running.pop(reference)
+                try:
+                    found = ray.get(reference)
+                except ray.exceptions.RayError as error:
+                    died = isinstance(error, ray.exceptions.WorkerCrashedError)
+                    found = {"state": "failed", "error": "its worker died" if died else reason(error)}
+                    if record.outcomes[job.name].attempts <= workers.retries:
+                        record.say(f"{job.name}: {found['error']}; trying again")
+                        waiting.insert(0, job)
+                        continue
+                record.finish(job.name, seconds=time.monotonic() - began[job.name], **found)
+    finally:
+        for reference in running:
+            ray.cancel(reference, force=True)
+        ray.shutdown()
+
+
+def start_ray(workers: int | None, address: str | None) -> Any:
+    """The module, connected: to a Ray of our own on this machine, or to a cluster.
+
+    Raises:
+        InputError: Ray is not installed, or the cluster cannot be reached.
+    """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent to anyone
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # no note about GPUs that are not asked for
+    try:
+        import ray
+    except ImportError as error:
+        raise InputError('Ray is not installed; run pip install "aed-nerfstudio[ray]", or give --sequential to do one '
+                         "after the other without it") from error  # fmt: skip
+    quiet = {"logging_level": "ERROR", "log_to_driver": False}
+    try:
+        if address:
+            ray.init(address=address, **quiet)
+        else:
+            # "local": never a cluster that happens to run here. Its memory is small, because nothing large goes there.
+            ray.init("local", num_cpus=workers, object_store_memory=OBJECT_STORE, include_dashboard=False, **quiet)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        place = f"the cluster {address}" if address else "Ray on this machine"
+        raise InputError(f"cannot reach {place} ({reason(error)}); check --address, or give --sequential") from error
+    return ray
+
+
+def reason(error: BaseException) -> str:
+    """An unexpected error in one line; of one that a task raised, what it was."""
+    error = getattr(error, "cause", None) or error
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return ": ".join([type(error).__name__, *lines[:1]])[:300]

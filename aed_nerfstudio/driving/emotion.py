@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,6 +28,12 @@ class EmotionVocabulary:
     def dim(self) -> int:
         return len(self.categories) + len(self.intensities)
 
+    @property
+    def default_category(self) -> str:
+        """Neutral, or the first recorded where neutral was not."""
+        known = [c for c, _ in self.recorded]
+        return known[0] if known and "neutral" not in known else "neutral"
+
     def encode(
         self, category: str | dict[str, float] | None = None, intensity: str | float | None = None
     ) -> np.ndarray:
@@ -43,8 +51,7 @@ class EmotionVocabulary:
             InputError: an unknown label, a number out of range, or something that was not recorded.
         """
         if category is None:
-            known = [c for c, _ in self.recorded]
-            category = known[0] if known and "neutral" not in known else "neutral"
+            category = self.default_category
         weights = {category: 1.0} if isinstance(category, str) else dict(category)
         unknown = [c for c in weights if c not in self.categories]
         if unknown or not weights:
@@ -56,7 +63,7 @@ class EmotionVocabulary:
         for name, weight in weights.items():
             vector[self.categories.index(name)] = weight / total
         strengths = vector[len(self.categories) :]
-        position = self._strength([c for c, weight in weights.items() if weight > 0], intensity)
+        position = self.strength([c for c, weight in weights.items() if weight > 0], intensity)
         position *= len(self.intensities) - 1
         low = min(int(position), len(self.intensities) - 1)
         strengths[low] = 1 - (position - low)
@@ -71,17 +78,26 @@ class EmotionVocabulary:
         known = [self.position(i) for c, i in self.recorded if c == category]
         return (min(known), max(known)) if known else None
 
-    def _strength(self, categories: list[str], intensity: str | float | None) -> float:
-        """The intensity to show these categories with, 0..1."""
-        asked = None if intensity is None else self.position(intensity)
-        spans = [self.span(category) for category in categories]
-        lost = [category for category, span in zip(categories, spans, strict=True) if span is None]
+    def common_span(self, categories: Iterable[str]) -> tuple[float, float] | None:
+        """The weakest and strongest intensity recorded of all of these, 0..1; None where neutral is the only one.
+
+        Raises:
+            InputError: one of them was not recorded.
+        """
+        spans = {category: self.span(category) for category in categories}
+        lost = [category for category, span in spans.items() if span is None]
         if lost:
             raise InputError(f"no frame shows {', '.join(lost)}; this avatar has {self._recorded_labels()}")
-        strong = [span for c, span in zip(categories, spans, strict=True) if c != "neutral"]
-        if not strong:
+        strong = [span for category, span in spans.items() if category != "neutral"]
+        return (max(a for a, _ in strong), min(b for _, b in strong)) if strong else None
+
+    def strength(self, categories: list[str], intensity: str | float | None) -> float:
+        """The intensity to show these categories with, 0..1; see `encode`."""
+        asked = None if intensity is None else self.position(intensity)
+        span = self.common_span(categories)
+        if span is None:
             return 0.0
-        low, high = max(a for a, _ in strong), min(b for _, b in strong)
+        low, high = span
         if asked is None:
             known = [self.position(i) for c, i in self.recorded if c in categories and c != "neutral"]
             return min((p for p in known if low <= p <= high), key=lambda p: (abs(p - 0.5), -p), default=0.5)
@@ -110,3 +126,22 @@ class EmotionVocabulary:
         if not 0 <= value <= 1:
             raise InputError(f"unknown intensity {intensity}; give 0 to 1 or one of {', '.join(self.intensities)}")
         return value
+
+
+def parse_mixture(text: str) -> dict[str, float]:
+    """`happy`, or `happy:0.7+sad:0.3`, as weights by label; labels are not looked up here.
+
+    Raises:
+        InputError: a weight that is no number of 0 or more, or a label twice.
+    """
+    weights: dict[str, float] = {}
+    for part in text.split("+"):
+        label, colon, number = (piece.strip() for piece in part.partition(":"))
+        try:
+            weight = float(number) if colon else 1.0
+        except ValueError:
+            weight = -1.0
+        if not (label and 0 <= weight < math.inf) or label in weights:
+            raise InputError(f"{text}: is no emotion; write happy, or happy:0.7+sad:0.3")
+        weights[label] = weight
+    return weights

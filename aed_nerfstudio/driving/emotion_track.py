@@ -109,14 +109,13 @@ class EmotionTrack:
             intensity = min(max(intensity, span[0]), span[1])
         return self.vocabulary.encode(dict(frame.emotion), intensity)
 
-    def to_json(self) -> str:
-        """The keyframes as compact JSON, as `read` takes them."""
-        rows = [
+    def to_json(self) -> list[dict]:
+        """The keyframes as JSON values, as `read` takes them."""
+        return [
             {"time": k.time, "emotion": dict(k.emotion)}
             | ({} if k.intensity is None else {"intensity": round(k.intensity, 4)})
             for k in self.keyframes
         ]
-        return json.dumps(rows, separators=(",", ":"))
 
 
 def keyframe(

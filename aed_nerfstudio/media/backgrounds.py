@@ -23,6 +23,8 @@ class Background:
     frames: Callable[[tuple[int, int], float, int], Iterator[np.ndarray]] | None
     """(width, height), frames a second and the number of the first frame -> an endless stream of uint8 [H, W, 3]; the
     memory of one frame. None: transparent."""
+    stamp: str = ""
+    """Tells versions of the file apart, where there is one."""
 
     @property
     def transparent(self) -> bool:
@@ -57,17 +59,19 @@ def open_background(name: str) -> Background | None:
 
 
 def _of_file(path: Path) -> Background:
+    about = path.stat()
+    stamp = f"{about.st_size} bytes of {about.st_mtime:.0f}"
     try:
         with Image.open(path) as image:
             if not getattr(image, "is_animated", False):
                 picture = np.array(ImageOps.exif_transpose(image).convert("RGB"))
-                return Background(str(path), lambda size, fps, first: repeat(_fill(picture, size)))
+                return Background(str(path), lambda size, fps, first: repeat(_fill(picture, size)), stamp)
     except UnidentifiedImageError:
         pass  # a video, or neither
     except (OSError, SyntaxError, Image.DecompressionBombError) as error:
         raise InputError(f"{path}: damaged or too large a picture; export it again ({error})") from error
     probe(path)
-    return Background(str(path), lambda size, fps, first: _of_video(path, size, fps, first))
+    return Background(str(path), lambda size, fps, first: _of_video(path, size, fps, first), stamp)
 
 
 def _of_video(path: Path, size: tuple[int, int], fps: float, first: int) -> Iterator[np.ndarray]:

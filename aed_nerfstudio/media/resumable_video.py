@@ -95,8 +95,6 @@ class ResumableVideo:
         self._finished += count
 
     def _join(self) -> None:
-        if self.frames_written == 0:
-            raise InputError(f"{self.path}: no frame was written, so there is no video to save")
         with _JoinedVideo(self.path, [path for path, _ in self._segments()], **self._sound) as video:
             for path, _ in self._segments():
                 video.append(path)
@@ -109,10 +107,12 @@ class ResumableVideo:
     ) -> None:
         if self._writer is not None and self._writer.frames_written > 0:
             self._finish_segment()
-        if kind is None or (issubclass(kind, KeyboardInterrupt) and self.frames_written > 0):
+        if self.frames_written and (kind is None or issubclass(kind, KeyboardInterrupt)):
             self._join()
-        if kind is None or self.frames_written == 0:
+        if kind is None or not self.frames_written:
             shutil.rmtree(self._folder, ignore_errors=True)
+        if kind is None and not self.frames_written:
+            raise InputError(f"{self.path}: no frame was written, so there is no video to save")
 
 
 class _JoinedVideo(VideoFile):

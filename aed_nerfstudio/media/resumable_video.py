@@ -124,7 +124,10 @@ class _JoinedVideo(VideoFile):
 
     def _open_pictures(self) -> None:
         with open_media(self._first) as source:
-            self._video = self._container.add_stream_from_template(source.streams.video[0])
+            stream = source.streams.video[0]
+            self._video = self._container.add_stream_from_template(stream)
+            if stream.metadata.get("alpha_mode") == "1":  # VP9's alpha lies beside its pictures, and is not copied
+                self._video.pix_fmt = self.form.transparent_pixels
         self._video.time_base = 1 / self.rate
 
     def append(self, path: Path) -> None:

@@ -256,7 +256,10 @@ class Avatar:
         original = self._original(height, width) if background is None and camera_path is None else None
         smoothing = LipSmoothing(fps) if smooth_lips else None
         for number, condition in enumerate(track) if frames is None else _part(track, frames, smooth_lips):
-            given = None if smoothing is None else smoothing(self.model.encode([condition]))
+            given = None
+            if smoothing is not None:
+                with torch.no_grad():
+                    given = smoothing(self.model.encode([condition]))
             if number < first:
                 continue
             camera = None if camera_path is None else camera_path.camera(number / fps, width)

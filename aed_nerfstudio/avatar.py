@@ -247,6 +247,8 @@ class Avatar:
         """
         import torch
 
+        from aed_nerfstudio.rendering.torso_matte import cut_out
+
         fps = track.fps if isinstance(track, DrivingTrack) else FPS
         height, width = self._frame_size(size, camera_path)
         first = frames.start if frames else 0
@@ -266,12 +268,13 @@ class Avatar:
             layers = self.images(condition, size, original, camera, given)
             if background is None:
                 yield to_uint8(layers["rgb"])
-            elif background.transparent:
-                alpha = layers["alpha"]
-                yield to_uint8(torch.cat([layers["foreground"] / alpha.clamp_min(1e-6), alpha], -1))
+                continue
+            colour, alpha = cut_out(layers)
+            if background.transparent:
+                yield to_uint8(torch.cat([colour / alpha.clamp_min(1e-6), alpha], -1))
             else:
                 behind = torch.from_numpy(next(backgrounds)).to(self.model.device) / 255
-                yield to_uint8(layers["foreground"] + (1 - layers["alpha"]) * behind)
+                yield to_uint8(colour + (1 - alpha) * behind)
 
     def _frame_size(self, size: int | None, camera_path: CameraPath | None) -> tuple[int, int]:
         """Height and width in pixels of what `render` gives."""

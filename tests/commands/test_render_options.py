@@ -28,6 +28,7 @@ from aed_nerfstudio.media.backgrounds import open_background
 from aed_nerfstudio.media.captions import BAND
 from aed_nerfstudio.media.video_reader import read_frames
 from aed_nerfstudio.media.video_writer import SYNTHETIC_NOTE
+from aed_nerfstudio.rendering.torso_matte import cut_out
 
 RATE = 16000
 SECONDS = 0.48
@@ -148,21 +149,26 @@ def test_lip_smoothing_is_that_of_the_encoded_audio(avatar, speech):
     np.testing.assert_array_equal(late, smoothed[10])
 
 
+def cut_out_of(avatar, speech, emotion=None):
+    """Frame 6 without a background: premultiplied colour and alpha."""
+    track = avatar.track(read_audio(speech), avatar.vocabulary.encode(emotion))
+    return (layer.numpy() for layer in cut_out(avatar.images(track[6])))
+
+
 def test_backgrounds_are_behind_the_avatar(render, avatar, speech, tmp_path):
-    layers = avatar.images(avatar.track(read_audio(speech), avatar.vocabulary.encode())[6])
-    alpha = layers["alpha"].numpy()
+    colours, alpha = cut_out_of(avatar, speech)
     Image.fromarray(np.full((30, 50, 3), (0, 0, 250), np.uint8)).save(tmp_path / "blue.png")
     for background, colour in (("#00ff00", (0, 255, 0)), (str(tmp_path / "blue.png"), (0, 0, 250))):
         found = frames(render(background=background))[6]
-        expected = 255 * layers["foreground"].numpy() + (1 - alpha) * colour
+        expected = 255 * colours + (1 - alpha) * colour
         assert np.abs(found - expected).mean() < 4  # H.264 halves the colour's resolution
 
 
 def test_a_video_behind_the_avatar_runs(render, avatar, speech):
     original = render("original.mp4")
     found = frames(render("before.mp4", background=str(original)))
-    layers = avatar.images(avatar.track(read_audio(speech), avatar.vocabulary.encode())[6])
-    expected = 255 * layers["foreground"].numpy() + (1 - layers["alpha"].numpy()) * frames(original)[6]
+    colour, alpha = cut_out_of(avatar, speech)
+    expected = 255 * colour + (1 - alpha) * frames(original)[6]
     assert np.abs(found[6] - expected).mean() < 4
 
 
@@ -173,11 +179,10 @@ def test_transparent_png_files_hold_the_layers(render, avatar, speech):
     with Image.open(pictures[6]) as image:
         assert image.mode == "RGBA" and "step 29" in image.text["model"]
         found = np.array(image) / 255
-    layers = avatar.images(avatar.track(read_audio(speech), avatar.vocabulary.encode("happy"))[6])
-    alpha = layers["alpha"].numpy()
+    colour, alpha = cut_out_of(avatar, speech, "happy")
     np.testing.assert_allclose(found[..., 3:], alpha, atol=0.003)
     # Straight alpha: multiplied again, it is the model's premultiplied foreground.
-    np.testing.assert_allclose(found[..., :3] * found[..., 3:], layers["foreground"].numpy(), atol=0.006)
+    np.testing.assert_allclose(found[..., :3] * found[..., 3:], colour, atol=0.006)
     assert np.ptp(alpha) > 0.3
     assert read_audio(folder / "audio.wav").size == 12 * 640
 
@@ -195,7 +200,7 @@ def test_transparent_videos(render, avatar, speech, name, expected):
         else:
             pictures = list(container.decode(stream))
     assert len(pictures) == 12 and pictures[0].format.name.startswith("yuva")
-    alpha = avatar.images(avatar.track(read_audio(speech), avatar.vocabulary.encode())[6])["alpha"].numpy()
+    _, alpha = cut_out_of(avatar, speech)
     assert np.abs(pictures[6].to_ndarray(format="rgba")[..., 3] / 255 - alpha[..., 0]).mean() < 0.03
 
 

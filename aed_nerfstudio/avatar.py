@@ -28,7 +28,7 @@ from aed_nerfstudio.errors import InputError
 from aed_nerfstudio.loading import load_run
 from aed_nerfstudio.media.backgrounds import Background
 from aed_nerfstudio.media.captions import Mark
-from aed_nerfstudio.media.output import open_output, side_by_side, size_together
+from aed_nerfstudio.media.output import FrameStream, open_output, side_by_side, size_together
 
 if TYPE_CHECKING:  # torch and nerfstudio take seconds to load; only `load` and `render` need them
     import torch
@@ -251,7 +251,7 @@ class Avatar:
 
         fps = track.fps if isinstance(track, DrivingTrack) else FPS
         height, width = self._frame_size(size, camera_path)
-        first = frames.start if frames else 0
+        first = 0 if frames is None else frames.start
         backgrounds = repeat(None)
         if background is not None and not background.transparent:
             backgrounds = background.frames((width, height), fps, first)
@@ -296,7 +296,7 @@ class Avatar:
         track: DrivingTrack | Mapping[str, DrivingTrack],
         samples: np.ndarray,
         size: int | None = None,
-        through: Callable[[Iterator[np.ndarray]], Iterable[np.ndarray]] = iter,
+        through: Callable[[FrameStream], Iterable[np.ndarray]] = iter,
         *,
         background: Background | None = None,
         camera_path: CameraPath | None = None,
@@ -317,7 +317,8 @@ class Avatar:
             track: from `track`; or several of equal length by their captions, which are shown side by side.
             samples: the sound that the track was made from, float [n] mono at 16 kHz.
             size, background, camera_path, smooth_lips, frames: as for `render`.
-            through: is given the frames as they are rendered and passes them on, to show progress or to measure them.
+            through: is given the frames as they are rendered and passes them on, to show progress or to measure them;
+                `len` tells how many are to come.
             mark: words to burn into a corner.
             form: a key of `FORMATS`; by the path's suffix when None.
             tags: metadata beside that which says that the file is synthetic, by which model and with what emotions.
@@ -328,7 +329,7 @@ class Avatar:
         """
         tracks = track if isinstance(track, Mapping) else {"": track}
         fps, count = next((track.fps, len(track)) for track in tracks.values())
-        frames = frames or range(count)
+        frames = range(count) if frames is None else frames
         height, width = self._frame_size(size, camera_path)
         whole = size_together((width, height), len(tracks))
         look = {"background": background, "camera_path": camera_path, "smooth_lips": smooth_lips}
@@ -363,7 +364,7 @@ class Avatar:
             left = range(frames.start + output.frames_written, frames.stop)
             panels = {caption: self.render(t, size, frames=left, **look) for caption, t in tracks.items()}
             burn = Mark(mark, whole) if mark else lambda frame: frame
-            for frame in through(side_by_side(panels)):
+            for frame in through(FrameStream(side_by_side(panels), len(left))):
                 output.write(burn(frame))
 
 

@@ -118,7 +118,7 @@ class Render:
                 tracks if self.grid is not None else tracks[""],
                 samples,
                 self.size,
-                lambda stream: with_progress(stream, len(frames), "rendering"),
+                lambda stream: with_progress(stream, len(stream), "rendering"),
                 background=background,
                 camera_path=camera_path,
                 smooth_lips=self.lip_smoothing,

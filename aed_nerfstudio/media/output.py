@@ -14,6 +14,22 @@ from aed_nerfstudio.media.png_sequence import PngSequence
 from aed_nerfstudio.media.resumable_video import ResumableVideo
 
 
+class FrameStream:
+    """An iterator over frames that knows how many there will be."""
+
+    def __init__(self, frames: Iterator[np.ndarray], count: int) -> None:
+        self._frames, self._count = frames, count
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        return self
+
+    def __next__(self) -> np.ndarray:
+        return next(self._frames)
+
+    def __len__(self) -> int:
+        return self._count
+
+
 def open_output(
     path: Path, form: str | None = None, transparent: bool = False, **options
 ) -> ResumableVideo | PngSequence:

@@ -29,6 +29,7 @@ from aed_nerfstudio.media.captions import BAND
 from aed_nerfstudio.media.video_reader import read_frames
 from aed_nerfstudio.media.video_writer import SYNTHETIC_NOTE
 from aed_nerfstudio.rendering.torso_matte import cut_out
+from aed_nerfstudio.synthetic.record import record_dataset
 
 RATE = 16000
 SECONDS = 0.48
@@ -272,13 +273,31 @@ def test_a_camera_path_is_seen_as_in_the_viewer(avatar, render, camera_path, spe
     assert frames(render("larger.mp4", camera_path=camera_path, size=144, frames="0:2")).shape == (2, 96, 144, 3)
 
 
-def test_speech_of_another_speaker_and_language(render, tmp_path):
+def test_speech_of_another_language(render, tmp_path):
+    """Beside the English that the front end and the avatar know; `speech` is of another speaker already."""
     path = tmp_path / "german.wav"
     if shutil.which("espeak-ng") is None:
         pytest.skip("espeak-ng is not installed")
     subprocess.run(["espeak-ng", "-v", "de", "-w", str(path), "Guten Tag, wie geht es Ihnen?"], check=True)
     video = render(audio=path, frames="0:30", size=32)
     assert facts(video)[3] == 30 and np.abs(read_audio(video)).max() > 0.1
+
+
+def test_an_avatar_of_another_front_end_speaks(speech, trained, tmp_path):
+    data = tmp_path / "data"
+    labels = {"emotions": ("neutral",), "intensities": ("medium",)}
+    record_dataset(data, size=48, clip_seconds=1.0, front_end="log-mel", progress=False, **labels)
+    trained(data, tmp_path / "runs")
+    config = tmp_path / "runs" / "actor" / "aed-nerf-tiny" / "t" / "config.yml"
+    avatar = Avatar.load(config)
+    features = avatar.features(read_audio(speech))
+    assert avatar.dataset.front_end == "log-mel" and features.shape == (24, 80)
+    Render(config, speech, tmp_path / "talk.mp4").main()
+    assert facts(tmp_path / "talk.mp4")[3] == 12
+    samples = read_audio(speech)
+    spoken, silent = (avatar.track(x, avatar.vocabulary.encode(), "still") for x in (samples, np.zeros_like(samples)))
+    lips = [np.array([avatar.model.encode([c])["articulation"][0].tolist() for c in t]) for t in (spoken, silent)]
+    assert np.abs(lips[0] - lips[1]).max() > 0.01 and lips[0].std(axis=0).max() > 2 * lips[1][4:-4].std(axis=0).max()
 
 
 def test_an_interrupted_render_plays_and_goes_on(run, speech, tmp_path):

@@ -15,12 +15,12 @@ import cv2
 import numpy as np
 
 from aed_nerfstudio.dataset.schema import FPS, Dataset
-from aed_nerfstudio.driving.audio import SAMPLE_RATE, STEPS_PER_FRAME, extract_features
+from aed_nerfstudio.driving.audio import SAMPLE_RATE, STEPS_PER_FRAME
 from aed_nerfstudio.driving.camera_path import CameraPath
 from aed_nerfstudio.driving.emotion import EmotionVocabulary
 from aed_nerfstudio.driving.emotion_track import EmotionTrack
-from aed_nerfstudio.driving.feature_files import is_file_front_end, read_feature_file
 from aed_nerfstudio.driving.head_pose import ping_pong, smooth
+from aed_nerfstudio.driving.hearing import hear
 from aed_nerfstudio.driving.lip_smoothing import MEMORY, LipSmoothing
 from aed_nerfstudio.driving.pose_range import PoseRange
 from aed_nerfstudio.driving.track import DrivingTrack, FrameCondition
@@ -106,21 +106,7 @@ class Avatar:
         Raises:
             InputError: sound shorter than one frame, or a file that is missing, not wanted or does not fit.
         """
-        length = round(len(audio) / SAMPLE_RATE * FPS)
-        if length < 1:
-            raise InputError("the sound is shorter than one frame (0.04 s); give a longer one")
-        front_end, dim = self.dataset.front_end, self.dataset.feature_dim
-        if not is_file_front_end(front_end):
-            if file is not None:
-                raise InputError(f"{file}: this avatar hears by {front_end}, which needs the sound only; leave out "
-                                 "--audio-features-file")  # fmt: skip
-            return extract_features(audio, length, front_end)
-        if file is None:
-            raise InputError(
-                f"this avatar was trained on ready features ({front_end}, {dim} numbers a step), which sound alone "
-                "does not give; extract them as for the training video and give --audio-features-file X.npy"
-            )
-        return read_feature_file(file, length, dim)
+        return hear(audio, self.dataset.front_end, self.dataset.feature_dim, file)
 
     def track(
         self,

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from aed_nerfstudio.errors import InputError
+
+if TYPE_CHECKING:
+    from aed_nerfstudio.avatar import Avatar
 
 
 def with_progress(frames: Iterable[np.ndarray], total: int, what: str) -> Iterator[np.ndarray]:
@@ -70,8 +73,8 @@ class Render:
     """Only the frames A:B of the video, from A to before B, counted from 0; either may be left out."""
     resume: bool = False
     """Go on where an earlier render into the same file, with the same options, was stopped."""
-    lip_smoothing: bool = True
-    """Smooth what the lips follow over time (RAD-NeRF's 0.35 / 0.65)."""
+    lip_smoothing: bool = False
+    """Smooth what the lips follow over time, as RAD-NeRF does (0.35 / 0.65): steadier, and less exact."""
     label: tuple[str, ...] | None = None
     """Burn a small mark into a corner: these words, or "AI-generated" when none are given."""
     c2pa: Path | None = None
@@ -81,7 +84,8 @@ class Render:
     audio_features_file: Path | None = None
     """Ready features of --audio (.npy), for an avatar that was trained on such: DeepSpeech's, HuBERT's or others."""
 
-    def main(self) -> None:
+    def main(self, load: Callable[[Path], Avatar] | None = None) -> None:
+        """Runs the command; `load` gives the avatar of a config.yml, `Avatar.load` by default."""
         from aed_nerfstudio.media.audio_io import is_silent, read_audio
         from aed_nerfstudio.media.backgrounds import open_background
         from aed_nerfstudio.media.captions import MARK
@@ -104,7 +108,7 @@ class Render:
 
         poses = self.pose if self.pose in ("dataset", "still") else read_poses(Path(self.pose))
         camera_path = None if self.camera_path is None else CameraPath.read(self.camera_path)
-        avatar = Avatar.load(self.load_config)
+        avatar = (load or Avatar.load)(self.load_config)
         emotions = self._emotions(avatar.vocabulary)
         if avatar.dataset.front_end == "none":
             print("note: this avatar was trained without sound, so its lips follow nothing")

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.spatial.transform import Rotation, Slerp
+from scipy.spatial.transform import Rotation
 
 from aed_nerfstudio.driving.head_pose import pose_vector
 
 MARGIN = 0.1
 """How far beyond the recorded range a pose may lie, as a share of that range."""
-STEPS = 12
-"""Halvings of the way from the typical pose; the rest is 1/4096 of it."""
 
 
 class PoseRange:
@@ -29,25 +27,20 @@ class PoseRange:
         self.typical = poses[np.square((vectors - vectors.mean(axis=0)) / spread).sum(axis=1).argmin()]
 
     def nearest(self, pose: np.ndarray) -> np.ndarray:
-        """The pose [3, 4] itself where it lies within the range, else the last on the way to it from the typical one.
-
-        It follows a moving camera without jumps.
+        """The pose [3, 4] itself where it lies within the range, else the one in it whose turn, direction and distance
+        are nearest; it follows a moving camera without jumps. The typical pose for a head behind the camera.
         """
-        if self._holds(pose):
-            return pose
-        turn = Slerp([0, 1], Rotation.from_matrix(np.stack([self.typical[:, :3], pose[:, :3]])))
-        place = lambda share: (1 - share) * self.typical[:, 3:] + share * pose[:, 3:]  # noqa: E731
-        found, within, beyond = self.typical, 0.0, 1.0
-        for _ in range(STEPS):
-            share = (within + beyond) / 2
-            between = np.concatenate([turn(share).as_matrix(), place(share)], axis=1).astype(np.float32)
-            if self._holds(between):
-                found, within = between, share
-            else:
-                beyond = share
-        return found
-
-    def _holds(self, pose: np.ndarray) -> bool:
-        with np.errstate(all="ignore"):  # a head behind the camera has no log distance
+        with np.errstate(all="ignore"):
             vector = pose_vector(pose)
-        return bool(((vector >= self.low) & (vector <= self.high)).all())
+        if not np.isfinite(vector).all():
+            return self.typical
+        kept = np.clip(vector, self.low, self.high)
+        return pose if np.array_equal(kept, vector) else _pose(kept)
+
+
+def _pose(vector: np.ndarray) -> np.ndarray:
+    """The camera-to-world [3, 4] of a `pose_vector` [6]."""
+    turn = Rotation.from_rotvec(vector[:3]).as_matrix().T
+    depth = np.exp(vector[5])
+    place = depth * np.array([vector[3], vector[4], -1.0])
+    return np.concatenate([turn, -(turn @ place)[:, None]], axis=1).astype(np.float32)

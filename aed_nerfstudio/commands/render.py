@@ -14,6 +14,7 @@ from aed_nerfstudio.errors import InputError
 
 if TYPE_CHECKING:
     from aed_nerfstudio.avatar import Avatar
+    from aed_nerfstudio.media.output import FrameStream
 
 
 def with_progress(frames: Iterable[np.ndarray], total: int, what: str) -> Iterator[np.ndarray]:
@@ -116,13 +117,21 @@ class Render:
         tracks = {c: avatar.track(samples, emotion, poses, features, self.fps) for c, emotion in emotions.items()}
         frames = self._frames(len(next(iter(tracks.values()))))
         tags = {"audio_sha256": hashlib.sha256(self.audio.read_bytes()).hexdigest()}
+        done = 0
+
+        def shown(stream: FrameStream) -> Iterator[np.ndarray]:
+            nonlocal done
+            for frame in with_progress(stream, len(stream), "rendering"):
+                yield frame
+                done += 1
+
         try:
             avatar.write_video(
                 self.output,
                 tracks if self.grid is not None else tracks[""],
                 samples,
                 self.size,
-                lambda stream: with_progress(stream, len(stream), "rendering"),
+                shown,
                 background=background,
                 camera_path=camera_path,
                 smooth_lips=self.lip_smoothing,
@@ -133,7 +142,8 @@ class Render:
                 resume=self.resume,
             )
         except KeyboardInterrupt:
-            print(f"{self.output} holds what was rendered so far; the same command with --resume goes on from there")
+            if done:
+                print(f"{self.output} holds what was rendered so far; with --resume, the same command goes on from there")
             raise
         if credentials is not None:
             credentials.sign(self.output, tags)

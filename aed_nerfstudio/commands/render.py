@@ -143,7 +143,7 @@ class Render:
             )
         except KeyboardInterrupt:
             if done:
-                print(f"{self.output} holds what was rendered so far; with --resume, the same command goes on from there")
+                print(f"{self.output} holds what was rendered so far; the same command with --resume goes on")
             raise
         if credentials is not None:
             credentials.sign(self.output, tags)

@@ -292,7 +292,7 @@ class Avatar:
         form: str | None = None,
         tags: Mapping[str, str] | None = None,
         resume: bool = False,
-    ) -> None:
+    ) -> dict[str, str]:
         """Renders a track into a video with its sound, frame by frame.
 
         A render that was stopped keeps its frames in a hidden folder beside the video, from which `resume` goes on;
@@ -309,6 +309,9 @@ class Avatar:
             form: a key of `FORMATS`; by the path's suffix when None.
             tags: metadata beside that which says that the file is synthetic, by which model and with what emotions.
             resume: go on where an earlier render into this file with the same arguments stopped, if one did.
+
+        Returns:
+            The tags that the file got.
 
         Raises:
             InputError: the file cannot be written, or is to be resumed with other arguments than it was begun with.
@@ -352,6 +355,7 @@ class Avatar:
             burn = Mark(mark, whole) if mark else lambda frame: frame
             for frame in through(FrameStream(side_by_side(panels), len(left))):
                 output.write(burn(frame))
+        return tags
 
 
 def _checked(height: int, width: int) -> tuple[int, int]:

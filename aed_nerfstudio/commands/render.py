@@ -116,7 +116,6 @@ class Render:
         features = avatar.features(samples, self.audio_features_file)
         tracks = {c: avatar.track(samples, emotion, poses, features, self.fps) for c, emotion in emotions.items()}
         frames = self._frames(len(next(iter(tracks.values()))))
-        tags = {"audio_sha256": hashlib.sha256(self.audio.read_bytes()).hexdigest()}
         done = 0
 
         def shown(stream: FrameStream) -> Iterator[np.ndarray]:
@@ -126,7 +125,7 @@ class Render:
                 done += 1
 
         try:
-            avatar.write_video(
+            tags = avatar.write_video(
                 self.output,
                 tracks if self.grid is not None else tracks[""],
                 samples,
@@ -138,7 +137,7 @@ class Render:
                 frames=frames,
                 mark=None if self.label is None else " ".join(self.label) or MARK,
                 form=form,
-                tags=tags,
+                tags={"audio_sha256": hashlib.sha256(self.audio.read_bytes()).hexdigest()},
                 resume=self.resume,
             )
         except KeyboardInterrupt:
@@ -146,7 +145,7 @@ class Render:
                 print(f"{self.output} holds what was rendered so far; the same command with --resume goes on")
             raise
         if credentials is not None:
-            credentials.sign(self.output, tags)
+            credentials.sign(tags)
         print(f"{self.output.resolve()}: {len(frames) / self.fps:.1f} s, {form}, with sound")
 
     def _check_combinations(self) -> None:

@@ -12,7 +12,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from aed_nerfstudio.commands.render import Render
 from aed_nerfstudio.errors import InputError
+from aed_nerfstudio.media.audio_io import write_wav
 from aed_nerfstudio.media.content_credentials import SOURCE, Credentials
 from aed_nerfstudio.media.video_reader import probe, read_frames
 from aed_nerfstudio.media.video_writer import VideoWriter
@@ -97,6 +99,18 @@ def test_a_signed_video_says_what_made_it(chain, video):
     video.write_bytes(changed)
     broken = json.loads(c2pa.Reader(video).json())["validation_status"]
     assert any("mismatch" in fault["code"] for fault in broken)
+
+
+def test_a_signed_render(chain, run, tmp_path):
+    c2pa = pytest.importorskip("c2pa", reason="the extra c2pa is not installed")
+    write_wav(tmp_path / "a.wav", 0.4 * np.sin(np.arange(1920) / 9))
+    video = tmp_path / "a.mp4"
+    Render(run / "config.yml", tmp_path / "a.wav", video, c2pa=chain / "chain.pem", c2pa_key=chain / "key.pem").main()
+    found = json.loads(c2pa.Reader(video).json())
+    manifest = found["manifests"][found["active_manifest"]]
+    tags = next(a["data"] for a in manifest["assertions"] if a["label"] == "org.aed-nerfstudio.render")
+    assert set(tags) == {"model", "emotion_track", "audio_sha256"} and "step 29" in tags["model"]
+    assert len(list(read_frames(video))) == 3
 
 
 def test_a_certificate_that_is_not_for_signing_is_named(chain, video):

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
+from itertools import repeat
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -10,18 +15,30 @@ import cv2
 import numpy as np
 
 from aed_nerfstudio.dataset.schema import FPS, Dataset
-from aed_nerfstudio.driving.audio import STEPS_PER_FRAME
+from aed_nerfstudio.driving.audio import SAMPLE_RATE, STEPS_PER_FRAME
+from aed_nerfstudio.driving.camera_path import CameraPath
 from aed_nerfstudio.driving.emotion import EmotionVocabulary
+from aed_nerfstudio.driving.emotion_track import EmotionTrack
 from aed_nerfstudio.driving.head_pose import ping_pong, smooth
 from aed_nerfstudio.driving.hearing import hear
+from aed_nerfstudio.driving.lip_smoothing import MEMORY, LipSmoothing
+from aed_nerfstudio.driving.pose_range import PoseRange
 from aed_nerfstudio.driving.track import DrivingTrack, FrameCondition
 from aed_nerfstudio.errors import InputError
-from aed_nerfstudio.media.video_writer import VideoWriter
+from aed_nerfstudio.loading import load_run
+from aed_nerfstudio.media.backgrounds import Background
+from aed_nerfstudio.media.captions import Mark
+from aed_nerfstudio.media.output import FrameStream, open_output, side_by_side, size_together
 
 if TYPE_CHECKING:  # torch and nerfstudio take seconds to load; only `load` and `render` need them
     import torch
+    from nerfstudio.cameras.cameras import Cameras
 
     from aed_nerfstudio.model.aed_nerf import AedNerfModel
+
+
+LARGEST = 4096
+"""Pixels of the larger side of the largest pictures."""
 
 
 def to_uint8(image: torch.Tensor) -> np.ndarray:
@@ -40,9 +57,11 @@ class Avatar:
         avatar.write_video(Path("anna.mp4"), track, samples)
     """
 
-    def __init__(self, model: AedNerfModel, dataset: Dataset) -> None:
+    def __init__(self, model: AedNerfModel, dataset: Dataset, name: str = "") -> None:
+        """name: of the training run and its checkpoint, for people; written into videos."""
         self.model = model
         self.dataset = dataset
+        self.name = name
 
     @classmethod
     def load(cls, config: Path, device: str | torch.device | None = None) -> Avatar:
@@ -53,34 +72,14 @@ class Avatar:
             device: where to render; a GPU if there is one, else the CPU, when None.
 
         Raises:
-            InputError: no such run, no checkpoint in it, not a run of this method, or its dataset is missing.
+            InputError: as `load_run` says.
         """
-        config = Path(config).resolve()
-        if not config.is_file():
-            raise InputError(f"{config}: no such file; give the config.yml of a training run")
-        checkpoints = config.parent / "nerfstudio_models"
-        if not list(checkpoints.glob("step-*.ckpt")):
-            raise InputError(f"{checkpoints}: holds no checkpoint; train for longer, or again")
-
-        from nerfstudio.utils.eval_utils import eval_setup
-
-        def where_it_lies(loaded):
-            # The run remembers its folder relative to where it was started; this is where it is now.
-            loaded.output_dir, loaded.experiment_name = config.parents[3], config.parents[2].name
-            loaded.timestamp = config.parents[0].name
-            # What drives nerfstudio's cameras: nothing to an avatar, and maybe lost by now.
-            for name in ("audio", "audio_features_file", "background"):
-                setattr(loaded.pipeline.model, name, None)
-            return loaded
-
-        _, pipeline, _, _ = eval_setup(config, test_mode="test", update_config_callback=where_it_lies)
-        dataset = getattr(pipeline.datamanager, "dataset", None)
-        if not isinstance(dataset, Dataset):
-            raise InputError(f"{config}: is a run of another method; train with `ns-train aed-nerf`")
+        pipeline, step = load_run(config)
         if device is not None:
             pipeline.to(device)
         pipeline.eval()
-        return cls(pipeline.model, dataset)
+        run = "/".join(Path(config).resolve().parts[-4:-1])
+        return cls(pipeline.model, pipeline.datamanager.dataset, f"{run}, step {step}")
 
     @property
     def vocabulary(self) -> EmotionVocabulary:
@@ -92,9 +91,7 @@ class Avatar:
         camera = self.dataset.camera
         if size is None:
             return camera.h, camera.w
-        if size < 16:
-            raise InputError(f"size must be at least 16 pixels, not {size}")
-        return round(camera.h * size / camera.w), size
+        return _checked(round(camera.h * size / camera.w), size)
 
     def features(self, audio: np.ndarray, file: Path | None = None) -> np.ndarray:
         """What the avatar hears in a stretch of sound, by the front end that it was trained on.
@@ -115,17 +112,21 @@ class Avatar:
         self,
         audio: np.ndarray,
         emotion: np.ndarray | Callable[[float], np.ndarray],
-        poses: Literal["dataset", "still"] = "dataset",
+        poses: Literal["dataset", "still"] | np.ndarray = "dataset",
         features: np.ndarray | None = None,
+        fps: float = FPS,
     ) -> DrivingTrack:
-        """What drives the avatar through a stretch of sound, one condition a frame at 25 frames a second.
+        """What drives the avatar through a stretch of sound, one condition a frame.
 
         Args:
             audio: float [n] mono at 16 kHz.
-            emotion: a vector from `vocabulary.encode`, or a function from the time in seconds to one.
+            emotion: a vector from `vocabulary.encode`, or a function from the time in seconds to one, such as an
+                `EmotionTrack`.
             poses: `dataset` plays the head motion of the longest clip's training frames forth and back; `still` holds
-                its most typical pose. The blinks of the same frames are played in both.
+                its most typical pose; camera-to-world [N, 3, 4] of 25 a second are smoothed and played forth and back.
+                The blinks of the dataset's frames are played in all three.
             features: from `features`; made there from the sound when None.
+            fps: frames a second.
 
         Raises:
             InputError: sound shorter than one frame, features that sound alone does not give, or a dataset without
@@ -140,35 +141,31 @@ class Avatar:
         names = [frame.clip for frame in training]
         longest = max(dict.fromkeys(names), key=names.count)  # the first of the longest
         frames = [frame for frame in training if frame.clip == longest]
-        motion = smooth(np.array([frame.camera_to_world for frame in frames], np.float32)[:, :3])
+        recorded = isinstance(poses, str)
+        motion = smooth(np.array([f.camera_to_world for f in frames], np.float32)[:, :3] if recorded else poses)
         order = ping_pong(len(frames), length)
         eyes = np.array([frame.eye_openness for frame in frames], np.float32)[order]
-        if poses == "still":
+        if not recorded:
+            order = ping_pong(len(motion), length)
+        elif poses == "still":
             distance = np.square(motion - motion.mean(axis=0)).sum(axis=(1, 2))
             order = np.full(length, distance.argmin())
-        return DrivingTrack(features, emotion, motion[order], eyes, FPS)
+        return DrivingTrack(features, emotion, motion[order], eyes, fps)
 
-    def images(
-        self, condition: FrameCondition, size: int | None = None, background: torch.Tensor | None = None
-    ) -> dict[str, torch.Tensor]:
-        """Renders one frame in layers.
+    @cached_property
+    def _pose_range(self) -> PoseRange:
+        train = [self.dataset.frames[i].camera_to_world for i in self.dataset.split("train")]
+        return PoseRange(np.array(train, np.float32)[:, :3])
 
-        Args:
-            condition: what drives it.
-            size: width in pixels; the dataset's when None.
-            background: float [H, W, 3] in 0..1, the whole picture in any resolution; the dataset's when None.
-
-        Returns:
-            float [H, W, C] images: rgb, head (before black), accumulation (the head's alpha), torso (before the
-            background), depth, ambient.
-        """
+    def _recorded_view(self, condition: FrameCondition, size: int | None) -> Cameras:
+        """The recording's camera [1], where the head's pose puts it."""
         import torch
         from nerfstudio.cameras.cameras import Cameras
 
         height, width = self.frame_size(size)
         camera = self.dataset.camera
         across, down = width / camera.w, height / camera.h
-        view = Cameras(
+        return Cameras(
             camera_to_worlds=torch.from_numpy(np.asarray(condition.head_pose, np.float32))[None],
             fx=camera.fl_x * across,
             fy=camera.fl_y * down,
@@ -176,54 +173,221 @@ class Avatar:
             cy=camera.cy * down,
             width=width,
             height=height,
-        ).to(self.model.device)
-        with torch.no_grad():
-            return self.model.render_condition(view, condition, background)
+        )
 
-    def render(self, track: Iterable[FrameCondition], size: int | None = None) -> Iterator[np.ndarray]:
-        """Renders a track, one frame at a time, before the dataset's background.
+    def images(
+        self,
+        condition: FrameCondition,
+        size: int | None = None,
+        background: torch.Tensor | None = None,
+        camera: Cameras | None = None,
+        given: dict[str, torch.Tensor] | None = None,
+    ) -> dict[str, torch.Tensor]:
+        """Renders one frame in layers.
 
         Args:
-            track: from `track`, or any other conditions, even an endless stream of them.
+            condition: what drives it.
             size: width in pixels; the dataset's when None.
+            background: float [H, W, 3] in 0..1, the whole picture in any resolution; the dataset's when None.
+            camera: one camera that sees the head from elsewhere, in place of the recording's; the torso, which is a
+                picture, follows it as far as the head was recorded. `size` is then without meaning.
+            given: what the model's `encode` made of the condition, where that was changed since.
 
-        Yields:
-            uint8 [H, W, 3] RGB of `frame_size(size)`.
+        Returns:
+            float [H, W, C] images: rgb, head (before black), accumulation (the head's alpha), torso (before the
+            background), foreground (head and torso, premultiplied), alpha (of both), depth, ambient.
         """
         import torch
 
-        height, width = self.frame_size(size)
+        if camera is None:
+            camera = self._recorded_view(condition, size)
+        else:
+            pose = camera.camera_to_worlds.reshape(-1, 3, 4)[0].cpu().numpy()
+            condition = replace(condition, head_pose=self._pose_range.nearest(pose))
+        with torch.no_grad():
+            return self.model.render_condition(camera.to(self.model.device), condition, background, given)
+
+    def render(
+        self,
+        track: Iterable[FrameCondition],
+        size: int | None = None,
+        *,
+        background: Background | None = None,
+        camera_path: CameraPath | None = None,
+        smooth_lips: bool = False,
+        frames: range | None = None,
+    ) -> Iterator[np.ndarray]:
+        """Renders a track, one frame at a time.
+
+        Args:
+            track: from `track`, or any other conditions, even an endless stream of them.
+            size: width in pixels; the dataset's, or the camera path's, when None.
+            background: from `open_background`; the dataset's when None.
+            camera_path: where the camera is, in place of the recording's.
+            smooth_lips: smooths what the lips follow, as RAD-NeRF does (`LipSmoothing`).
+            frames: which of a sequence's; all when None. They come out as they do when all are rendered.
+
+        Yields:
+            uint8 [H, W, 3] RGB of `frame_size(size)`, or of the camera path's; with a transparent background
+            [H, W, 4] RGBA, not premultiplied.
+        """
+        import torch
+
+        from aed_nerfstudio.rendering.torso_matte import cut_out
+
+        fps = track.fps if isinstance(track, DrivingTrack) else FPS
+        height, width = self._frame_size(size, camera_path)
+        first = 0 if frames is None else frames.start
+        backgrounds = repeat(None)
+        if background is not None and not background.transparent:
+            backgrounds = background.frames((width, height), fps, first)
+        original = self._original(height, width) if background is None and camera_path is None else None
+        smoothing = LipSmoothing(fps) if smooth_lips else None
+        for number, condition in enumerate(track) if frames is None else _part(track, frames, smooth_lips):
+            given = None
+            if smoothing is not None:
+                with torch.no_grad():
+                    given = smoothing(self.model.encode([condition]))
+            if number < first:
+                continue
+            camera = None if camera_path is None else camera_path.camera(number / fps, width)
+            layers = self.images(condition, size, original, camera, given)
+            if background is None:
+                yield to_uint8(layers["rgb"])
+                continue
+            colour, alpha = cut_out(layers)
+            if background.transparent:
+                yield to_uint8(torch.cat([colour / alpha.clamp_min(1e-6), alpha], -1))
+            else:
+                behind = torch.from_numpy(next(backgrounds)).to(self.model.device) / 255
+                yield to_uint8(colour + (1 - alpha) * behind)
+
+    def _frame_size(self, size: int | None, camera_path: CameraPath | None) -> tuple[int, int]:
+        """Height and width in pixels of what `render` gives."""
+        return self.frame_size(size) if camera_path is None else _checked(*camera_path.frame_size(size))
+
+    def _original(self, height: int, width: int) -> torch.Tensor:
+        """The dataset's background at a size, float [H, W, 3] in 0..1: scaled here, because the model only samples."""
+        import torch
+
         picture = self.dataset.static_background()
         if picture.shape[:2] != (height, width):
             shrinks = height < picture.shape[0]
             picture = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)
-        background = torch.from_numpy(picture.astype(np.float32) / 255).to(self.model.device)
-        for condition in track:
-            rgb = self.images(condition, size, background)["rgb"]
-            yield to_uint8(rgb)
+        return torch.from_numpy(picture.astype(np.float32) / 255).to(self.model.device)
 
     def write_video(
         self,
         path: Path,
-        track: Sequence[FrameCondition],
+        track: DrivingTrack | Mapping[str, DrivingTrack],
         samples: np.ndarray,
         size: int | None = None,
-        through: Callable[[Iterator[np.ndarray]], Iterable[np.ndarray]] = iter,
-    ) -> None:
+        through: Callable[[FrameStream], Iterable[np.ndarray]] = iter,
+        *,
+        background: Background | None = None,
+        camera_path: CameraPath | None = None,
+        smooth_lips: bool = False,
+        frames: range | None = None,
+        mark: str | None = None,
+        form: str | None = None,
+        tags: Mapping[str, str] | None = None,
+        resume: bool = False,
+    ) -> dict[str, str]:
         """Renders a track into a video with its sound, frame by frame.
 
+        A render that was stopped keeps its frames in a hidden folder beside the video, from which `resume` goes on;
+        stopped by Ctrl-C, the video plays as far as it came.
+
         Args:
-            path: the video to write, .mp4, .m4v, .mov or .mkv; its folder is made.
-            track: from `track`.
+            path: the video to write, .mp4, .m4v, .mov, .mkv or .webm, or a folder for PNG files; its folder is made.
+            track: from `track`; or several of equal length by their captions, which are shown side by side.
             samples: the sound that the track was made from, float [n] mono at 16 kHz.
-            size: width in pixels; the dataset's when None.
-            through: is given the frames as they are rendered and passes them on, to show progress or to measure them.
+            size, background, camera_path, smooth_lips, frames: as for `render`.
+            through: is given the frames as they are rendered and passes them on, to show progress or to measure them;
+                `len` tells how many are to come.
+            mark: words to burn into a corner.
+            form: a key of `FORMATS`; by the path's suffix when None.
+            tags: metadata beside that which says that the file is synthetic, by which model and with what emotions.
+            resume: go on where an earlier render into this file with the same arguments stopped, if one did.
+
+        Returns:
+            The tags that the file got.
 
         Raises:
-            InputError: the file cannot be written.
+            InputError: the file cannot be written, or is to be resumed with other arguments than it was begun with.
         """
-        height, width = self.frame_size(size)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with VideoWriter(path, FPS, (width, height), samples) as video:
-            for frame in through(self.render(track, size)):
-                video.write(frame)
+        tracks = track if isinstance(track, Mapping) else {"": track}
+        fps, count = next((track.fps, len(track)) for track in tracks.values())
+        frames = range(count) if frames is None else frames
+        height, width = self._frame_size(size, camera_path)
+        whole = size_together((width, height), len(tracks))
+        look = {"background": background, "camera_path": camera_path, "smooth_lips": smooth_lips}
+        emotions = {caption: _emotion(track) for caption, track in tracks.items()}
+        settings = {
+            "model": self.name,
+            "sound": _digest(samples),
+            "emotion": emotions,
+            "audio features and poses": [_digest(t.features, t.poses, t.eye_openness) for t in tracks.values()],
+            "size": list(whole),
+            "fps": fps,
+            "background": "original" if background is None else f"{background.name} {background.stamp}".strip(),
+            "camera path": None if camera_path is None else _digest(camera_path.poses, camera_path.focal_lengths),
+            "lip smoothing": smooth_lips,
+            "frames": f"{frames.start}:{frames.stop}",
+            "label": mark,
+            "format": form or path.suffix,
+        }
+        tags = {"model": self.name, "emotion_track": _compact(emotions), **(tags or {})}
+        with open_output(
+            path,
+            form,
+            background is not None and background.transparent,
+            fps=fps,
+            size=whole,
+            audio=samples[round(frames.start / fps * SAMPLE_RATE) :],
+            sample_rate=SAMPLE_RATE,
+            metadata=tags,
+            settings=settings,
+            resume=resume,
+        ) as output:
+            left = range(frames.start + output.frames_written, frames.stop)
+            panels = {caption: self.render(t, size, frames=left, **look) for caption, t in tracks.items()}
+            burn = Mark(mark, whole) if mark else lambda frame: frame
+            for frame in through(FrameStream(side_by_side(panels), len(left))):
+                output.write(burn(frame))
+        return tags
+
+
+def _checked(height: int, width: int) -> tuple[int, int]:
+    """Height and width; InputError where these are no size to render at."""
+    if width < 16:
+        raise InputError(f"size must be at least 16 pixels, not {width}")
+    if max(height, width) > LARGEST:
+        raise InputError(f"size must be at most {LARGEST} pixels, not {width} x {height}")
+    return height, width
+
+
+def _part(track: Sequence[FrameCondition], frames: range, warm: bool) -> Iterator[tuple[int, FrameCondition]]:
+    """Numbers and conditions of a part of a track, with those before it that smoothed lips still feel when `warm`."""
+    for number in range(max(0, frames.start - (MEMORY if warm else 0)), frames.stop):
+        yield number, track[number]
+
+
+def _emotion(track: DrivingTrack) -> object:
+    """What is known of a track's emotion over time, as JSON values."""
+    if isinstance(track.emotion, EmotionTrack):
+        return track.emotion.to_json()
+    return "a function of time" if callable(track.emotion) else track.emotion.tolist()
+
+
+def _compact(emotions: Mapping[str, object]) -> str:
+    """The emotion of the only track, or those of all by their captions, as compact JSON."""
+    return json.dumps(emotions.get("", emotions), separators=(",", ":"))
+
+
+def _digest(*arrays: np.ndarray | None) -> str:
+    """Tells contents apart."""
+    found = hashlib.sha256()
+    for array in arrays:
+        found.update(b"" if array is None else np.ascontiguousarray(array))
+    return found.hexdigest()

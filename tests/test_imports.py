@@ -17,6 +17,7 @@ FLOORS = (
     ("driving", "jobs"),
     ("capture", "synthetic", "dataparsers", "model", "viewer"),
     ("training",),
+    ("loading",),
     ("avatar", "method_configs"),
     ("evaluation",),
     ("commands",),

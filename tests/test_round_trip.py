@@ -15,8 +15,8 @@ import torch
 from aed_nerfstudio.commands.main import main
 from aed_nerfstudio.dataset.schema import read_dataset, read_image
 from aed_nerfstudio.evaluation.metrics import check
-from aed_nerfstudio.evaluation.pictures import BAND
 from aed_nerfstudio.media.audio_io import read_audio, write_wav
+from aed_nerfstudio.media.captions import BAND
 from aed_nerfstudio.media.video_reader import read_frames
 from aed_nerfstudio.synthetic.record import unseen_speech
 from tests.conftest import BIN, SIZE, STEPS

@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from aed_nerfstudio.errors import InputError
-from aed_nerfstudio.evaluation.pictures import BAND, emotion_grid, labelled
+from aed_nerfstudio.evaluation.pictures import emotion_grid
+from aed_nerfstudio.media.captions import BAND, labelled
 
 SPEECH_SECONDS = 4.0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from aed_nerfstudio.errors import InputError
 
 if TYPE_CHECKING:
     from aed_nerfstudio.avatar import Avatar
+    from aed_nerfstudio.media.output import FrameStream
 
 
 def with_progress(frames: Iterable[np.ndarray], total: int, what: str) -> Iterator[np.ndarray]:
@@ -44,40 +46,152 @@ class Render:
     audio: Path
     """What to say: any audio or video file with sound."""
     output: Path
-    """The video to write: .mp4, .m4v, .mov or .mkv."""
+    """The video to write: .mp4, .m4v, .mov, .mkv or .webm; a name without a suffix is a folder for PNG files."""
     emotion: str | None = None
-    """One of the emotions that were recorded; by default neutral, or the first of them."""
+    """One of the emotions that were recorded, or a mixture such as happy:0.7+sad:0.3; by default neutral, or the first
+    of them."""
     intensity: str | None = None
     """How strong: a label (weak, medium, strong) or a number from 0 to 1, within what was recorded; by default as near
     to the middle as was recorded. Neutral has none."""
-    pose: Literal["dataset", "still"] = "dataset"
-    """Head motion: the dataset's, played forth and back, or none."""
+    emotion_track: Path | None = None
+    """Emotion over time instead: .csv or .json of keyframes (time, emotion, intensity), interpolated."""
+    grid: str | None = None
+    """Several emotions side by side instead, such as happy,sad,happy:0.5+sad:0.5."""
+    pose: str = "dataset"
+    """Head motion: `dataset` plays the recorded one forth and back, `still` holds its most typical pose; or a file of
+    poses (.json, .npy, a dataset's transforms.json), which is smoothed and played forth and back."""
+    camera_path: Path | None = None
+    """A camera path saved in the viewer: the camera moves along it and the head stands still."""
+    background: str = "original"
+    """`original`, a colour (green, #00ff00), a picture, a video (repeated), or `transparent` (.webm, .mov, PNG)."""
     size: int | None = None
-    """Width of the video in pixels; the dataset's by default."""
+    """Width of the avatar in pixels; the dataset's, or the camera path's, by default."""
+    fps: float = 25
+    """Frames a second."""
+    format: Literal["mp4", "mov", "mkv", "webm", "prores", "png"] | None = None
+    """By the suffix of --output when not given; a transparent .mov is ProRes 4444."""
+    frames: str | None = None
+    """Only the frames A:B of the video, from A to before B, counted from 0; either may be left out."""
+    resume: bool = False
+    """Go on where an earlier render into the same file, with the same options, was stopped."""
+    lip_smoothing: bool = False
+    """Smooth what the lips follow over time, as RAD-NeRF does (0.35 / 0.65): steadier, and less exact."""
+    label: tuple[str, ...] | None = None
+    """Burn a small mark into a corner: these words, or "AI-generated" when none are given."""
+    c2pa: Path | None = None
+    """Sign the video (.mp4, .mov) with this certificate chain (PEM); needs the extra `c2pa`."""
+    c2pa_key: Path | None = None
+    """The certificate's private key (PEM)."""
     audio_features_file: Path | None = None
     """Ready features of --audio (.npy), for an avatar that was trained on such: DeepSpeech's, HuBERT's or others."""
 
     def main(self, load: Callable[[Path], Avatar] | None = None) -> None:
         """Runs the command; `load` gives the avatar of a config.yml, `Avatar.load` by default."""
-        from aed_nerfstudio.dataset.schema import FPS
         from aed_nerfstudio.media.audio_io import is_silent, read_audio
+        from aed_nerfstudio.media.backgrounds import open_background
+        from aed_nerfstudio.media.captions import MARK
+        from aed_nerfstudio.media.formats import choose_format
 
-        samples = read_audio(self.audio)  # before the seconds that loading the avatar takes
+        # Whatever can be wrong is found before the seconds that loading the avatar takes.
+        self._check_combinations()
+        samples = read_audio(self.audio)
+        background = open_background(self.background)
+        form = choose_format(self.output, self.format, background is not None and background.transparent)
+        credentials = self._credentials()
         if is_silent(samples):
             print(f"note: {self.audio} is silent, so the lips have nothing to follow")
         if not self.load_config.is_file():
             raise InputError(f"{self.load_config}: no such file; give the config.yml of a training run")
 
         from aed_nerfstudio.avatar import Avatar
+        from aed_nerfstudio.driving.camera_path import CameraPath
+        from aed_nerfstudio.driving.pose_file import read_poses
 
+        poses = self.pose if self.pose in ("dataset", "still") else read_poses(Path(self.pose))
+        camera_path = None if self.camera_path is None else CameraPath.read(self.camera_path)
         avatar = (load or Avatar.load)(self.load_config)
-        emotion = avatar.vocabulary.encode(self.emotion, self.intensity)
+        emotions = self._emotions(avatar.vocabulary)
         if avatar.dataset.front_end == "none":
             print("note: this avatar was trained without sound, so its lips follow nothing")
         features = avatar.features(samples, self.audio_features_file)
-        track = avatar.track(samples, emotion, self.pose, features)
-        height, width = avatar.frame_size(self.size)
-        avatar.write_video(
-            self.output, track, samples, self.size, lambda frames: with_progress(frames, len(track), "rendering")
-        )
-        print(f"{self.output.resolve()}: {len(track) / FPS:.1f} s, {width} x {height}, with sound")
+        tracks = {c: avatar.track(samples, emotion, poses, features, self.fps) for c, emotion in emotions.items()}
+        frames = self._frames(len(next(iter(tracks.values()))))
+        done = 0
+
+        def shown(stream: FrameStream) -> Iterator[np.ndarray]:
+            nonlocal done
+            for frame in with_progress(stream, len(stream), "rendering"):
+                yield frame
+                done += 1
+
+        try:
+            tags = avatar.write_video(
+                self.output,
+                tracks if self.grid is not None else tracks[""],
+                samples,
+                self.size,
+                shown,
+                background=background,
+                camera_path=camera_path,
+                smooth_lips=self.lip_smoothing,
+                frames=frames,
+                mark=None if self.label is None else " ".join(self.label) or MARK,
+                form=form,
+                tags={"audio_sha256": hashlib.sha256(self.audio.read_bytes()).hexdigest()},
+                resume=self.resume,
+            )
+        except KeyboardInterrupt:
+            if done:
+                print(f"{self.output} holds what was rendered so far; the same command with --resume goes on")
+            raise
+        if credentials is not None:
+            credentials.sign(tags)
+        print(f"{self.output.resolve()}: {len(frames) / self.fps:.1f} s, {form}, with sound")
+
+    def _check_combinations(self) -> None:
+        """Refuses options that contradict each other or are out of range."""
+        ways = [name for name in ("emotion", "emotion_track", "grid") if getattr(self, name) is not None]
+        if len(ways) > 1:
+            raise InputError(f"give only one of {' and '.join('--' + name.replace('_', '-') for name in ways)}")
+        if self.emotion_track is not None and self.intensity is not None:
+            raise InputError(f"--intensity: is for the keyframes of {self.emotion_track} to say; leave it out")
+        if self.camera_path is not None and self.pose != "dataset":
+            raise InputError(f"--pose {self.pose}: with --camera-path the camera moves and not the head; leave one out")
+        if not 1 <= self.fps <= 240:
+            raise InputError(f"fps must be from 1 to 240, not {self.fps:g}")
+
+    def _credentials(self):
+        """What signs the output, or None."""
+        if self.c2pa is None:
+            if self.c2pa_key is not None:
+                raise InputError(f"{self.c2pa_key}: a key for which certificate? give it with --c2pa")
+            return None
+        from aed_nerfstudio.media.content_credentials import Credentials
+
+        return Credentials(self.c2pa, self.c2pa_key, self.output)
+
+    def _emotions(self, vocabulary) -> dict:
+        """The emotion tracks by their captions; one without a caption where there is no grid."""
+        from aed_nerfstudio.driving.emotion_track import EmotionTrack
+
+        if self.emotion_track is not None:
+            return {"": EmotionTrack.read(self.emotion_track, vocabulary)}
+        if self.grid is None:
+            return {"": EmotionTrack.constant(vocabulary, self.emotion, self.intensity)}
+        names = [name.strip() for name in self.grid.split(",")]
+        if len(set(names)) < max(len(names), 2) or "" in names:
+            raise InputError(f"--grid {self.grid}: give two or more different emotions, such as happy,sad")
+        return {name: EmotionTrack.constant(vocabulary, name, self.intensity) for name in names}
+
+    def _frames(self, count: int) -> range:
+        """The frames to render, of `count`."""
+        if self.frames is None:
+            return range(count)
+        start, colon, stop = self.frames.partition(":")
+        try:
+            found = range(int(start or 0), min(int(stop or count), count))
+        except ValueError:
+            found = range(0)
+        if not colon or found.start < 0 or not found:
+            raise InputError(f"--frames {self.frames}: must be A:B, A below B and below the {count} frames there are")
+        return found

@@ -15,10 +15,11 @@ from aed_nerfstudio.driving.torchaudio_pipelines import HUBERT, WAV2VEC2, XLS_R
 from aed_nerfstudio.errors import InputError
 
 __all__ = [
-    "FRONT_ENDS", "NONE", "SAMPLE_RATE", "STEP", "STEPS_PER_FRAME", "AudioFrontEnd", "attention_windows",
-    "check_front_end", "cut_windows", "extract_features", "register_front_end", "speech_wavs",
+    "FRAME_RATE", "FRONT_ENDS", "NONE", "SAMPLE_RATE", "STEP", "STEPS_PER_FRAME", "AudioFrontEnd", "check_front_end",
+    "cut_windows", "extract_features", "register_front_end", "speech_wavs", "windows_at",
 ]  # fmt: skip
 
+FRAME_RATE = 25  # of the videos that avatars learn from
 STEPS_PER_FRAME = 2
 WINDOW = 16  # steps in one frame's window
 ATTENTION = 8  # windows that the smoothing network looks at
@@ -91,17 +92,27 @@ def cut_windows(features: np.ndarray) -> np.ndarray:
     return padded[index]
 
 
-def attention_windows(windows: np.ndarray, frame: int) -> np.ndarray:
-    """The windows around one frame, as RAD-NeRF's smoothing network reads them.
+def windows_at(features: np.ndarray, frame: float) -> np.ndarray:
+    """The windows around one moment, as RAD-NeRF's smoothing network reads them.
 
-    windows: [F, 16, dim] -> [8, 16, dim]: frames frame - 4 .. frame + 3, zeros outside the clip.
-    Raises IndexError when frame is not in 0 .. F - 1.
+    features: [2 F, dim] at 50 Hz -> float32 [8, 16, dim]: those that `cut_windows` gives frames frame - 4 .. frame + 3,
+    zeros outside the clip. Between two frames, which videos of other than 25 fps have, steps are interpolated linearly.
+    Raises IndexError when not 0 <= frame < F.
     """
-    count = windows.shape[0]
+    steps = len(features)
+    count = steps // STEPS_PER_FRAME
     if not 0 <= frame < count:
         raise IndexError(f"frame {frame} is not in 0..{count - 1}")
     first = frame - ATTENTION // 2
-    low, high = max(first, 0), min(first + ATTENTION, count)
-    out = np.zeros((ATTENTION, *windows.shape[1:]), windows.dtype)
-    out[low - first : high - first] = windows[low:high]
-    return out
+    # Neighbouring windows share steps: all lie in one short stretch.
+    places = STEPS_PER_FRAME * first - WINDOW // 2 + np.arange(STEPS_PER_FRAME * (ATTENTION - 1) + WINDOW)
+    low = np.floor(places).astype(np.int64)
+    share = (places - low).astype(np.float32)[:, None]
+    ends = features[np.clip(low, 0, steps - 1)], features[np.clip(low + 1, 0, steps - 1)]
+    # Not interpolated towards the zeros outside, which mean "no sound here" and are no loudness.
+    inside = ((places >= 0) & (places < steps))[:, None]
+    stretch = np.where(inside, ends[0] * (1 - share) + ends[1] * share, np.float32(0))
+    windows = stretch[STEPS_PER_FRAME * np.arange(ATTENTION)[:, None] + np.arange(WINDOW)]
+    frames = first + np.arange(ATTENTION)
+    windows[(frames < 0) | (frames >= count)] = 0
+    return windows

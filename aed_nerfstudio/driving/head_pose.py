@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
-from scipy.spatial.transform import Rotation
+from scipy.spatial.transform import Rotation, Slerp
 
 
 def ping_pong(count: int, length: int) -> np.ndarray:
@@ -23,6 +23,18 @@ def smooth(poses: np.ndarray, sigma: float = 1.5) -> np.ndarray:
     centres = gaussian_filter1d(poses[:, :, 3], sigma, axis=0, mode="nearest")
     result = np.concatenate([(mean * Rotation.from_rotvec(offsets)).as_matrix(), centres[..., None]], -1)
     return result.astype(poses.dtype)
+
+
+def pose_at(poses: np.ndarray, frame: float) -> np.ndarray:
+    """The pose [3,4] at a frame number of poses [F,3,4]: between two, interpolated; beyond the last one, that one."""
+    low = min(int(frame), len(poses) - 1)
+    share = frame - low
+    if share == 0 or low + 1 >= len(poses):
+        return poses[low]
+    pair = poses[low : low + 2]
+    rotation = Slerp([0, 1], Rotation.from_matrix(pair[:, :, :3]))(share).as_matrix()
+    place = (1 - share) * pair[0, :, 3] + share * pair[1, :, 3]
+    return np.concatenate([rotation, place[:, None]], 1).astype(poses.dtype)
 
 
 def pose_vector(poses: np.ndarray) -> np.ndarray:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from aed_nerfstudio.driving.audio import attention_windows, cut_windows
+from aed_nerfstudio.driving.audio import FRAME_RATE, STEPS_PER_FRAME, windows_at
+from aed_nerfstudio.driving.head_pose import pose_at
 
 
 @dataclass
@@ -26,13 +27,14 @@ class FrameCondition:
 
 
 class DrivingTrack(Sequence[FrameCondition]):
-    """A finite track over one stretch of audio.
+    """A finite track over one stretch of audio, at any frame rate; its windows are cut when asked for.
 
     Args:
         features: 50 Hz audio features, float32 [2*F, dim].
         emotion: [dim] for the whole track, or a function of the time in seconds.
-        poses: camera-to-world, [F, 3, 4].
-        eye_openness: [F]; open eyes where None.
+        poses: camera-to-world, [P, 3, 4], 25 a second; the last one is held.
+        eye_openness: [P], 25 a second; open eyes where None.
+        fps: frames a second of the track; what lies between two of 25 is interpolated.
     """
 
     def __init__(
@@ -41,25 +43,30 @@ class DrivingTrack(Sequence[FrameCondition]):
         emotion: np.ndarray | Callable[[float], np.ndarray],
         poses: np.ndarray,
         eye_openness: np.ndarray | None = None,
-        fps: float = 25.0,
+        fps: float = FRAME_RATE,
     ) -> None:
-        self.windows = cut_windows(features)
+        if len(features) % STEPS_PER_FRAME:
+            raise ValueError(f"features must be [2 F, dim], not {list(features.shape)}")
+        self.features = features
         self.emotion = emotion
         self.poses = poses
         self.eye_openness = eye_openness
         self.fps = fps
 
     def __len__(self) -> int:
-        return len(self.windows)
+        count = len(self.features) // STEPS_PER_FRAME
+        return max(round(count * self.fps / FRAME_RATE), min(count, 1))
 
     def __getitem__(self, index: int) -> FrameCondition:
         if not 0 <= index < len(self):
             raise IndexError(index)
+        moment = index * FRAME_RATE / self.fps
+        eyes = self.eye_openness
         return FrameCondition(
-            audio=attention_windows(self.windows, index),
+            audio=windows_at(self.features, moment),
             emotion=self.emotion(index / self.fps) if callable(self.emotion) else self.emotion,
-            head_pose=self.poses[min(index, len(self.poses) - 1)],
-            eye_openness=1.0 if self.eye_openness is None else float(self.eye_openness[index]),
+            head_pose=pose_at(self.poses, moment),
+            eye_openness=1.0 if eyes is None else float(np.interp(moment, np.arange(len(eyes)), eyes)),
         )
 
 
@@ -84,7 +91,7 @@ class DatasetTrack(Sequence[FrameCondition]):
         poses: np.ndarray,
         eye_openness: np.ndarray,
     ) -> None:
-        self.windows = {name: cut_windows(array) for name, array in features.items()}
+        self.features = features
         self.clips = clips
         self.indices = indices
         self.emotions = emotions
@@ -96,7 +103,7 @@ class DatasetTrack(Sequence[FrameCondition]):
 
     def __getitem__(self, index: int) -> FrameCondition:
         return FrameCondition(
-            audio=attention_windows(self.windows[self.clips[index]], self.indices[index]),
+            audio=windows_at(self.features[self.clips[index]], self.indices[index]),
             emotion=self.emotions[index],
             head_pose=self.poses[index],
             eye_openness=float(self.eye_openness[index]),

@@ -7,31 +7,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import cv2
 import numpy as np
 
 from aed_nerfstudio.dataset.schema import FPS
+from aed_nerfstudio.media.captions import labelled
 
 if TYPE_CHECKING:  # for types alone: pictures need no torch
     from aed_nerfstudio.avatar import Avatar
     from aed_nerfstudio.driving.track import FrameCondition
 
-BAND = 24
-"""Height in pixels of the band with a label."""
 SHEET_COLUMNS = 5
 CURVE_FRAMES = 250
 """Frames of one line of curves: 10 s."""
 CURVE_LINES = 6
 COLOURS = {"recorded": "#222222", "ours": "#d1495b", "ours, shuffled audio": "#c9c9c9"}
-
-
-def labelled(face: np.ndarray, text: str) -> np.ndarray:
-    """A frame [H, W, 3] with its label in a band below, [H + BAND, W, 3]."""
-    band = np.zeros((BAND, face.shape[1], 3), np.uint8)
-    (width, _), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, 0.45, 1)
-    scale = 0.45 * min(1.0, (face.shape[1] - 8) / max(width, 1))
-    cv2.putText(band, text, (4, BAND - 8), cv2.FONT_HERSHEY_SIMPLEX, scale, (255, 255, 255), 1, cv2.LINE_AA)
-    return np.vstack([face, band])
 
 
 def emotion_grid(avatar: Avatar, condition: FrameCondition) -> np.ndarray:

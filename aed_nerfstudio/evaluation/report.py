@@ -12,9 +12,10 @@ from aed_nerfstudio.avatar import Avatar
 from aed_nerfstudio.dataset.schema import FPS, write_image, write_json
 from aed_nerfstudio.evaluation.measure import FOLLOWING, HEARD, IMAGE, LIPS, SYNC, Progress, unseen_progress
 from aed_nerfstudio.evaluation.metrics import EMOTION, ROW, SECTION_CONVENTIONS, SECTIONS, check, section
-from aed_nerfstudio.evaluation.pictures import BAND, SHEET_COLUMNS, contact_sheet, emotion_grid, labelled, mouth_curves
+from aed_nerfstudio.evaluation.pictures import SHEET_COLUMNS, contact_sheet, emotion_grid, mouth_curves
 from aed_nerfstudio.evaluation.self_driven import SelfDriven
 from aed_nerfstudio.evaluation.sync import SAMPLES_PER_FRAME
+from aed_nerfstudio.media.captions import BAND, labelled
 from aed_nerfstudio.media.video_writer import VideoWriter
 
 SHEET_FRAMES = 3 * SHEET_COLUMNS

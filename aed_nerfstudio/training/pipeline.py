@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from nerfstudio.engine.callbacks import TrainingCallback, TrainingCallbackAttributes, TrainingCallbackLocation
 from nerfstudio.pipelines.base_pipeline import VanillaPipeline, VanillaPipelineConfig
 
-from aed_nerfstudio.errors import report_plainly
+from aed_nerfstudio.errors import InputError, report_plainly
 from aed_nerfstudio.model.aed_nerf import AedNerfModelConfig
 from aed_nerfstudio.training.datamanager import AedDataManagerConfig
 from aed_nerfstudio.training.loss_watch import LossWatch
@@ -57,7 +59,18 @@ class AedPipeline(VanillaPipeline):
             for key, mean in loaded_state.items()
             if key.endswith("feature_mean")
         }
-        super().load_pipeline({**states, **loaded_state}, step)
+        try:
+            super().load_pipeline({**states, **loaded_state}, step)
+        except RuntimeError as error:
+            reason = " ".join(str(error).split())
+            raise InputError(
+                f"the checkpoint of step {step} does not fit this version of aed-nerfstudio or the run's config.yml: "
+                f"{reason[:200]}{'...' * (len(reason) > 200)}; train again, or install the version that wrote it"
+            ) from error
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool | None = None) -> None:
+        # nerfstudio passes over weights that are missing or left over, unless it is told to be strict.
+        super().load_state_dict(state_dict, strict=True)
 
     def get_train_loss_dict(self, step: int):
         outputs, losses, metrics = super().get_train_loss_dict(step)

@@ -95,10 +95,22 @@ def test_windows():
     assert windows[10, :, 0].tolist() == list(range(13, 29))  # steps 12..27 hold 13..28
     assert windows[0, :, 0].tolist() == [0] * 8 + list(range(1, 9))
     assert windows[19, :, 0].tolist() == list(range(31, 41)) + [0] * 6
-    attention = audio.attention_windows(windows, 10)
-    assert np.array_equal(attention, windows[6:14])
-    assert not audio.attention_windows(windows, 1)[:3].any()
-    assert np.array_equal(audio.attention_windows(windows, 1)[3:], windows[:5])
-    assert not audio.attention_windows(windows, 19)[5:].any()
+    around = audio.windows_at(features, 10)
+    assert np.array_equal(around, windows[6:14])
+    assert not audio.windows_at(features, 1)[:3].any()
+    assert np.array_equal(audio.windows_at(features, 1)[3:], windows[:5])
+    assert not audio.windows_at(features, 19)[5:].any()
     with pytest.raises(IndexError):
-        audio.attention_windows(windows, 20)
+        audio.windows_at(features, 20)
+
+
+def test_windows_between_frames():
+    features = np.arange(1, 41, dtype=np.float32)[:, None] * np.ones((1, 3), np.float32)
+    half = audio.windows_at(features, 10.25)
+    assert half[4, :, 0].tolist() == [k + 0.5 for k in range(13, 29)]  # half a step later than frame 10's
+    np.testing.assert_array_equal(half[5, :14], half[4, 2:])
+    start, end = audio.windows_at(features, 0.25)[4, :, 0], audio.windows_at(features, 19.75)[4, :, 0]
+    assert start[:8].tolist() == [0] * 8  # before the sound: no mixture of silence and sound
+    assert start[8] == 1.5
+    assert end[-9:].tolist() == [39.5, 40] + [0] * 7
+    assert not audio.windows_at(features, 19.75)[5:].any()

@@ -22,12 +22,13 @@ from aed_nerfstudio.evaluation.landmark_distance import (
     lip_landmark_distance,
 )
 from aed_nerfstudio.evaluation.measure import HeldOut, Marks, Stretch, follows, spooled, spread
-from aed_nerfstudio.evaluation.pictures import BAND, contact_sheet, labelled, mouth_curves
+from aed_nerfstudio.evaluation.pictures import contact_sheet, mouth_curves
 from aed_nerfstudio.evaluation.report import markdown, page, reasons
 from aed_nerfstudio.evaluation.self_driven import nearest_poses, shuffled_partners
 from aed_nerfstudio.evaluation.sync import audio_mouth_correlation, correlation, loudness, shifted_levels
 from aed_nerfstudio.evaluation.syncnet import SyncNet
 from aed_nerfstudio.media.audio_io import write_wav
+from aed_nerfstudio.media.captions import BAND, labelled
 from aed_nerfstudio.synthetic.actor import Actor
 from aed_nerfstudio.synthetic.performance import HeadPose
 from aed_nerfstudio.synthetic.scene import Scene

@@ -1,0 +1,64 @@
+"""Finding and loading a training run, whatever is wrong with it."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import yaml
+
+from aed_nerfstudio.errors import InputError
+
+if TYPE_CHECKING:
+    from aed_nerfstudio.training.pipeline import AedPipeline
+
+MEND = "train again with this version, or install the version that it was trained with"
+
+
+def load_run(config: Path) -> tuple[AedPipeline, int]:
+    """The pipeline of a training run with the weights of its newest checkpoint, and the checkpoint's step.
+
+    Args:
+        config: the run's `config.yml`; the run's folder may have been moved.
+
+    Raises:
+        InputError: no such run, no checkpoint in it, not a run of this method, one that another version wrote, a
+            damaged file, or its dataset is missing.
+    """
+    config = Path(config).resolve()
+    if not config.is_file():
+        raise InputError(f"{config}: no such file; give the config.yml of a training run")
+    folder = config.parent / "nerfstudio_models"
+    if not list(folder.glob("step-*.ckpt")):
+        raise InputError(f"{folder}: holds no checkpoint; train for longer, or again")
+
+    from nerfstudio.utils.eval_utils import eval_setup
+
+    def where_it_lies(loaded):
+        # The run remembers its folder relative to where it was started; this is where it is now.
+        loaded.output_dir, loaded.experiment_name = config.parents[3], config.parents[2].name
+        loaded.timestamp = config.parents[0].name
+        # What drives nerfstudio's cameras: nothing to an avatar, and maybe lost by now.
+        for name in ("audio", "audio_features_file", "background"):
+            setattr(loaded.pipeline.model, name, None)
+        return loaded
+
+    try:
+        _, pipeline, _, step = eval_setup(config, test_mode="test", update_config_callback=where_it_lies)
+    except (yaml.YAMLError, UnicodeDecodeError, AssertionError, AttributeError, KeyError, TypeError) as error:
+        # Classes that have moved, fields that were renamed: the file holds both by name.
+        raise InputError(f"{config}: does not fit this version of aed-nerfstudio ({_reason(error)}); {MEND}") from error
+    except (pickle.UnpicklingError, EOFError, RuntimeError) as error:  # RuntimeError: PyTorch's, of a damaged archive
+        raise InputError(f"{folder}: its newest checkpoint is damaged ({_reason(error)}); train again") from error
+    from aed_nerfstudio.training.pipeline import AedPipeline
+
+    if not isinstance(pipeline, AedPipeline):
+        raise InputError(f"{config}: is a run of another method; train with `ns-train aed-nerf`")
+    return pipeline, step
+
+
+def _reason(error: Exception) -> str:
+    """What went wrong, on one line that is not too long."""
+    text = f"{type(error).__name__}: {' '.join(str(error).split())}"
+    return text if len(text) <= 200 else f"{text[:197]}..."

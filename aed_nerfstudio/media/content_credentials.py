@@ -1,0 +1,98 @@
+"""Signed provenance (C2PA, "content credentials") in finished videos, by the optional package c2pa-python."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from aed_nerfstudio.errors import InputError
+from aed_nerfstudio.media.audio_io import temporary_beside
+
+TYPES = {".mp4": "video/mp4", ".m4v": "video/mp4", ".mov": "video/quicktime"}
+"""Media types of what can be signed, by suffix."""
+SOURCE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
+"""IPTC's name for media that a trained model has made."""
+CURVES = {"secp256r1": "es256", "secp384r1": "es384", "secp521r1": "es512"}
+MEND = (
+    "it must be a PEM chain, the signer's certificate first, that C2PA accepts: not self-signed, key usage "
+    "digitalSignature, extended key usage emailProtection"
+)
+
+
+class Credentials:
+    """Signs one video.
+
+    certificate: PEM file of the signer's certificate, followed by those above it. key: PEM file of its private key,
+    without a password. output: the video that will be signed.
+
+    Raises InputError when c2pa-python is not installed, one of the files is missing or unfit, or this kind of output
+    cannot be signed: all before there is an output.
+    """
+
+    def __init__(self, certificate: Path, key: Path | None, output: Path) -> None:
+        if importlib.util.find_spec("c2pa") is None:
+            raise InputError("--c2pa needs the package c2pa-python; run `pip install aed-nerfstudio[c2pa]`")
+        if key is None:
+            raise InputError(f"{certificate}: signing needs its private key too; give it with --c2pa-key")
+        if output.suffix.lower() not in TYPES:
+            raise InputError(f"{output}: cannot be signed; write a video that ends in {', '.join(TYPES)}")
+        self._path, self._output = certificate, output
+        self._certificate, self._key = _read(certificate), _read(key)
+        self._algorithm = _algorithm(key, self._key)
+
+    def sign(self, tags: Mapping[str, str]) -> None:
+        """Puts a manifest into the video: that a trained model has made it, and the tags as an assertion of our own.
+
+        Raises InputError when the certificate is not accepted; the video then stays as it was, unsigned.
+        """
+        import c2pa
+
+        created = {"action": "c2pa.created", "digitalSourceType": SOURCE}
+        manifest = {
+            "claim_generator_info": [{"name": "aed-nerfstudio"}],
+            "title": self._output.name,
+            "assertions": [
+                {"label": "c2pa.actions.v2", "data": {"actions": [created]}},
+                {"label": "org.aed-nerfstudio.render", "data": dict(tags)},
+            ],
+        }
+        media = TYPES[self._output.suffix.lower()]
+        signed = temporary_beside(self._output)
+        try:
+            # No time stamp, which an authority on the internet would have to give.
+            signer = c2pa.Signer.from_info(c2pa.C2paSignerInfo(self._algorithm, self._certificate, self._key, None))
+            with signer, c2pa.Builder(manifest) as builder, open(self._output, "rb") as source:
+                with open(signed, "w+b") as target:
+                    builder.sign(signer, media, source, target)
+            os.replace(signed, self._output)
+        except c2pa.C2paError as error:
+            raise InputError(f"{self._path}: did not sign {self._output} ({error}); {MEND}") from error
+        finally:
+            signed.unlink(missing_ok=True)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error}); give a PEM file") from error
+
+
+def _algorithm(path: Path, pem: bytes) -> str:
+    """C2PA's name of the algorithm that a private key is for."""
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+
+    try:
+        key = serialization.load_pem_private_key(pem, None)
+    except (ValueError, TypeError) as error:
+        raise InputError(f"{path}: is no private key in PEM form without a password ({error})") from error
+    if isinstance(key, ec.EllipticCurvePrivateKey) and key.curve.name in CURVES:
+        return CURVES[key.curve.name]
+    if isinstance(key, rsa.RSAPrivateKey):
+        return "ps256"
+    if isinstance(key, ed25519.Ed25519PrivateKey):
+        return "ed25519"
+    raise InputError(f"{path}: C2PA knows no signatures by this kind of key; make one on the curve P-256")

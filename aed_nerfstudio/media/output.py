@@ -1,0 +1,68 @@
+"""One way to write a render, whatever kind of file it is, and several pictures as one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from aed_nerfstudio.errors import InputError
+from aed_nerfstudio.media.captions import BAND, labelled
+from aed_nerfstudio.media.formats import choose_format
+from aed_nerfstudio.media.png_sequence import PngSequence
+from aed_nerfstudio.media.resumable_video import ResumableVideo
+
+
+class FrameStream:
+    """An iterator over frames that knows how many there will be."""
+
+    def __init__(self, frames: Iterator[np.ndarray], count: int) -> None:
+        self._frames, self._count = frames, count
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        return self
+
+    def __next__(self) -> np.ndarray:
+        return next(self._frames)
+
+    def __len__(self) -> int:
+        return self._count
+
+
+def open_output(
+    path: Path, form: str | None = None, transparent: bool = False, **options
+) -> ResumableVideo | PngSequence:
+    """What to write frames to; both kinds know how many `frames_written` they begin with.
+
+    Args:
+        path: of the video, or of the folder for PNG files; the folder that it lies in is made.
+        form: a key of `FORMATS`; by the suffix when None.
+        transparent: frames have an alpha channel.
+        options: of `ResumableVideo`, which are those of `PngSequence`.
+
+    Raises:
+        InputError: it cannot be written there or so.
+    """
+    form = choose_format(path, form, transparent)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{path.parent}: cannot be made ({error}); choose another folder") from error
+    if form == "png":
+        return PngSequence(path, transparent=transparent, **options)
+    return ResumableVideo(path, form=form, transparent=transparent, **options)
+
+
+def side_by_side(panels: Mapping[str, Iterator[np.ndarray]]) -> Iterator[np.ndarray]:
+    """Frames [H, W, C] of equal size by their captions -> [H + BAND, n * W, C]; a single panel passes as it is."""
+    if len(panels) == 1:
+        yield from next(iter(panels.values()))
+        return
+    for frames in zip(*panels.values(), strict=True):
+        yield np.hstack([labelled(frame, caption) for caption, frame in zip(panels, frames, strict=True)])
+
+
+def size_together(size: tuple[int, int], panels: int) -> tuple[int, int]:
+    """(width, height) of what `side_by_side` makes of panels of a (width, height)."""
+    return size if panels == 1 else (panels * size[0], size[1] + BAND)

@@ -1,0 +1,79 @@
+"""Runs that cannot be loaded: one clear error each."""
+
+import re
+import shutil
+
+import pytest
+import torch
+
+from aed_nerfstudio.avatar import Avatar
+from aed_nerfstudio.errors import InputError
+
+
+@pytest.fixture
+def copy(run, tmp_path):
+    """A copy of the run's folder, to be broken."""
+    folder = tmp_path.joinpath(*run.parts[-3:])
+    shutil.copytree(run, folder)
+    return folder
+
+
+def checkpoint(folder):
+    (path,) = folder.glob("nerfstudio_models/step-*.ckpt")
+    return path
+
+
+def test_a_class_that_has_moved(copy):
+    config = copy / "config.yml"
+    text = config.read_text()
+    moved = re.sub(r"aed_nerfstudio\.model\.aed_nerf\.", "aed_nerfstudio.model.elsewhere.", text)
+    assert moved != text
+    config.write_text(moved)
+    with pytest.raises(InputError, match=r"config\.yml: does not fit this version .*aed_nerfstudio\.model\.elsewhere"):
+        Avatar.load(config)
+    config.write_text(text.replace("AedNerfModelConfig", "OtherModelConfig"))
+    with pytest.raises(InputError, match=r"config\.yml: does not fit this version .*OtherModelConfig"):
+        Avatar.load(config)
+
+
+def test_a_method_that_is_not_registered(copy):
+    config = copy / "config.yml"
+    config.write_text(config.read_text().replace("method_name: aed-nerf-tiny", "method_name: aed-nerf-old"))
+    with pytest.raises(InputError, match="does not fit this version .*aed-nerf-old"):
+        Avatar.load(config)
+
+
+@pytest.mark.parametrize("text", ["", "[", "key: value", "!!python/name:os.path.join"])
+def test_a_config_that_is_none(copy, text):
+    (copy / "config.yml").write_text(text)
+    with pytest.raises(InputError, match=r"config\.yml: does not fit this version"):
+        Avatar.load(copy / "config.yml")
+
+
+CHANGES = {
+    "missing": (lambda state: state.pop("_model.head.grid.params"), "step 29 .*head.grid.params"),
+    "left over": (lambda state: state.update({"_model.head.bend": torch.zeros(3)}), "step 29 .*head.bend"),
+    "of another size": (
+        lambda state: state.update({"_model.head.grid.params": torch.zeros(5)}),
+        "step 29 .*size mismatch for head.grid.params",
+    ),
+}
+
+
+@pytest.mark.parametrize("change, fault", CHANGES.values(), ids=CHANGES)
+def test_a_checkpoint_of_another_version(copy, change, fault):
+    path = checkpoint(copy)
+    saved = torch.load(path, weights_only=True)
+    change(saved["pipeline"])
+    torch.save(saved, path)
+    with pytest.raises(InputError, match=fault) as error:
+        Avatar.load(copy / "config.yml")
+    assert "train again" in str(error.value) and len(str(error.value)) < 500
+
+
+@pytest.mark.parametrize("cut", [0, 1000, -1000])
+def test_a_damaged_checkpoint(copy, cut):
+    path = checkpoint(copy)
+    path.write_bytes(path.read_bytes()[:cut])
+    with pytest.raises(InputError, match="nerfstudio_models: its newest checkpoint is damaged"):
+        Avatar.load(copy / "config.yml")

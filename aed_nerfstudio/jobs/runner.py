@@ -133,7 +133,7 @@ def start_ray(workers: int | None, address: str | None) -> Any:
         else:
             # "local": never a cluster that happens to run here. Its memory is small, because nothing large goes there.
             ray.init("local", num_cpus=workers, object_store_memory=OBJECT_STORE, include_dashboard=False, **quiet)
-    except (ConnectionError, RuntimeError, ValueError) as error:
+    except Exception as error:  # Ray's own are of many kinds, that of a start which takes too long a bare Exception
         place = f"the cluster {address}" if address else "Ray on this machine"
         raise InputError(f"cannot reach {place} ({reason(error)}); check --address, or give --sequential") from error
     return ray

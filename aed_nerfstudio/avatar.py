@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -17,6 +16,7 @@ import numpy as np
 from aed_nerfstudio.dataset.schema import FPS, Dataset
 from aed_nerfstudio.driving.audio import SAMPLE_RATE, STEPS_PER_FRAME
 from aed_nerfstudio.driving.camera_path import CameraPath
+from aed_nerfstudio.driving.digest import digest
 from aed_nerfstudio.driving.emotion import EmotionVocabulary
 from aed_nerfstudio.driving.emotion_track import EmotionTrack
 from aed_nerfstudio.driving.head_pose import ping_pong, smooth
@@ -325,13 +325,13 @@ class Avatar:
         emotions = {caption: _emotion(track) for caption, track in tracks.items()}
         settings = {
             "model": self.name,
-            "sound": _digest(samples),
+            "sound": digest(samples),
             "emotion": emotions,
-            "audio features and poses": [_digest(t.features, t.poses, t.eye_openness) for t in tracks.values()],
+            "audio features and poses": [digest(t.features, t.poses, t.eye_openness) for t in tracks.values()],
             "size": list(whole),
             "fps": fps,
             "background": "original" if background is None else f"{background.name} {background.stamp}".strip(),
-            "camera path": None if camera_path is None else _digest(camera_path.poses, camera_path.focal_lengths),
+            "camera path": None if camera_path is None else camera_path.digest(),
             "lip smoothing": smooth_lips,
             "frames": f"{frames.start}:{frames.stop}",
             "label": mark,
@@ -383,11 +383,3 @@ def _emotion(track: DrivingTrack) -> object:
 def _compact(emotions: Mapping[str, object]) -> str:
     """The emotion of the only track, or those of all by their captions, as compact JSON."""
     return json.dumps(emotions.get("", emotions), separators=(",", ":"))
-
-
-def _digest(*arrays: np.ndarray | None) -> str:
-    """Tells contents apart."""
-    found = hashlib.sha256()
-    for array in arrays:
-        found.update(b"" if array is None else np.ascontiguousarray(array))
-    return found.hexdigest()

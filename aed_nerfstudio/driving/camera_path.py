@@ -10,6 +10,7 @@ import numpy as np
 
 from aed_nerfstudio.dataset.checked_json import Field, check_poses, read_json
 from aed_nerfstudio.dataset.schema import FARTHEST, LARGEST_SIDE
+from aed_nerfstudio.driving.digest import digest
 from aed_nerfstudio.driving.head_pose import pose_at
 
 if TYPE_CHECKING:
@@ -71,6 +72,10 @@ class CameraPath:
         """Height and width in pixels of the pictures at a width; the file's when None."""
         width = width or self.width
         return max(1, round(self.height * width / self.width)), width
+
+    def digest(self) -> str:
+        """Tells paths apart."""
+        return digest(self.poses, self.focal_lengths, np.array([self.width, self.height, self.fps, self.cycle]))
 
     def camera(self, seconds: float, width: int | None = None) -> Cameras:
         """The camera [1] at a time, for pictures of `frame_size(width)`; between two poses, interpolated."""

@@ -53,6 +53,11 @@ def test_between_and_beyond(tmp_path):
     np.testing.assert_allclose(between, (start + end) / 2, atol=1e-5)
 
 
+def test_paths_are_told_apart(tmp_path):
+    found = [read(tmp_path, saved(**change)).digest() for change in ({}, {}, {"fps": 12.0}, {"is_cycle": True})]
+    assert found[0] == found[1] and len(set(found)) == 3
+
+
 def broken(change):
     path = saved()
     change(path)

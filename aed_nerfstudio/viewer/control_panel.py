@@ -9,6 +9,7 @@ import time
 
 import viser
 from nerfstudio.cameras.cameras import Cameras
+from nerfstudio.configs.base_config import ViewerConfig
 from nerfstudio.viewer.viewer import Viewer
 from nerfstudio.viewer.viewer_elements import ViewerControl
 from torch import Tensor
@@ -22,6 +23,7 @@ from aed_nerfstudio.viewer.performance import Performance, Setting, TalkingModel
 from aed_nerfstudio.viewer.playback import Playback
 from aed_nerfstudio.viewer.speech import Speech, speech_of_clip, speech_of_upload
 
+REFUSED = "This cannot be used"
 POSES = {"from the data": "recorded", "still": "still", "free camera": "free"}
 BACKGROUNDS = ("original", "colour", "uploaded picture", "transparent (checkerboard)")
 PLAYING_RATE = 12
@@ -53,7 +55,7 @@ class ControlPanel(ViewerControl):
         self._performance = Performance(self.model, self.dataset, first, Setting(neutral))
         self._picture: Tensor | None = None
         self._film: threading.Thread | None = None
-        self._built, self._tidied, self._slid = False, False, 0.0
+        self._built, self._slid = False, 0.0
         gui = self.viser_server.gui
         # Above nerfstudio's tabs, under its buttons.
         place = viewer.stats_markdown.order + 0.1
@@ -68,6 +70,11 @@ class ControlPanel(ViewerControl):
         with gui.add_folder("Video", order=place + 0.4, expand_by_default=False):
             self._build_film(gui)
         viewer.control_panel._time.set_hidden(True)  # the frame slider takes its place, at full resolution
+        if viewer.config.max_num_display_images == ViewerConfig().max_num_display_images:
+            # Hundreds of frames before one face hide it, and take the page many seconds to load.
+            viewer.config.max_num_display_images = 0
+            viewer.hide_images.visible = False
+            viewer.control_panel._layer_depth.value = False  # nothing is left to hide behind the head
         self._built = True
         self._speak(first)
         self.viser_server.on_client_connect(self._connected)
@@ -203,11 +210,11 @@ class ControlPanel(ViewerControl):
                 self.dataset, file.name, file.content, self.model.vocabulary.encode(), report
             )
         except InputError as error:
-            self._refuse(note, error)
+            event.client.add_notification(REFUSED, str(error), color="red", auto_close=20_000)
             return
         finally:
             self._progress.visible = False
-        note.remove()
+            note.remove()
         self._uploads[speech.name] = speech
         self._source.options = (*self._clips, *self._uploads)
         if self._source.value == speech.name:  # the same name again, with other contents
@@ -217,22 +224,15 @@ class ControlPanel(ViewerControl):
 
     def _take_picture(self, event: viser.GuiEvent) -> None:
         file, camera = event.target.value, self.dataset.camera
-        note = event.client.add_notification("reading the picture", file.name, loading=True, with_close_button=False)
         try:
             scale = max(1.0, 512 / camera.w)
             size = round(scale * camera.w), round(scale * camera.h)
             self._picture = backdrops.uploaded(file.name, file.content, size)
         except InputError as error:
-            self._refuse(note, error)
+            event.client.add_notification(REFUSED, str(error), color="red", auto_close=20_000)
             return
-        note.remove()
         self._background.value = "uploaded picture"
         self._changed()
-
-    @staticmethod
-    def _refuse(note: viser.NotificationHandle, error: InputError) -> None:
-        note.title, note.body, note.color = "This cannot be used", str(error), "red"
-        note.loading, note.with_close_button = False, True
 
     def _start(self, event: viser.GuiEvent) -> None:
         self._aim()
@@ -265,11 +265,6 @@ class ControlPanel(ViewerControl):
 
     def _connected(self, client: viser.ClientHandle) -> None:
         self._aim()
-        viewer = self.viewer
-        if not self._tidied and hasattr(viewer, "camera_handles"):  # made after the panel
-            self._tidied = True
-            viewer.set_camera_visibility(False)  # of thousands of frames around one head; its button brings them back
-            viewer.toggle_cameravis_button()
 
     # ---- videos
 

@@ -20,16 +20,17 @@ PROGRAM = next((p for p in map(shutil.which, ("chromium", "chromium-browser", "g
 class Chromium:
     """One page in a browser of its own; a context manager that ends it.
 
-    folder: an empty one, for its profile and what it downloads. size: of the window, pixels.
+    folder: an empty one, for its profile and what it downloads. size: of the window, pixels. script: JavaScript to run
+    before the page's own.
     """
 
-    def __init__(self, url: str, folder: Path, size: tuple[int, int] = (1280, 900)) -> None:
+    def __init__(self, url: str, folder: Path, size: tuple[int, int] = (1280, 900), script: str = "") -> None:
         self.downloads = folder / "downloads"
         self.downloads.mkdir(parents=True)
         flags = (
             *("--headless=new", "--no-sandbox", "--use-gl=swiftshader", "--enable-unsafe-swiftshader"),
             *("--no-first-run", "--disable-extensions", "--disable-dev-shm-usage", "--hide-scrollbars"),
-            *("--remote-debugging-port=0", f"--user-data-dir={folder / 'profile'}", f"--window-size={size[0]},{size[1]}"),
+            *(f"--user-data-dir={folder / 'profile'}", "--remote-debugging-port=0"),
         )
         self.process = subprocess.Popen([PROGRAM, *flags, "about:blank"], stderr=subprocess.DEVNULL)
         try:
@@ -40,7 +41,9 @@ class Chromium:
             self._sent = 0
             self.call("Page.enable")
             self.call("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(self.downloads))
-            self.call("Emulation.setDeviceMetricsOverride", width=size[0], height=size[1], deviceScaleFactor=1, mobile=False)
+            shape = {"width": size[0], "height": size[1], "deviceScaleFactor": 1, "mobile": False}
+            self.call("Emulation.setDeviceMetricsOverride", **shape)
+            self.call("Page.addScriptToEvaluateOnNewDocument", source=script)
             self.call("Page.navigate", url=url)
         except BaseException:
             self.process.kill()
@@ -85,7 +88,9 @@ class Chromium:
 
     def screenshot(self, box: tuple[float, float, float, float] | None = None) -> np.ndarray:
         """uint8 [H, W, 3] RGB of the page, or of a box (left, top, width, height) in it."""
-        clip = {} if box is None else {"clip": dict(zip(("x", "y", "width", "height"), box, strict=True)) | {"scale": 1}}
+        clip = {}
+        if box is not None:
+            clip = {"clip": {"scale": 1, **dict(zip(("x", "y", "width", "height"), box, strict=True))}}
         data = base64.b64decode(self.call("Page.captureScreenshot", format="png", **clip)["data"])
         return cv2.cvtColor(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
 
@@ -98,12 +103,18 @@ class Chromium:
         self.call("Input.dispatchMouseEvent", type="mousePressed", **at)
         self.call("Input.dispatchMouseEvent", type="mouseReleased", **at)
 
-    def click(self, element: str) -> None:
-        """Clicks in the middle of what a JavaScript expression finds, scrolled into sight."""
+    def click(self, element: str, seconds: float = 30) -> None:
+        """Clicks in the middle of what a JavaScript expression finds, once it is in sight and stands still."""
         script = f"""(() => {{ const e = {element}; if (!e) return null; e.scrollIntoView({{block: "center"}});
-            const b = e.getBoundingClientRect(); return [b.x + b.width / 2, b.y + b.height / 2]; }})()"""
-        place = self.wait(lambda: self.run(script))
-        self.mouse(*place)
+            const b = e.getBoundingClientRect(), x = b.x + b.width / 2, y = b.y + b.height / 2;
+            return e.parentElement.contains(document.elementFromPoint(x, y)) ? [x, y] : null; }})()"""
+        places = [None]
+
+        def still():
+            places.append(self.run(script))
+            return places[-1] if places[-1] == places[-2] else None
+
+        self.mouse(*self.wait(still, seconds))
 
     def text(self, text: str) -> None:
         """Types over all that the focused input holds, and leaves it."""

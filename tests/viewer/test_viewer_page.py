@@ -1,4 +1,4 @@
-"""A running `ns-viewer`, used through its page in headless Chromium: every control, the sound, uploads and downloads."""
+"""A running `ns-viewer`, used through its page in headless Chromium: every control, sound, uploads, downloads."""
 
 import time
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.skipif(PROGRAM is None, reason="needs Chromium (Debian:
 
 @pytest.fixture(scope="module")
 def page(run, tmp_path_factory):
-    with served(run / "config.yml") as port, ViewerPage(port, tmp_path_factory.mktemp("browser"), (800, 560)) as page:
+    with served(run / "config.yml") as port, ViewerPage(port, tmp_path_factory.mktemp("browser"), (900, 560)) as page:
         page.number("Max res", 164)
         page.settled()
         yield page
@@ -39,6 +39,11 @@ def corner(picture: np.ndarray) -> np.ndarray:
 def test_only_what_was_recorded_is_offered(page):
     assert page.options("Emotion") == ["neutral", "happy"]
     assert page.options("Blend with") == ["(none)", "happy"]
+
+
+def test_the_picture_is_on_the_screen(page):
+    picture, screen = page.settled(), page.on_screen()
+    assert change(cv2.resize(picture, screen.shape[:2]), screen) < 6 < picture.std()
 
 
 def test_emotion_and_blend(page):
@@ -95,6 +100,7 @@ def test_eyes_and_torso(page):
 
 
 def test_backgrounds(page, tmp_path):
+    page.check("Torso")
     original = page.settled()
     page.press("Background")
     page.choose("Behind", "colour")
@@ -104,17 +110,19 @@ def test_backgrounds(page, tmp_path):
     board = page.settled()
     side = len(board)
     squares = board[: side // 6, : side // 6].astype(float)
-    assert np.ptp(squares.mean(axis=2)) > 30 and np.abs(squares - squares.mean(axis=2, keepdims=True)).max() < 12  # greys
+    grey = squares.mean(axis=2)
+    assert np.ptp(grey) > 30 and np.abs(squares - grey[..., None]).max() < 12
     write_image(tmp_path / "wall.png", np.full((30, 50, 3), (200, 40, 160), np.uint8))
     page.give("Upload a picture", tmp_path / "wall.png")
     page.wait(lambda: page.value("Behind") == "uploaded picture")
     assert np.abs(corner(page.settled()) - (200, 40, 160)).max() < 12
     (tmp_path / "no.png").write_bytes(b"no picture")
     page.give("Upload a picture", tmp_path / "no.png")
-    page.wait(lambda: page.run("document.body.innerText.includes('no.png: ')"))
+    page.told("no.png: ")
     page.choose("Behind", "original")
     assert change(page.settled(), original) == 0
     page.press("Background")
+    page.check("Torso")
 
 
 def test_outputs(page):
@@ -133,8 +141,11 @@ def test_plays_with_sound(page):
     page.check("Loop")
     page.press("Play")
     page.wait(lambda: page.run("window.aedSound && aedSound.audio.currentTime > 0"))
-    seen = {page.run("[aedSound.audio.currentTime, aedSound.log.length].join()") for _ in range(5) if not time.sleep(0.3)}
-    assert len(seen) == 5
+    seen = []
+    for _ in range(4):
+        seen.append(page.run("[aedSound.audio.currentTime, aedSound.log.length].join()"))
+        time.sleep(0.4)
+    assert len(set(seen)) == 4
     assert page.run("!aedSound.audio.muted && aedSound.audio.volume === 1 && aedSound.audio.loop")
     assert 1.5 < page.run("aedSound.audio.duration") < 1.7
     page.wait(lambda: float(page.value("Heard (s)")) > 0)
@@ -171,15 +182,16 @@ def test_uploaded_speech_stays_with_the_picture(page, tmp_path):
 
 def describe(off: np.ndarray) -> str:
     ms = 1000 * off
+    low, middle, high = np.percentile(ms, (5, 50, 95))
     share = 100 * (np.abs(off) < 0.1).mean()
-    return f"median {np.median(ms):.0f} ms, 5 to 95 % {np.percentile(ms, 5):.0f} to {np.percentile(ms, 95):.0f} ms, {share:.0f} % within 100 ms"
+    return f"median {middle:.0f} ms, 5 to 95 % {low:.0f} to {high:.0f} ms, {share:.0f} % within 100 ms"
 
 
 def test_what_is_no_sound_is_refused_and_nothing_is_lost(page, tmp_path):
     before = page.value("Says"), page.settled()
     (tmp_path / "broken.mp3").write_bytes(b"no sound" * 100)
     page.give("Upload a sound", tmp_path / "broken.mp3")
-    page.wait(lambda: page.run("document.body.innerText.includes('broken.mp3: ')"), 60)
+    page.told("broken.mp3: ")
     assert page.value("Says") == before[0] and change(page.settled(), before[1]) == 0
 
 
@@ -190,6 +202,7 @@ def test_renders_a_video_to_download(page, tmp_path, run):
     page.wait(lambda: page.value("Says") == "short.wav", 60)
     page.press("Video")
     page.press("Render video")
+    page.wait(lambda: page.run("document.body.innerText.includes('kept as')"), 60)
     path = page.wait(lambda: next(iter(page.downloads.glob("*.mp4")), None), 60)
     frames = list(read_frames(path))
     assert len(frames) == 20 and frames[0].shape == (SIZE, SIZE, 3)
@@ -197,6 +210,5 @@ def test_renders_a_video_to_download(page, tmp_path, run):
     count = min(len(heard), len(samples))
     assert np.corrcoef(heard[:count], samples[:count])[0, 1] > 0.9
     assert (run / "renders" / path.name).read_bytes() == path.read_bytes()
-    shown = page.settled()
-    shown = cv2.resize(shown, (SIZE, SIZE), interpolation=cv2.INTER_AREA)
-    assert change(shown, frames[0]) < 12  # what was rendered is what was seen
+    shown = cv2.resize(page.settled(), (SIZE, SIZE), interpolation=cv2.INTER_AREA)
+    assert change(shown, frames[0]) < 4  # what was rendered is what was seen

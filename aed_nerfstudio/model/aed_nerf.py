@@ -277,10 +277,17 @@ class AedNerfModel(Model):
         depends = (self.occupancy.binaries, self.box, self.head.grid.params)
         *parts, x_g, view = march() if rays is None else self.still.reuse(("head", rays), depends, march)
         samples = PackedSamples(*parts)
-        ends = np.cumsum([0, *counts])
-        sigma, rgb, ambient, logits = self.head(
-            samples.positions, view, **given, counts=samples.ray_starts[ends].diff().tolist(), x_g=x_g
-        )
+        counts = samples.ray_starts[np.cumsum([0, *counts])].diff().tolist()
+        heard = None
+        if rays is not None and self.config.audio_compression:
+            audio, lips = given["audio"], given["articulation"]
+            listeners = (*self.head.compress.parameters(), self.head.audio_grid.params)
+            heard = self.still.reuse(
+                ("heard", rays, *(values.cpu().numpy().tobytes() for values in (audio, lips))),
+                (*depends, *listeners),
+                lambda: self.head.heard_features(x_g, audio, lips, counts),
+            )
+        sigma, rgb, ambient, logits = self.head(samples.positions, view, **given, counts=counts, x_g=x_g, heard=heard)
         result = composite(sigma, rgb, ambient.abs().sum(-1, keepdim=True), samples, self.config.step_size)
         return {
             "rgb": result.rgb,

@@ -87,31 +87,50 @@ class HeadField(nn.Module):
         self.colour = MLP(16 + hidden + appearance_dim, hidden, 3, 2)
         self.bfloat16 = bfloat16
 
-    def _geometry(
-        self, positions: Tensor, audio: Tensor, emotion: Tensor, eye: Tensor, articulation: Tensor, counts: list[int]
+    def spatial_features(self, positions: Tensor) -> Tensor:
+        """x_g [N,32] of positions [N,3] in [-1,1]: what audio, emotion and eyes do not change."""
+        return self.grid((positions + 1) / 2)
+
+    def heard_features(
+        self, x_g: Tensor, audio: Tensor, articulation: Tensor, counts: list[int]
     ) -> tuple[Tensor, Tensor, Tensor]:
-        unit = (positions + 1) / 2
-        x_g = self.grid(unit)
-        features = [x_g]
-        expression = torch.cat([emotion, eye, articulation], -1)
-        if self.audio_compression:
-            with torch.autocast(positions.device.type, torch.bfloat16, enabled=self.bfloat16):
-                logits = self.compress.conditioned(x_g, torch.cat([audio, articulation], -1), counts).float()
-            ambient = torch.tanh(logits)
-            features.append(self.audio_grid((ambient + 1) / 2))
-            given = expression
-        else:
-            logits = ambient = positions.new_zeros(len(positions), 2)
+        """What emotion and eyes do not change: a_g [N,32] of samples with x_g [N,32], a_l [N,2], its value before tanh.
+
+        Without audio compression a_g is [N,0], and the others are zero.
+        """
+        if not self.audio_compression:
+            logits = x_g.new_zeros(len(x_g), 2)
+            return x_g[:, :0], logits, logits
+        with torch.autocast(x_g.device.type, torch.bfloat16, enabled=self.bfloat16):
+            logits = self.compress.conditioned(x_g, torch.cat([audio, articulation], -1), counts).float()
+        ambient = torch.tanh(logits)
+        return self.audio_grid((ambient + 1) / 2), ambient, logits
+
+    def _geometry(
+        self,
+        positions: Tensor,
+        x_g: Tensor,
+        a_g: Tensor,
+        audio: Tensor,
+        emotion: Tensor,
+        eye: Tensor,
+        articulation: Tensor,
+        counts: list[int],
+    ) -> Tensor:
+        features = [x_g, a_g]
+        given = expression = torch.cat([emotion, eye, articulation], -1)
+        if not self.audio_compression:
             given = torch.cat([audio, expression], -1)
         if self.expression_grid is not None:
-            features.append(self.expression_grid(unit, expression, counts))
+            features.append(self.expression_grid((positions + 1) / 2, expression, counts))
         with torch.autocast(positions.device.type, torch.bfloat16, enabled=self.bfloat16):
-            h = self.density.conditioned(torch.cat(features, -1), given, counts)
-        return h, ambient, logits
+            return self.density.conditioned(torch.cat(features, -1), given, counts)
 
     def density_at(self, positions: Tensor, audio: Tensor, emotion: Tensor, eye: Tensor, articulation: Tensor, **_):
         """Density only [N], for the occupancy grid; one condition, [1, ...] each, as `forward` takes it."""
-        h, _, _ = self._geometry(positions, audio, emotion, eye, articulation, [len(positions)])
+        x_g, counts = self.spatial_features(positions), [len(positions)]
+        a_g, _, _ = self.heard_features(x_g, audio, articulation, counts)
+        h = self._geometry(positions, x_g, a_g, audio, emotion, eye, articulation, counts)
         return truncated_exp(h[:, 0].float())
 
     def forward(
@@ -124,6 +143,8 @@ class HeadField(nn.Module):
         articulation: Tensor,
         code: Tensor,
         counts: list[int],
+        x_g: Tensor | None = None,
+        heard: tuple[Tensor, Tensor, Tensor] | None = None,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Samples of C frames, those of one frame together.
 
@@ -133,10 +154,14 @@ class HeadField(nn.Module):
                 not once a sample.
             audio: [C,64]. emotion: [C,E]. eye: [C,1]. articulation: [C,A]. code: [C,appearance_dim].
             counts: samples of each frame, in order.
+            x_g: `spatial_features` of the positions, where they are known already.
+            heard: `heard_features` of these, likewise.
 
         Returns: density [N], colour [N,3], ambient coordinate a_l [N,2], its value before tanh [N,2].
         """
-        h, ambient, logits = self._geometry(positions, audio, emotion, eye, articulation, counts)
+        x_g = self.spatial_features(positions) if x_g is None else x_g
+        a_g, ambient, logits = self.heard_features(x_g, audio, articulation, counts) if heard is None else heard
+        h = self._geometry(positions, x_g, a_g, audio, emotion, eye, articulation, counts)
         with torch.autocast(positions.device.type, torch.bfloat16, enabled=self.bfloat16):
             rgb = self.colour.conditioned(torch.cat([view.to(h.dtype), h[:, 1:]], -1), code, counts)
         return truncated_exp(h[:, 0].float()), torch.sigmoid(rgb.float()), ambient, logits

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -33,6 +34,8 @@ from aed_nerfstudio.model.losses import PerceptualLoss, entropy
 from aed_nerfstudio.model.stages import StageSchedule
 from aed_nerfstudio.rendering.compositing import composite
 from aed_nerfstudio.rendering.occupancy import HeadOccupancy, visual_hull
+from aed_nerfstudio.rendering.ray_marching import PackedSamples
+from aed_nerfstudio.rendering.still_view import StillView
 
 
 @dataclass
@@ -176,6 +179,9 @@ class AedNerfModel(Model):
         self.occupancy = HeadOccupancy(128)
         self.register_buffer("box", torch.tensor(c.aabb), persistent=False)
         self.register_buffer("background", torch.from_numpy(self.static_background).float() / 255)
+        self.still = StillView()
+        self.driver: Callable[[Cameras], dict[str, Tensor]] | None = None
+        """Renders the cameras that name no frame of the dataset, in place of `condition_for`: the viewer's panel."""
         self._perceptual: list[PerceptualLoss] = []  # in a list: its weights do not belong into the checkpoint
         self.step = 0
 
@@ -276,23 +282,42 @@ class AedNerfModel(Model):
     # ---- rendering
 
     def march_head(
-        self, origins: Tensor, directions: Tensor, given: dict[str, Tensor], counts: list[int]
+        self,
+        origins: Tensor,
+        directions: Tensor,
+        given: dict[str, Tensor],
+        counts: list[int],
+        rays: Hashable | None = None,
     ) -> dict[str, Tensor]:
         """Rays of C frames, [R,3] each -> rgb [R,3] (premultiplied), alpha [R,1], depth [R,1], ambient [R,1].
 
-        given: from `encode`. counts: rays of each frame, in order.
+        given: from `encode`. counts: rays of each frame, in order. rays: a name for these rays, under which what they
+        alone decide is kept for the next picture (only without gradients and outside of training).
         """
-        jitter = torch.rand(len(origins), device=origins.device) if self.training else None
-        starting = self.training and self.step < self.config.carving_steps
-        count = self.config.max_samples_start if starting else self.config.max_samples
-        samples = self.occupancy.march(origins, directions, self.box, self.config.step_size, count, jitter=jitter)
-        ends = np.cumsum([0, *counts])
-        sigma, rgb, ambient, logits = self.head(
-            samples.positions,
-            spherical_harmonics(directions)[samples.ray_indices],
-            **given,
-            counts=samples.ray_starts[ends].diff().tolist(),
-        )
+
+        def march() -> tuple[Tensor, ...]:
+            """Samples, their x_g and their directions' spherical harmonics: what no condition changes."""
+            jitter = torch.rand(len(origins), device=origins.device) if self.training else None
+            starting = self.training and self.step < self.config.carving_steps
+            count = self.config.max_samples_start if starting else self.config.max_samples
+            s = self.occupancy.march(origins, directions, self.box, self.config.step_size, count, jitter=jitter)
+            view = spherical_harmonics(directions)[s.ray_indices]
+            return s.positions, s.t, s.ray_indices, s.ray_starts, self.head.spatial_features(s.positions), view
+
+        depends = (self.occupancy.binaries, self.box, self.head.grid.params)
+        *parts, x_g, view = march() if rays is None else self.still.reuse(("head", rays), depends, march)
+        samples = PackedSamples(*parts)
+        counts = samples.ray_starts[np.cumsum([0, *counts])].diff().tolist()
+        heard = None
+        if rays is not None and self.config.audio_compression:
+            audio, lips = given["audio"], given["articulation"]
+            listeners = (*self.head.compress.parameters(), self.head.audio_grid.params)
+            heard = self.still.reuse(
+                ("heard", rays, *(values.cpu().numpy().tobytes() for values in (audio, lips))),
+                (*depends, *listeners),
+                lambda: self.head.heard_features(x_g, audio, lips, counts),
+            )
+        sigma, rgb, ambient, logits = self.head(samples.positions, view, **given, counts=counts, x_g=x_g, heard=heard)
         result = composite(sigma, rgb, ambient.abs().sum(-1, keepdim=True), samples, self.config.step_size)
         return {
             "rgb": result.rgb,
@@ -365,6 +390,31 @@ class AedNerfModel(Model):
         y = (-points[:, 1] / depth * recorded.fl_y + recorded.cy) * (2 / recorded.h) - 1
         return torch.stack([x, y], -1).clamp(-1, 1)
 
+    def _backdrop(self, camera: Cameras, view: Hashable, background: Tensor) -> Tensor:
+        """What a camera [1] sees of a background [H',W',3], [h*w, 3]."""
+
+        def sample() -> tuple[Tensor, ...]:
+            pixels = self._recorded_pixels(camera, int(camera.height.item()), int(camera.width.item()))
+            seen = nn.functional.grid_sample(
+                background.permute(2, 0, 1)[None], pixels[None, None], padding_mode="border", align_corners=False
+            )
+            return (seen[0, :, 0].T,)
+
+        return self.still.reuse(("background", view), (background,), sample)[0]
+
+    def _torso_layer(self, camera: Cameras, view: Hashable, condition: FrameCondition) -> tuple[Tensor, ...]:
+        """Alpha [h*w, 1] and premultiplied colour [h*w, 3] of the torso in a camera's [1] picture."""
+
+        def paint() -> tuple[Tensor, ...]:
+            h, w = int(camera.height.item()), int(camera.width.item())
+            pixels = self._torso_pixels(camera, h, w, condition.head_pose)
+            alpha, rgb = self.torso(pixels, self._pose(condition))
+            return alpha, alpha * rgb
+
+        key = ("torso", view, condition.head_pose.tobytes())
+        depends = (*self.torso.parameters(), self.pose_mean, self.pose_scale)
+        return self.still.reuse(key, depends, paint)
+
     @torch.no_grad()
     def render_condition(
         self,
@@ -395,26 +445,19 @@ class AedNerfModel(Model):
         self.eval()
         camera = camera.to(self.feature_mean.device).reshape((1,))
         h, w = int(camera.height.item()), int(camera.width.item())
-        bundle = camera.generate_rays(camera_indices=0, keep_shape=True)
-        origins, directions = bundle.origins.reshape(-1, 3), bundle.directions.reshape(-1, 3)
+        view = _view_key(camera)
+        origins, directions = self.still.reuse(("rays", view), (), lambda: _rays(camera))
         given = given or self.encode([condition])
         chunk = self.config.eval_num_rays_per_chunk
         parts = [
-            self.march_head(o, d, given, [len(o)])
-            for o, d in zip(origins.split(chunk), directions.split(chunk), strict=True)
+            self.march_head(o, d, given, [len(o)], rays=(view, chunk, i))
+            for i, (o, d) in enumerate(zip(origins.split(chunk), directions.split(chunk), strict=True))
         ]
         head, alpha, depth, ambient = (torch.cat([p[k] for p in parts]) for k in ("rgb", "alpha", "depth", "ambient"))
-        if background is None:
-            background = self.background
-        pixels = self._recorded_pixels(camera, h, w)
-        behind = nn.functional.grid_sample(
-            background.permute(2, 0, 1)[None], pixels[None, None], padding_mode="border", align_corners=False
-        )[0, :, 0].T
+        behind = self._backdrop(camera, view, self.background if background is None else background)
         torso_alpha, torso = torch.zeros_like(alpha), torch.zeros_like(head)
         if self.torso is not None and show_torso:
-            across = self._torso_pixels(camera, h, w, condition.head_pose)
-            torso_alpha, torso_rgb = self.torso(across, self._pose(condition))
-            torso = torso_alpha * torso_rgb
+            torso_alpha, torso = self._torso_layer(camera, view, condition)
         behind = torso + (1 - torso_alpha) * behind
         images = {
             "rgb": (head + (1 - alpha) * behind).clamp(0, 1),
@@ -431,6 +474,8 @@ class AedNerfModel(Model):
 
     @torch.no_grad()
     def get_outputs_for_camera(self, camera: Cameras, obb_box=None) -> dict[str, Tensor]:
+        if self.driver is not None and "frame" not in (camera.metadata or {}):
+            return self.driver(camera)
         background = self.backdrop if self.camera_driver.drives(camera) else None
         return self.render_condition(camera, self.condition_for(camera), background)
 
@@ -606,6 +651,21 @@ class AedNerfModel(Model):
             groups["torso_grid"] = [self.torso.grid.params]
             groups["torso_mlps"] = [p for n, p in self.torso.named_parameters() if "grid" not in n]
         return groups
+
+
+def _view_key(camera: Cameras) -> Hashable:
+    """Names a camera [1]: equal for cameras that see the same picture."""
+    numbers = [camera.camera_to_worlds, camera.fx, camera.fy, camera.cx, camera.cy, camera.width, camera.height]
+    if camera.distortion_params is not None:
+        numbers.append(camera.distortion_params)
+    kind = int(camera.camera_type.item())
+    return kind, torch.cat([n.flatten().double().cpu() for n in numbers]).numpy().tobytes()
+
+
+def _rays(camera: Cameras) -> tuple[Tensor, Tensor]:
+    """Origins and unit directions [h*w, 3] of a camera's [1] pixels, row by row."""
+    bundle = camera.generate_rays(camera_indices=0, keep_shape=True)
+    return bundle.origins.reshape(-1, 3), bundle.directions.reshape(-1, 3)
 
 
 def grey(image: Tensor) -> Tensor:

@@ -16,6 +16,7 @@ from aed_nerfstudio.model.aed_nerf import AedNerfModelConfig
 from aed_nerfstudio.training.datamanager import AedDataManagerConfig
 from aed_nerfstudio.training.loss_watch import LossWatch
 from aed_nerfstudio.training.mean_weights import MeanWeights
+from aed_nerfstudio.viewer.control_panel import ControlPanel
 from aed_nerfstudio.viewer.start_view import StartView
 
 
@@ -51,6 +52,7 @@ class AedPipeline(VanillaPipeline):
         first = frames[self.datamanager.dataset.split("train")[0]]
         # Found by the viewer, which walks the pipeline's attributes.
         self.start_view = StartView(np.array(first.camera_to_world)[:3], 2 * math.atan(camera.h / 2 / camera.fl_y))
+        self.control_panel = ControlPanel(self.model, self.datamanager.dataset)
 
     def load_pipeline(self, loaded_state: dict, step: int) -> None:
         # Checkpoints of 0.1.0 do not name their audio features; how many numbers a step these have can be seen.

@@ -1,0 +1,80 @@
+"""The panel's emotion: a category, its strength, and a second category to blend with; only what was recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import viser
+from viser import _messages
+
+from aed_nerfstudio.driving.emotion import EmotionVocabulary
+
+NONE = "(none)"
+
+
+def limit(slider: viser.GuiInputHandle, low: float, high: float) -> None:
+    """Other ends for a slider, and a value within them. viser has no public way to change them."""
+    messages = slider._impl.gui_api._websock_interface
+    messages.queue_message(_messages.GuiUpdateMessage(slider._impl.id, {"min": low, "max": high}))
+    inside = min(max(slider.value, low), high)
+    if inside != slider.value:
+        slider.value = inside
+
+
+class EmotionControls:
+    """Sliders and menus for an emotion vector.
+
+    Args:
+        gui: where to put them.
+        vocabulary: what the avatar knows.
+        on_change: is called when the emotion has changed.
+    """
+
+    def __init__(self, gui: viser.GuiApi, vocabulary: EmotionVocabulary, on_change: Callable[[], None]) -> None:
+        self.vocabulary = vocabulary
+        self.on_change = on_change
+        known = [c for c in vocabulary.categories if vocabulary.span(c) is not None]
+        start = "neutral" if "neutral" in known else known[0]
+        self.category = gui.add_dropdown("Emotion", known, initial_value=start)
+        self.intensity = gui.add_slider(
+            "Intensity", 0.0, 1.0, 0.01, 0.5, hint="From weak (0) to strong (1), within what was recorded."
+        )
+        self.second = gui.add_dropdown("Blend with", [NONE], hint="A second emotion to mix in.")
+        self.share = gui.add_slider("Share", 0.0, 1.0, 0.01, 0.5, hint="Of the second emotion in the mixture.")
+        for handle in (self.category, self.second):
+            handle.on_update(lambda event: self._choose())
+        for handle in (self.intensity, self.share):
+            handle.on_update(lambda event: on_change())
+        self._choose()
+
+    @property
+    def vector(self) -> np.ndarray:
+        """What the controls say, as `EmotionVocabulary.encode` gives it."""
+        weights = {self.category.value: 1.0}
+        if self.second.value != NONE:
+            share = min(max(self.share.value, 0.0), 1.0)
+            weights = {self.category.value: 1.0 - share, self.second.value: share}
+        low, high = self._span([c for c, weight in weights.items() if weight > 0]) or (0.0, 1.0)
+        return self.vocabulary.encode(weights, min(max(self.intensity.value, low), high))
+
+    def _span(self, categories: list[str]) -> tuple[float, float] | None:
+        """The intensities that all of these were recorded with; None: there is none. Neutral has no strength."""
+        spans = [self.vocabulary.span(c) for c in categories if c != "neutral"]
+        low, high = max((a for a, _ in spans), default=0.0), min((b for _, b in spans), default=1.0)
+        return (low, high) if low <= high else None
+
+    def _choose(self) -> None:
+        """Another category: offers what goes with it."""
+        first = self.category.value
+        others = [c for c in self.category.options if c != first and self._span([first, c]) is not None]
+        self.second.options = (NONE, *others)
+        second = self.second.value
+        shown = [first] if second == NONE else [first, second]
+        low, high = self._span(shown)
+        # A slider needs two ends.
+        fixed = low == high or shown == ["neutral"]
+        limit(self.intensity, low, high if high > low else low + 0.01)
+        self.intensity.disabled = fixed
+        self.share.disabled = second == NONE
+        self.on_change()

@@ -1,0 +1,126 @@
+"""The avatar as the panel sets it: any frame of what it says, for any camera."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal, Protocol
+
+import numpy as np
+import torch
+from nerfstudio.cameras.cameras import Cameras
+from torch import Tensor, nn
+
+from aed_nerfstudio.dataset.schema import Dataset
+from aed_nerfstudio.driving.emotion import EmotionVocabulary
+from aed_nerfstudio.driving.pose_range import PoseRange
+from aed_nerfstudio.driving.track import FrameCondition
+from aed_nerfstudio.viewer.speech import Speech
+
+Pose = Literal["recorded", "still", "free"]
+
+
+class TalkingModel(Protocol):
+    """What the viewer needs of a model."""
+
+    vocabulary: EmotionVocabulary
+    device: torch.device
+
+    def render_condition(
+        self, camera: Cameras, condition: FrameCondition, background: Tensor | None = None, *, show_torso: bool = True
+    ) -> dict[str, Tensor]: ...
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Everything that the panel decides but the frame."""
+
+    emotion: np.ndarray
+    """From `EmotionVocabulary.encode`."""
+    pose: Pose = "recorded"
+    """Where the head is: as it was recorded, in its most typical pose, or where the browser's camera sees it."""
+    eyes: float | None = None
+    """Openness, 0..1; None: as recorded."""
+    torso: bool = True
+    background: Tensor | None = None
+    """float [H, W, 3] in 0..1, the whole picture; None: the recording's."""
+
+
+class Performance:
+    """Renders frames of a speech under a setting; both may be replaced at any time, also from other threads."""
+
+    def __init__(self, model: TalkingModel, dataset: Dataset, speech: Speech, setting: Setting) -> None:
+        self.model = model
+        self.dataset = dataset
+        self.speech = speech
+        self.setting = setting
+        training = [dataset.frames[i].camera_to_world for i in dataset.split("train")]
+        self.poses = PoseRange(np.array(training, np.float32)[:, :3])
+
+    def __len__(self) -> int:
+        return len(self.speech.track)
+
+    def frame_at(self, share: float) -> int:
+        """The frame at a time from 0, the first, to 1, the last."""
+        return round(min(max(share, 0.0), 1.0) * (len(self) - 1))
+
+    def condition(self, frame: int, seen_from: np.ndarray | None = None) -> FrameCondition:
+        """What drives a frame; seen_from: camera-to-world [3, 4] of the free camera."""
+        speech, setting = self.speech, self.setting
+        condition = speech.track[min(frame, len(speech.track) - 1)]
+        pose = condition.head_pose
+        if setting.pose == "still":
+            pose = self.poses.typical
+        if setting.pose == "free" and seen_from is not None:
+            pose = self.poses.nearest(seen_from)  # the torso is a picture, and follows as far as it was recorded
+        eyes = condition.eye_openness if setting.eyes is None else setting.eyes
+        return replace(condition, emotion=setting.emotion, head_pose=pose, eye_openness=eyes)
+
+    def picture(self, frame: int, width: int, height: int, browser: Cameras | None = None) -> dict[str, Tensor]:
+        """A frame in the recording's picture, scaled to a size of its shape.
+
+        Args:
+            browser: one camera, the browser's, which places the free camera; the others are placed by the recording.
+
+        Returns:
+            The images of `render_condition`, [height, width, C] each.
+        """
+        recorded = self.dataset.camera
+        across, down = width / recorded.w, height / recorded.h
+        pose = None if browser is None else browser.camera_to_worlds.reshape(-1, 3, 4)[0].cpu().numpy()
+        condition = self.condition(frame, pose)
+        free = self.setting.pose == "free" and browser is not None
+        camera = Cameras(
+            camera_to_worlds=torch.from_numpy(np.asarray(pose if free else condition.head_pose, np.float32))[None],
+            fx=browser.fx.item() if free else recorded.fl_x * across,
+            fy=browser.fy.item() if free else recorded.fl_y * down,
+            cx=recorded.cx * across,
+            cy=recorded.cy * down,
+            width=width,
+            height=height,
+        )
+        return self._render(camera, condition)
+
+    def framed(self, frame: int, browser: Cameras) -> dict[str, Tensor]:
+        """A frame for a browser's window: the largest picture of the recording's shape, in the middle, before black.
+
+        A window is wider than the recording, which shows nothing of what is beside it.
+        """
+        width, height = int(browser.width.item()), int(browser.height.item())
+        recorded = self.dataset.camera
+        scale = min(width / recorded.w, height / recorded.h)
+        inner = max(1, round(scale * recorded.w)), max(1, round(scale * recorded.h))
+        left, top = (width - inner[0]) // 2, (height - inner[1]) // 2
+        border = (0, 0, left, width - inner[0] - left, top, height - inner[1] - top)
+        return {name: nn.functional.pad(image, border) for name, image in self.picture(frame, *inner, browser).items()}
+
+    def seen_by(self, frame: int, camera: Cameras) -> dict[str, Tensor]:
+        """A frame as a camera [1] of any shape sees it: what `ns-render` makes of a camera path."""
+        pose = camera.camera_to_worlds.reshape(-1, 3, 4)[0].cpu().numpy()
+        condition = replace(self.condition(frame), head_pose=self.poses.nearest(pose))
+        return self._render(camera, condition)
+
+    def _render(self, camera: Cameras, condition: FrameCondition) -> dict[str, Tensor]:
+        setting = self.setting
+        return self.model.render_condition(
+            camera.to(self.model.device), condition, setting.background, show_torso=setting.torso
+        )

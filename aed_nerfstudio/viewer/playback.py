@@ -1,0 +1,147 @@
+"""Playing a speech: its sound in the browser, and the frame that goes with it here."""
+
+from __future__ import annotations
+
+import base64
+import io
+import threading
+import time
+import wave
+from collections.abc import Callable
+from importlib.resources import files
+
+import numpy as np
+import viser
+from viser import _messages
+
+from aed_nerfstudio.dataset.schema import FPS
+from aed_nerfstudio.viewer.clock import Clock
+from aed_nerfstudio.viewer.speech import Speech
+
+TICK = 0.02
+"""Seconds between looks at the clock."""
+
+
+def wav(samples: np.ndarray, sample_rate: int = 16000) -> bytes:
+    """Mono samples, float [n] in -1..1, as the bytes of a 16-bit WAV file."""
+    data = io.BytesIO()
+    with wave.open(data, "wb") as out:
+        out.setnchannels(1)
+        out.setsampwidth(2)
+        out.setframerate(sample_rate)
+        out.writeframes(np.round(np.clip(samples, -1, 1) * 32767).astype("<i2").tobytes())
+    return data.getvalue()
+
+
+class Playback:
+    """Where the speech is, and the browser that plays it.
+
+    The sound plays in the browser in which it was started. Its clock leads: that browser reports it about once a
+    second through the number `clock`, ours runs in between (`sound.js` says why so seldom). A speech without sound is
+    played by our clock.
+
+    Args:
+        clock: the number input that the browser writes its clock into.
+        on_frame: is called when another frame's time has come, in a thread of its own.
+        on_stop: is called when the playing ends by itself.
+    """
+
+    def __init__(
+        self, clock: viser.GuiInputHandle[float], on_frame: Callable[[int], None], on_stop: Callable[[], None]
+    ) -> None:
+        self.on_frame = on_frame
+        self.on_stop = on_stop
+        self.speech: Speech | None = None
+        self.client: viser.ClientHandle | None = None
+        self._clock = Clock(0.0)
+        self._frame = 0
+        self._loaded: dict[int, Speech] = {}
+        self._script = files("aed_nerfstudio.viewer").joinpath("sound.js").read_text()
+        self._script = self._script.replace("CLOCK_ID", clock._impl.id).replace("FPS", str(FPS))
+        clock.on_update(self._hear)
+
+    @property
+    def playing(self) -> bool:
+        return self._clock.running
+
+    @property
+    def frame(self) -> int:
+        """The frame to show now."""
+        if self.playing:
+            return min(int(self._clock.now() * FPS), len(self.speech.track) - 1)
+        return self._frame
+
+    def load(self, speech: Speech) -> None:
+        """Another speech, from its start; stops the one that plays."""
+        self.pause()
+        self.speech = speech
+        loop, self._clock = self._clock.loop, Clock(len(speech.track) / FPS)
+        self._clock.loop = loop
+        self._frame = 0
+
+    def play(self, client: viser.ClientHandle) -> None:
+        """From the frame where it stands, or from the start if that is the last."""
+        self.client = client
+        start = self._frame if self._frame < len(self.speech.track) - 1 else 0
+        if self.speech.samples is not None:
+            if self._loaded.get(client.client_id) is not self.speech:
+                sound = base64.b64encode(wav(self.speech.samples)).decode()
+                self._run(f"{self._script}\nwindow.aedSound.load('{sound}');")
+                self._loaded[client.client_id] = self.speech
+            self._run(f"window.aedSound.play({start / FPS}, {str(self._clock.loop).lower()});")
+        was_playing = self.playing
+        self._clock.start(start / FPS)
+        if not was_playing:
+            threading.Thread(target=self._follow, daemon=True).start()
+
+    def pause(self) -> None:
+        if self.playing:
+            self._frame = self.frame
+            self._clock.stop()
+            self._run("window.aedSound && window.aedSound.pause();")
+
+    def seek(self, frame: int) -> None:
+        self._frame = frame
+        if self.playing and self.client is not None:
+            self.play(self.client)
+
+    def loop(self, loop: bool) -> None:
+        self._clock.loop = loop
+        self._run(f"window.aedSound && window.aedSound.loop({str(loop).lower()});")
+
+    def announce(self, frame: int, client: viser.ClientHandle | None) -> None:
+        """The next picture that this browser is sent is of this frame."""
+        if client is not None and client is self.client:
+            self._run(f"window.aedSound && window.aedSound.expect({frame});")
+
+    def forget(self, client: viser.ClientHandle) -> None:
+        """A browser has gone."""
+        self._loaded.pop(client.client_id, None)
+        if client is self.client:
+            self._clock.stop()
+            self.client = None
+            self.on_stop()
+
+    def _hear(self, event: viser.GuiEvent) -> None:
+        if event.client is not None and event.client is self.client and self.playing:
+            self._clock.set(event.target.value)
+
+    def _follow(self) -> None:
+        last = -1
+        while self.playing:
+            if self._clock.ended:
+                self._frame = len(self.speech.track) - 1
+                self._clock.stop()
+                self.on_frame(self._frame)
+                self.on_stop()
+                return
+            frame = self.frame
+            if frame != last:
+                self.on_frame(frame)
+                last = frame
+            time.sleep(TICK)
+
+    def _run(self, source: str) -> None:
+        """Runs JavaScript in the browser that plays. viser has no public way; its plots are sent like this."""
+        if self.client is not None:
+            self.client.gui._websock_interface.queue_message(_messages.RunJavascriptMessage(source=source))

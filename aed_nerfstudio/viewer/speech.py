@@ -1,0 +1,83 @@
+"""What the avatar says in the viewer: a clip of its dataset, or an uploaded recording."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from aed_nerfstudio.dataset.schema import FPS, Dataset
+from aed_nerfstudio.driving.head_pose import ping_pong, smooth
+from aed_nerfstudio.driving.hearing import hear
+from aed_nerfstudio.driving.track import DrivingTrack
+from aed_nerfstudio.errors import InputError
+from aed_nerfstudio.media.audio_io import read_audio
+
+LONGEST = 30 * 60
+"""Seconds of an uploaded recording; the browser is given its sound as a whole."""
+
+
+@dataclass(frozen=True)
+class Speech:
+    """A stretch of sound with the head motion and the blinks that go with it."""
+
+    name: str
+    samples: np.ndarray | None
+    """float [n], mono, 16 kHz; None: there is no sound to hear."""
+    track: DrivingTrack
+    """At `FPS`; its emotion is replaced by the panel's."""
+
+
+def speech_of_clip(dataset: Dataset, clip: str, emotion: np.ndarray) -> Speech:
+    """A clip as it was recorded.
+
+    Raises:
+        InputError: its features or its sound are damaged.
+    """
+    frames = [frame for frame in dataset.frames if frame.clip == clip]
+    sound = dataset.sound(clip)
+    return Speech(clip, read_audio(sound) if sound.is_file() else None, _track(dataset.features(clip), emotion, frames))
+
+
+def speech_of_upload(
+    dataset: Dataset, name: str, content: bytes, emotion: np.ndarray, report: Callable[[str, float], None]
+) -> Speech:
+    """An uploaded audio or video file, with the head motion of the longest clip, played forth and back.
+
+    Args:
+        content: of the file called `name`.
+        report: is told what is being done and how much of it is done, 0 to 1.
+
+    Raises:
+        InputError: no sound can be read from it, it is too long, or the avatar's front end needs more than sound.
+    """
+    report("reading the sound", 0.1)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"upload{Path(name).suffix}"
+        path.write_bytes(content)
+        try:
+            samples = read_audio(path)
+        except InputError as error:
+            raise InputError(str(error).replace(str(path), name)) from error
+    seconds = len(samples) / 16000
+    if seconds > LONGEST:
+        raise InputError(f"{name}: {seconds / 60:.0f} minutes are too long for the viewer; use aed render for it")
+    report(f"listening ({dataset.front_end}, {seconds:.0f} s)", 0.3)
+    features = hear(samples, dataset.front_end, dataset.feature_dim)
+    report("ready", 1.0)
+    training = [dataset.frames[i] for i in dataset.split("train")]
+    names = [frame.clip for frame in training]
+    longest = max(dict.fromkeys(names), key=names.count)
+    frames = [frame for frame in training if frame.clip == longest]
+    order = ping_pong(len(frames), len(features) // 2)
+    return Speech(name, samples, _track(features, emotion, frames, order))
+
+
+def _track(features: np.ndarray, emotion: np.ndarray, frames: list, order: np.ndarray | None = None) -> DrivingTrack:
+    poses = smooth(np.array([frame.camera_to_world for frame in frames], np.float32)[:, :3])
+    eyes = np.array([frame.eye_openness for frame in frames], np.float32)
+    order = np.arange(len(frames)) if order is None else order
+    return DrivingTrack(features, emotion, poses[order], eyes[order], FPS)

@@ -1,0 +1,144 @@
+"""A headless Chromium, driven by its DevTools protocol, for the tests of the viewer and the pictures of its tour."""
+
+from __future__ import annotations
+
+import base64
+import json
+import shutil
+import subprocess
+import time
+import urllib.request
+from pathlib import Path
+
+import cv2
+import numpy as np
+from websockets.sync.client import connect
+
+PROGRAM = next((p for p in map(shutil.which, ("chromium", "chromium-browser", "google-chrome")) if p), None)
+
+
+class Chromium:
+    """One page in a browser of its own; a context manager that ends it.
+
+    folder: an empty one, for its profile and what it downloads. size: of the window, pixels. script: JavaScript to run
+    before the page's own.
+    """
+
+    def __init__(self, url: str, folder: Path, size: tuple[int, int] = (1280, 900), script: str = "") -> None:
+        self.downloads = folder / "downloads"
+        self.downloads.mkdir(parents=True)
+        flags = (
+            *("--headless=new", "--no-sandbox", "--use-gl=swiftshader", "--enable-unsafe-swiftshader"),
+            *("--no-first-run", "--disable-extensions", "--disable-dev-shm-usage", "--hide-scrollbars"),
+            *(f"--user-data-dir={folder / 'profile'}", "--remote-debugging-port=0"),
+        )
+        self.process = subprocess.Popen([PROGRAM, *flags, "about:blank"], stderr=subprocess.DEVNULL)
+        try:
+            port = self.wait(lambda: (folder / "profile" / "DevToolsActivePort").read_text().split()[0], 60)
+            pages = json.load(urllib.request.urlopen(f"http://127.0.0.1:{port}/json"))
+            address = next(page["webSocketDebuggerUrl"] for page in pages if page["type"] == "page")
+            self.socket = connect(address, max_size=None)
+            self._sent = 0
+            self.call("Page.enable")
+            self.call("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(self.downloads))
+            shape = {"width": size[0], "height": size[1], "deviceScaleFactor": 1, "mobile": False}
+            self.call("Emulation.setDeviceMetricsOverride", **shape)
+            self.call("Page.addScriptToEvaluateOnNewDocument", source=script)
+            self.call("Page.navigate", url=url)
+        except BaseException:
+            self.process.kill()
+            raise
+
+    def __enter__(self) -> Chromium:
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.socket.close()
+        self.process.terminate()
+        self.process.wait(20)
+
+    @staticmethod
+    def wait(ready, seconds: float = 30, every: float = 0.1):
+        """What `ready` returns once that is true; it may raise OSError until then."""
+        end, last = time.monotonic() + seconds, None
+        while time.monotonic() < end:
+            try:
+                last = ready()
+            except (OSError, IndexError):
+                last = None
+            if last:
+                return last
+            time.sleep(every)
+        raise TimeoutError(f"waited {seconds} s in vain")
+
+    def call(self, method: str, **parameters) -> dict:
+        self._sent += 1
+        self.socket.send(json.dumps({"id": self._sent, "method": method, "params": parameters}))
+        while True:
+            answer = json.loads(self.socket.recv(timeout=60))
+            if answer.get("id") == self._sent:
+                assert "error" not in answer, f"{method}: {answer['error']}"
+                return answer["result"]
+
+    def run(self, script: str):
+        """The value of a JavaScript expression, promises awaited."""
+        answer = self.call("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)
+        assert "exceptionDetails" not in answer, answer["exceptionDetails"]
+        return answer["result"].get("value")
+
+    def screenshot(self, box: tuple[float, float, float, float] | None = None) -> np.ndarray:
+        """uint8 [H, W, 3] RGB of the page, or of a box (left, top, width, height) in it."""
+        clip = {}
+        if box is not None:
+            clip = {"clip": {"scale": 1, **dict(zip(("x", "y", "width", "height"), box, strict=True))}}
+        data = base64.b64decode(self.call("Page.captureScreenshot", format="png", **clip)["data"])
+        return cv2.cvtColor(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+
+    # ---- real input, by what a person sees
+
+    def mouse(self, x: float, y: float) -> None:
+        """A click at a place in the page."""
+        at = {"x": x, "y": y, "button": "left", "clickCount": 1}
+        self.call("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y)
+        self.call("Input.dispatchMouseEvent", type="mousePressed", **at)
+        self.call("Input.dispatchMouseEvent", type="mouseReleased", **at)
+
+    def click(self, element: str, seconds: float = 30) -> None:
+        """Clicks in the middle of what a JavaScript expression finds, once it is in sight and stands still."""
+        script = f"""(() => {{ const e = {element}; if (!e) return null; e.scrollIntoView({{block: "center"}});
+            const b = e.getBoundingClientRect(), x = b.x + b.width / 2, y = b.y + b.height / 2;
+            return e.parentElement.contains(document.elementFromPoint(x, y)) ? [x, y] : null; }})()"""
+        places = [None]
+
+        def still():
+            places.append(self.run(script))
+            return places[-1] if places[-1] == places[-2] else None
+
+        self.mouse(*self.wait(still, seconds))
+
+    def text(self, text: str) -> None:
+        """Types over all that the focused input holds, and leaves it."""
+        self.key("a", 65, modifiers=2)
+        self.call("Input.insertText", text=text)
+        self.key("Enter", 13)
+
+    def key(self, key: str, code: int, modifiers: int = 0) -> None:
+        for kind in ("rawKeyDown", "keyUp"):
+            self.call(
+                "Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=code, modifiers=modifiers,
+                commands=["selectAll"] if modifiers and kind == "rawKeyDown" else [],
+            )  # fmt: skip
+
+    def drag(self, start: tuple[float, float], way: tuple[float, float], steps: int = 5) -> None:
+        """Moves the mouse with its button held."""
+        (x, y), held = start, {"button": "left", "buttons": 1, "clickCount": 1}
+        self.call("Input.dispatchMouseEvent", type="mousePressed", x=x, y=y, **held)
+        for step in range(1, steps + 1):
+            at = {"x": x + way[0] * step / steps, "y": y + way[1] * step / steps}
+            self.call("Input.dispatchMouseEvent", type="mouseMoved", **at, **held)
+        self.call("Input.dispatchMouseEvent", type="mouseReleased", **at, **held)
+
+    def upload(self, element: str, path: Path) -> None:
+        """Gives a file to the file input that a JavaScript expression finds."""
+        found = self.call("Runtime.evaluate", expression=element)["result"]["objectId"]
+        self.call("DOM.setFileInputFiles", files=[str(path)], objectId=found)

@@ -171,7 +171,8 @@ def test_every_video_has_its_label_and_may_be_without_sound(tmp_path, actor_fram
     options = ProcessOptions(96, ["happy", "surprised"], ["strong"], "none")
     dataset = process_videos(videos, tmp_path / "out", options, progress=False)
     assert [(clip.emotion, clip.intensity) for clip in dataset.clips] == [("happy", "strong"), ("surprised", "strong")]
-    assert dataset.categories[-1] == "surprised" and not dataset.warnings
+    assert dataset.categories[-1] == "surprised"
+    assert all("focal length" in text for text in dataset.warnings)  # two seconds tell little of it
     assert np.array_equal(dataset.features("b"), np.zeros((100, 1)))
 
 

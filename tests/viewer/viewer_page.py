@@ -150,7 +150,7 @@ class ViewerPage(Chromium):
     def settled(self, seconds: float = 60) -> np.ndarray:
         """The picture after the last click: nerfstudio sends coarse ones first, and a fine one when nothing changes."""
         with suppress(TimeoutError):  # not every click makes a new picture
-            self.wait(lambda: self.run("window.pictures") != self.before, 5)
+            self.wait(lambda: self.run("window.pictures") != self.before, 3)
         finest, seen = int(self.value("Max res")), []
 
         def stands_still() -> bool:

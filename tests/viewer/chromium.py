@@ -37,7 +37,7 @@ class Chromium:
             port = self.wait(lambda: (folder / "profile" / "DevToolsActivePort").read_text().split()[0], 60)
             pages = json.load(urllib.request.urlopen(f"http://127.0.0.1:{port}/json"))
             address = next(page["webSocketDebuggerUrl"] for page in pages if page["type"] == "page")
-            self.socket = connect(address, max_size=None)
+            self.socket = connect(address, max_size=None, ping_interval=None)
             self._sent = 0
             self.call("Page.enable")
             self.call("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(self.downloads))
@@ -55,7 +55,10 @@ class Chromium:
     def __exit__(self, *_) -> None:
         self.socket.close()
         self.process.terminate()
-        self.process.wait(20)
+        try:
+            self.process.wait(10)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
 
     @staticmethod
     def wait(ready, seconds: float = 30, every: float = 0.1):
@@ -130,7 +133,8 @@ class Chromium:
             )  # fmt: skip
 
     def drag(self, start: tuple[float, float], way: tuple[float, float], steps: int = 5) -> None:
-        """Moves the mouse with its button held."""
+        """Clicks, then moves the mouse with its button held."""
+        self.mouse(*start)
         (x, y), held = start, {"button": "left", "buttons": 1, "clickCount": 1}
         self.call("Input.dispatchMouseEvent", type="mousePressed", x=x, y=y, **held)
         for step in range(1, steps + 1):

@@ -19,10 +19,12 @@ pytestmark = pytest.mark.skipif(PROGRAM is None, reason="needs Chromium (Debian:
 
 @pytest.fixture(scope="module")
 def page(run, tmp_path_factory):
-    with served(run / "config.yml") as port, ViewerPage(port, tmp_path_factory.mktemp("browser"), (900, 560)) as page:
-        page.number("Max res", 164)
-        page.settled()
-        yield page
+    folder = tmp_path_factory.mktemp("browser")
+    with served("ns-viewer", "--load-config", run / "config.yml", log=folder / "log") as port:
+        with ViewerPage(port, folder, (900, 560)) as page:
+            page.number("Max res", 164)
+            page.settled()
+            yield page
 
 
 def change(one: np.ndarray, other: np.ndarray) -> float:
@@ -102,7 +104,7 @@ def test_eyes_and_torso(page):
 def test_backgrounds(page, tmp_path):
     page.check("Torso")
     original = page.settled()
-    page.press("Background")
+    page.fold("Background")
     page.choose("Behind", "colour")
     red, green, blue = corner(page.settled())
     assert green > 150 and red < 60 and blue < 110
@@ -121,7 +123,7 @@ def test_backgrounds(page, tmp_path):
     page.told("no.png: ")
     page.choose("Behind", "original")
     assert change(page.settled(), original) == 0
-    page.press("Background")
+    page.fold("Background")
     page.check("Torso")
 
 
@@ -200,7 +202,7 @@ def test_renders_a_video_to_download(page, tmp_path, run):
     write_wav(tmp_path / "short.wav", samples)
     page.give("Upload a sound", tmp_path / "short.wav")
     page.wait(lambda: page.value("Says") == "short.wav", 60)
-    page.press("Video")
+    page.fold("Video")
     page.press("Render video")
     page.wait(lambda: page.run("document.body.innerText.includes('kept as')"), 60)
     path = page.wait(lambda: next(iter(page.downloads.glob("*.mp4")), None), 60)
@@ -212,3 +214,19 @@ def test_renders_a_video_to_download(page, tmp_path, run):
     assert (run / "renders" / path.name).read_bytes() == path.read_bytes()
     shown = cv2.resize(page.settled(), (SIZE, SIZE), interpolation=cv2.INTER_AREA)
     assert change(shown, frames[0]) < 4  # what was rendered is what was seen
+
+
+def test_the_panel_is_usable_while_training(data, tmp_path):
+    training = ("ns-train", "aed-nerf-tiny", "--data", data, "--output-dir", tmp_path, "--vis", "viewer")
+    step = "Number(document.body.innerText.match(/Step: (\\d+)/)[1])"
+    with served(*training, log=tmp_path / "log") as port, ViewerPage(port, tmp_path / "browser", (900, 560)) as page:
+        page.number("Max res", 64)
+        page.fold("Background")
+        page.choose("Behind", "colour")
+        page.wait(lambda: np.ptp(corner(page.picture())) > 60, 60)  # green
+        page.choose("Behind", "original")
+        page.wait(lambda: np.ptp(corner(page.picture())) < 30, 60)  # the studio's grey
+        before = page.run(step)
+        page.press("Play")
+        page.wait(lambda: page.run("window.aedSound && aedSound.audio.currentTime > 0.5 && aedSound.log.length > 1"))
+        page.wait(lambda: page.run(step) > before, 60)

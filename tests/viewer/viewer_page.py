@@ -20,7 +20,7 @@ from tests.viewer.chromium import Chromium
 KEEP_PICTURES = """
 const create = URL.createObjectURL;
 URL.createObjectURL = (object) => {
-  if (object.type?.startsWith("image/")) window.lastPicture = object;
+  if (object.type?.startsWith("image/")) { window.lastPicture = object; window.pictures = (window.pictures ?? 0) + 1; }
   return create.call(URL, object);
 };
 window.lastPictureBase64 = async () => {
@@ -39,6 +39,8 @@ class ViewerPage(Chromium):
     """The viewer's page, its panel ready and the first picture shown."""
 
     def __init__(self, port: int, folder: Path, size: tuple[int, int] = (1280, 900)) -> None:
+        self.before: int | None = None
+        """Pictures that the page had been sent before the last click."""
         super().__init__(f"http://127.0.0.1:{port}", folder, size, KEEP_PICTURES)
         self.wait(lambda: self.run("document.body && document.body.innerText.includes('Emotion')"), 60)
         self.settled()
@@ -60,6 +62,11 @@ class ViewerPage(Chromium):
 
     def press(self, label: str) -> None:
         self.click(self.button(label))
+
+    def fold(self, label: str) -> None:
+        """Opens or closes a folder."""
+        self.press(label)
+        time.sleep(0.6)  # it moves all that is below it, for a while
 
     def check(self, label: str) -> None:
         self.click(self.labelled(label))
@@ -123,36 +130,44 @@ class ViewerPage(Chromium):
 
     def picture(self) -> np.ndarray:
         """The last picture that the page was sent, uint8 [S, S, 3] RGB: the square in its middle."""
+        image = self._sent_picture()
+        height, width = image.shape[:2]
+        side = min(height, width)
+        left, top = (width - side) // 2, (height - side) // 2
+        return image[top : top + side, left : left + side]
+
+    def _sent_picture(self) -> np.ndarray:
         data = self.run("window.lastPictureBase64()")
         if not data:
             return np.zeros((1, 1, 3), np.uint8)
         image = cv2.imdecode(np.frombuffer(base64.b64decode(data), np.uint8), cv2.IMREAD_COLOR)
-        height, width = image.shape[:2]
-        side = min(height, width)
-        left, top = (width - side) // 2, (height - side) // 2
-        return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)[top : top + side, left : left + side]
+        return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
-    def settled(self, seconds: float = 40) -> np.ndarray:
-        """The picture once it has stopped changing: nerfstudio shows a coarse one first, and a fine one 0.4 s later."""
-        end, same, last = time.monotonic() + seconds, 0, self.picture()
-        while time.monotonic() < end:
-            time.sleep(0.3)
-            now = self.picture()
-            same = same + 1 if now.shape == last.shape and np.array_equal(now, last) and now.any() else 0
-            if same >= 4:
-                return now
-            last = now
-        raise TimeoutError("the picture goes on changing")
+    def mouse(self, x: float, y: float) -> None:
+        self.before = self.run("window.pictures")
+        super().mouse(x, y)
+
+    def settled(self, seconds: float = 60) -> np.ndarray:
+        """The picture after the last click: nerfstudio sends coarse ones first, and a fine one when nothing changes."""
+        with suppress(TimeoutError):  # not every click makes a new picture
+            self.wait(lambda: self.run("window.pictures") != self.before, 3)
+        finest, seen = int(self.value("Max res")), []
+
+        def stands_still() -> bool:
+            seen.append((self.run("window.pictures"), max(self._sent_picture().shape[:2])))
+            return len(seen) > 3 and seen[-1] == seen[-4] and seen[-1][1] >= finest
+
+        self.wait(stands_still, seconds, 0.2)
+        return self.picture()
 
 
 @contextmanager
-def served(config: Path, *more: str) -> Iterator[int]:
-    """A running `ns-viewer` of a training run; yields its port."""
+def served(*command: object, log: Path) -> Iterator[int]:
+    """A running `ns-viewer` or `ns-train` with its arguments; yields its port. What it prints goes to `log`."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [BIN / "ns-viewer", "--load-config", config, "--viewer.websocket-port", str(port), *more]
-    log = config.parent / "viewer.log"
+    command = [BIN / command[0], *map(str, command[1:]), "--viewer.websocket-port", str(port)]
     with open(log, "w") as out, subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT) as viewer:
         try:
             end = time.monotonic() + 180

@@ -304,7 +304,8 @@ def test_an_avatar_of_another_front_end_speaks(speech, trained, tmp_path):
 def interrupted(command, when):
     """Runs a command on a terminal, presses Ctrl-C when it has printed something, and returns all that it prints."""
     terminal, inside = pty.openpty()
-    process = subprocess.Popen(command, stdout=inside, stderr=inside, env={**os.environ, "PYTHONWARNINGS": "ignore"})
+    environment = {**os.environ, "PYTHONWARNINGS": "ignore", "TERM": "xterm"}  # progress is for terminals that can
+    process = subprocess.Popen(command, stdout=inside, stderr=inside, env=environment)
     os.close(inside)
     printed, pressed = b"", False
     while True:

@@ -177,9 +177,11 @@ def test_uploaded_speech_stays_with_the_picture(page, tmp_path):
     # While a picture stands the sound goes on: in the middle of its time they should agree.
     off = (behind[:-1] + np.diff(times) / 2)[times[:-1] > 1.5]
     print(f"{len(off)} pictures; sound against picture: {describe(off)}")
+    page.number("Max res", 164)
+    if len(off) < 5 * seconds:
+        pytest.skip(f"only {len(off)} pictures in {seconds} s: other programs compute, so time cannot be judged")
     for part in np.array_split(off, 4):
         assert abs(np.median(part)) < 0.1, describe(part)  # single pictures may be late where other programs compute
-    page.number("Max res", 164)
 
 
 def describe(off: np.ndarray) -> str:

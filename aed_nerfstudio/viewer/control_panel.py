@@ -189,12 +189,12 @@ class ControlPanel(ViewerControl):
         return speech_of_clip(self.dataset, self._clips[name], self.model.vocabulary.encode())
 
     def _speak(self, speech: Speech) -> None:
+        if speech is self._playback.speech:
+            return
         self._performance.speech = speech
         self._playback.load(speech)
         limit(self._frame, 0, max(1, len(speech.track) - 1))
-        self._frame.value = 0
         self._stopped()
-        self._show()
 
     def _take_sound(self, event: viser.GuiEvent) -> None:
         file = event.target.value
@@ -217,10 +217,8 @@ class ControlPanel(ViewerControl):
             note.remove()
         self._uploads[speech.name] = speech
         self._source.options = (*self._clips, *self._uploads)
-        if self._source.value == speech.name:  # the same name again, with other contents
-            self._speak(speech)
-        else:
-            self._source.value = speech.name
+        self._speak(speech)  # before the menu says so; it may have said so before, of a file of the same name
+        self._source.value = speech.name
 
     def _take_picture(self, event: viser.GuiEvent) -> None:
         file, camera = event.target.value, self.dataset.camera
@@ -242,11 +240,11 @@ class ControlPanel(ViewerControl):
     def _stop(self) -> None:
         self._playback.pause()
         self._stopped()
-        self._frame.value = self._playback.frame
-        self._show()
 
     def _stopped(self) -> None:
         self._play.visible, self._pause.visible = True, False
+        self._frame.value = self._playback.frame
+        self._show()
 
     def _frame_due(self, frame: int) -> None:
         self._show()

@@ -43,7 +43,7 @@ class Playback:
     Args:
         clock: the number input that the browser writes its clock into.
         on_frame: is called when another frame's time has come, in a thread of its own.
-        on_stop: is called when the playing ends by itself.
+        on_stop: is called when the playing ends by itself; `frame` is then the last one.
     """
 
     def __init__(
@@ -118,8 +118,8 @@ class Playback:
         """A browser has gone."""
         self._loaded.pop(client.client_id, None)
         if client is self.client:
-            self._clock.stop()
-            self.client = None
+            self.client = None  # nobody is left to be told
+            self.pause()
             self.on_stop()
 
     def _hear(self, event: viser.GuiEvent) -> None:
@@ -130,9 +130,8 @@ class Playback:
         last = -1
         while self.playing:
             if self._clock.ended:
-                self._frame = len(self.speech.track) - 1
+                self._frame = self.frame
                 self._clock.stop()
-                self.on_frame(self._frame)
                 self.on_stop()
                 return
             frame = self.frame

@@ -58,7 +58,7 @@ from aed_nerfstudio.errors import InputError
 from aed_nerfstudio.media.audio_io import is_silent, read_audio, write_wav
 from aed_nerfstudio.media.video_reader import probe
 
-VERSION = 3
+VERSION = 4
 """Of the stages: raised when one of them makes something else of the same input."""
 IMPRECISE = 0.02  # of the picture: mean distance of landmarks from where the pose puts them
 UNSURE_FOCAL = 0.2  # standard deviation over value

@@ -17,6 +17,8 @@ DARKENING = 0.15  # at the upper end of the continuation, which lies in the head
 EDGE_SIGMA = 0.8  # pixels
 SLIVER = 0.008  # of the picture's height: what is thinner on both sides is the head's edge rather than a body
 ALIKE = 14.0  # in Cr and Cb: skin in light and skin in the chin's shadow
+STRIP = 0.2  # of what is made up: less of the neck than this tells little of its colour
+NECK_SHADE = 0.7  # of the chin's brightness, where too little of the neck is seen to tell
 LUMA = np.array([0.299, 0.587, 0.114])
 MARGIN = 0.03  # of the picture's height: what the edge's refinement looks at above the body
 
@@ -117,14 +119,20 @@ def _colours(
     of_neck &= cv2.erode(of_neck | made_up.astype(np.uint8), np.ones((7, 7), np.uint8), borderValue=1)
     if of_neck.sum() < (0.02 * size) ** 2:
         of_neck = pure * (neck & _like(image, head & made_up))
-    if made_up.any() and of_neck.sum() > (0.02 * size) ** 2:
-        # Skin goes on behind the chin, not the collar beside it.
-        columns = cv2.dilate(neck.any(axis=0).astype(np.uint8)[None], np.ones((1, 9), np.uint8))
+    seen, chin = of_neck.sum() > (0.02 * size) ** 2, head & made_up
+    strip = neck.any() and chin.any() and (pure * neck).sum() < STRIP * made_up.sum()
+    if made_up.any() and (seen or strip):
+        # Skin goes on behind the chin, not the collar beside it: as bright as the neck where enough of it is seen, and
+        # of the chin's hue, because a thin strip of skin has its collar's.
+        across = np.flatnonzero(neck.any(axis=0))
+        columns = np.zeros((1, neck.shape[1]), np.uint8)
+        columns[0, max(0, across[0] - 4) : across[-1] + 5] = 1
         share = cv2.blur((made_up & (columns > 0)).astype(np.float32), (9, 9))[..., None]
-        skin = _carried_on(image, of_neck)
-        if (head & made_up).any():  # as bright as the neck, of the chin's hue: a thin strip of skin has its collar's
-            chin = np.median(image[head & made_up], axis=0)
-            skin = chin * (skin @ LUMA / max(float(chin @ LUMA), 1.0))[..., None]
+        skin = _carried_on(image, of_neck) if seen else np.float32(0)
+        if chin.any():
+            hue = np.median(image[chin], axis=0)
+            bright = skin @ LUMA if seen else np.full(chin.shape, NECK_SHADE * float(hue @ LUMA))
+            skin = hue * (bright / max(float(hue @ LUMA), 1.0))[..., None]
         colours += share * (skin.astype(np.float32) - colours)
     lowest = len(image) - made_up[::-1].argmax(axis=0)
     rise = np.clip((lowest - np.arange(len(image))[:, None]) / (REACH * size), 0, 1).astype(np.float32)

@@ -135,12 +135,9 @@ class Avatar:
         if features is None:
             features = self.features(audio)
         length = len(features) // STEPS_PER_FRAME
-        training = [self.dataset.frames[i] for i in self.dataset.split("train")]
-        if not training:
+        frames = [self.dataset.frames[i] for i in self.dataset.longest_take()]
+        if not frames:
             raise InputError(f"{self.dataset.root}: has no usable training frames")
-        names = [frame.clip for frame in training]
-        longest = max(dict.fromkeys(names), key=names.count)  # the first of the longest
-        frames = [frame for frame in training if frame.clip == longest]
         recorded = isinstance(poses, str)
         motion = smooth(np.array([f.camera_to_world for f in frames], np.float32)[:, :3] if recorded else poses)
         order = ping_pong(len(frames), length)

@@ -178,6 +178,13 @@ class Dataset:
         is_train = name == "train"
         return [i for i, f in enumerate(self.frames) if f.usable and (f.index < first_val[f.clip]) == is_train]
 
+    def longest_take(self) -> list[int]:
+        """Indices of the training frames of the clip that has most of them, the first of equals."""
+        training = self.split("train")
+        names = [self.frames[i].clip for i in training]
+        longest = max(dict.fromkeys(names), key=names.count, default=None)
+        return [i for i in training if self.frames[i].clip == longest]
+
 
 @contextmanager
 def _replacing(path: Path) -> Iterator[Path]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -55,11 +54,8 @@ class CameraDriver:
         self.dataset_track = track
         mixture = None if config.emotion is None else parse_mixture(config.emotion)
         self.emotion = vocabulary.encode(mixture, config.intensity)
-        training = dataset.split("train")
-        self.pose_range = PoseRange(track.poses[training])
-        clips = Counter(track.clips[index] for index in training)
-        longest = max(clips, key=clips.__getitem__)
-        eyes = track.eye_openness[[index for index in training if track.clips[index] == longest]]
+        self.pose_range = PoseRange(track.poses[dataset.split("train")])
+        eyes = track.eye_openness[dataset.longest_take()]
         self.blinks = eyes[ping_pong(len(eyes), max(1, 2 * len(eyes) - 2))]
         self.track: Sequence[FrameCondition] = track
         """What is driven by: the dataset's frames or the config's sound, with silence at its end."""

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
-
 import numpy as np
 import torch
 from torch import Tensor
 
 from aed_nerfstudio.dataset.schema import FPS
-from aed_nerfstudio.errors import InputError
 from aed_nerfstudio.media.backgrounds import open_background
+from aed_nerfstudio.viewer.uploads import uploaded_file
 
 SQUARES = 24
 """Of the checkerboard, along an edge."""
@@ -35,11 +32,6 @@ def uploaded(name: str, content: bytes, size: tuple[int, int]) -> Tensor:
     Raises:
         InputError: it is no picture.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / f"upload{Path(name).suffix}"
-        path.write_bytes(content)
-        try:
-            picture = next(open_background(str(path)).frames(size, FPS, 0))
-        except InputError as error:
-            raise InputError(str(error).replace(str(path), name)) from error
+    with uploaded_file(name, content) as path:
+        picture = next(open_background(str(path)).frames(size, FPS, 0))
     return torch.from_numpy(np.ascontiguousarray(picture)).float() / 255

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from aed_nerfstudio.dataset.schema import FPS, Dataset
+from aed_nerfstudio.driving.audio import SAMPLE_RATE, STEPS_PER_FRAME
 from aed_nerfstudio.driving.head_pose import ping_pong, smooth
 from aed_nerfstudio.driving.hearing import hear
 from aed_nerfstudio.driving.track import DrivingTrack
 from aed_nerfstudio.errors import InputError
 from aed_nerfstudio.media.audio_io import read_audio
+from aed_nerfstudio.viewer.uploads import uploaded_file
 
 LONGEST = 30 * 60
 """Seconds of an uploaded recording; the browser is given its sound as a whole."""
@@ -55,24 +55,16 @@ def speech_of_upload(
         InputError: no sound can be read from it, it is too long, or the avatar's front end needs more than sound.
     """
     report("reading the sound", 0.1)
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / f"upload{Path(name).suffix}"
-        path.write_bytes(content)
-        try:
-            samples = read_audio(path)
-        except InputError as error:
-            raise InputError(str(error).replace(str(path), name)) from error
-    seconds = len(samples) / 16000
+    with uploaded_file(name, content) as path:
+        samples = read_audio(path)
+    seconds = len(samples) / SAMPLE_RATE
     if seconds > LONGEST:
         raise InputError(f"{name}: {seconds / 60:.0f} minutes are too long for the viewer; use aed render for it")
     report(f"listening ({dataset.front_end}, {seconds:.0f} s)", 0.3)
     features = hear(samples, dataset.front_end, dataset.feature_dim)
     report("ready", 1.0)
-    training = [dataset.frames[i] for i in dataset.split("train")]
-    names = [frame.clip for frame in training]
-    longest = max(dict.fromkeys(names), key=names.count)
-    frames = [frame for frame in training if frame.clip == longest]
-    order = ping_pong(len(frames), len(features) // 2)
+    frames = [dataset.frames[i] for i in dataset.longest_take()]
+    order = ping_pong(len(frames), len(features) // STEPS_PER_FRAME)
     return Speech(name, samples, _track(features, emotion, frames, order))
 
 

@@ -14,6 +14,8 @@ from aed_nerfstudio.synthetic.record import record_dataset
 BIN = Path(sys.executable).parent
 STEPS = 30
 SIZE = 64
+# A machine's proxy is not for what the tests serve to themselves.
+os.environ["no_proxy"] = os.environ["NO_PROXY"] = "localhost,127.0.0.1"
 
 
 def call(*arguments, fails: bool = False) -> str:

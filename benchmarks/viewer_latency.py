@@ -58,7 +58,7 @@ def main() -> None:
     kept, nothing = StillView(), StillView(budget=0)
 
     def timed(still: StillView, frame: int) -> float:
-        model.still = still
+        model.renderer.still = still
         start = time.perf_counter()
         performance.framed(frame, window)
         return time.perf_counter() - start

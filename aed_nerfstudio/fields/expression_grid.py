@@ -25,12 +25,15 @@ class ExpressionGrid(nn.Module):
     def n_outputs(self) -> int:
         return self.layout.n_outputs
 
-    def forward(self, x: Tensor, coefficients: Tensor, counts: list[int]) -> Tensor:
-        """Coordinates x [N, D] in [0, 1], coefficients [C, K], counts: rows of x of each of the C frames, in order.
+    def blend(self, coefficients: Tensor) -> Tensor:
+        """The tables of C expressions, coefficients [C, K] -> [C, entries * features]."""
+        return coefficients @ self.params
+
+    def forward(self, x: Tensor, tables: Tensor, counts: list[int]) -> Tensor:
+        """Coordinates x [N, D] in [0, 1], tables of C frames from `blend`, counts: rows of x of each frame, in order.
 
         Returns: features [N, L * F].
         """
-        tables = coefficients @ self.params
         parts = [
             encode(part, table.view(-1, self.layout.n_features), self.layout)
             for part, table in zip(x.split(counts), tables, strict=True)

@@ -106,6 +106,12 @@ class HeadField(nn.Module):
         ambient = torch.tanh(logits)
         return self.audio_grid((ambient + 1) / 2), ambient, logits
 
+    def blend(self, given: dict[str, Tensor]) -> Tensor | None:
+        """The expression grid's tables for C conditions, [C, ...]; None without such a grid."""
+        if self.expression_grid is None:
+            return None
+        return self.expression_grid.blend(torch.cat([given["emotion"], given["eye"], given["articulation"]], -1))
+
     def _geometry(
         self,
         positions: Tensor,
@@ -116,13 +122,15 @@ class HeadField(nn.Module):
         eye: Tensor,
         articulation: Tensor,
         counts: list[int],
+        tables: Tensor | None = None,
     ) -> Tensor:
         features = [x_g, a_g]
         given = expression = torch.cat([emotion, eye, articulation], -1)
         if not self.audio_compression:
             given = torch.cat([audio, expression], -1)
         if self.expression_grid is not None:
-            features.append(self.expression_grid((positions + 1) / 2, expression, counts))
+            tables = self.expression_grid.blend(expression) if tables is None else tables
+            features.append(self.expression_grid((positions + 1) / 2, tables, counts))
         with torch.autocast(positions.device.type, torch.bfloat16, enabled=self.bfloat16):
             return self.density.conditioned(torch.cat(features, -1), given, counts)
 
@@ -145,6 +153,7 @@ class HeadField(nn.Module):
         counts: list[int],
         x_g: Tensor | None = None,
         heard: tuple[Tensor, Tensor, Tensor] | None = None,
+        tables: Tensor | None = None,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Samples of C frames, those of one frame together.
 
@@ -156,12 +165,13 @@ class HeadField(nn.Module):
             counts: samples of each frame, in order.
             x_g: `spatial_features` of the positions, where they are known already.
             heard: `heard_features` of these, likewise.
+            tables: `blend` of the conditions, likewise.
 
         Returns: density [N], colour [N,3], ambient coordinate a_l [N,2], its value before tanh [N,2].
         """
         x_g = self.spatial_features(positions) if x_g is None else x_g
         a_g, ambient, logits = self.heard_features(x_g, audio, articulation, counts) if heard is None else heard
-        h = self._geometry(positions, x_g, a_g, audio, emotion, eye, articulation, counts)
+        h = self._geometry(positions, x_g, a_g, audio, emotion, eye, articulation, counts, tables)
         with torch.autocast(positions.device.type, torch.bfloat16, enabled=self.bfloat16):
             rgb = self.colour.conditioned(torch.cat([view.to(h.dtype), h[:, 1:]], -1), code, counts)
         return truncated_exp(h[:, 0].float()), torch.sigmoid(rgb.float()), ambient, logits

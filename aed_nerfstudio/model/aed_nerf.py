@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -30,12 +30,11 @@ from aed_nerfstudio.fields.linear_lips import LinearLips
 from aed_nerfstudio.fields.torso_field import TorsoField
 from aed_nerfstudio.media.backgrounds import open_background
 from aed_nerfstudio.model.camera_driver import CameraDriver
-from aed_nerfstudio.model.losses import PerceptualLoss, entropy
+from aed_nerfstudio.model.losses import PerceptualLoss, distortion, entropy
+from aed_nerfstudio.model.renderer import Renderer
 from aed_nerfstudio.model.stages import StageSchedule
 from aed_nerfstudio.rendering.compositing import composite
 from aed_nerfstudio.rendering.occupancy import HeadOccupancy, visual_hull
-from aed_nerfstudio.rendering.ray_marching import PackedSamples
-from aed_nerfstudio.rendering.still_view import StillView
 
 
 @dataclass
@@ -91,6 +90,10 @@ class AedNerfModelConfig(ModelConfig):
     """`lambda_audio` grows from 0 over the head and lip stages (RAD-NeRF)."""
     lambda_mask: float = 0.0
     """Squared distance of the head's alpha from its parsing mask; without it fog stays outside the head for long."""
+    lambda_torso_mask: float = 0.0
+    """The same for the torso, which else learns to let the one background that it was recorded before shine through."""
+    lambda_distortion: float = 0.0
+    """Spread of the weights along a ray: draws fog together to a surface, which few samples show."""
     lambda_articulation: float = 0.0
     lambda_saturation: float = 0.0
     """Square of a_l before its tanh: keeps the tanh out of saturation."""
@@ -179,7 +182,7 @@ class AedNerfModel(Model):
         self.occupancy = HeadOccupancy(128)
         self.register_buffer("box", torch.tensor(c.aabb), persistent=False)
         self.register_buffer("background", torch.from_numpy(self.static_background).float() / 255)
-        self.still = StillView()
+        self.renderer = Renderer(self)
         self.driver: Callable[[Cameras], dict[str, Tensor]] | None = None
         """Renders the cameras that name no frame of the dataset, in place of `condition_for`: the viewer's panel."""
         self._perceptual: list[PerceptualLoss] = []  # in a list: its weights do not belong into the checkpoint
@@ -282,51 +285,29 @@ class AedNerfModel(Model):
     # ---- rendering
 
     def march_head(
-        self,
-        origins: Tensor,
-        directions: Tensor,
-        given: dict[str, Tensor],
-        counts: list[int],
-        rays: Hashable | None = None,
+        self, origins: Tensor, directions: Tensor, given: dict[str, Tensor], counts: list[int]
     ) -> dict[str, Tensor]:
-        """Rays of C frames, [R,3] each -> rgb [R,3] (premultiplied), alpha [R,1], depth [R,1], ambient [R,1].
+        """Training rays of C frames, [R,3] each -> rgb [R,3] (premultiplied), alpha [R,1], ambient [R,1].
 
-        given: from `encode`. counts: rays of each frame, in order. rays: a name for these rays, under which what they
-        alone decide is kept for the next picture (only without gradients and outside of training).
+        given: from `encode`. counts: rays of each frame, in order.
         """
-
-        def march() -> tuple[Tensor, ...]:
-            """Samples, their x_g and their directions' spherical harmonics: what no condition changes."""
-            jitter = torch.rand(len(origins), device=origins.device) if self.training else None
-            starting = self.training and self.step < self.config.carving_steps
-            count = self.config.max_samples_start if starting else self.config.max_samples
-            s = self.occupancy.march(origins, directions, self.box, self.config.step_size, count, jitter=jitter)
-            view = spherical_harmonics(directions)[s.ray_indices]
-            return s.positions, s.t, s.ray_indices, s.ray_starts, self.head.spatial_features(s.positions), view
-
-        depends = (self.occupancy.binaries, self.box, self.head.grid.params)
-        *parts, x_g, view = march() if rays is None else self.still.reuse(("head", rays), depends, march)
-        samples = PackedSamples(*parts)
+        c = self.config
+        jitter = torch.rand(len(origins), device=origins.device) if self.training else None
+        count = c.max_samples_start if self.training and self.step < c.carving_steps else c.max_samples
+        samples = self.occupancy.march(origins, directions, self.box, c.step_size, count, jitter=jitter)
+        view = spherical_harmonics(directions)[samples.ray_indices]
         counts = samples.ray_starts[np.cumsum([0, *counts])].diff().tolist()
-        heard = None
-        if rays is not None and self.config.audio_compression:
-            audio, lips = given["audio"], given["articulation"]
-            listeners = (*self.head.compress.parameters(), self.head.audio_grid.params)
-            heard = self.still.reuse(
-                ("heard", rays, *(values.cpu().numpy().tobytes() for values in (audio, lips))),
-                (*depends, *listeners),
-                lambda: self.head.heard_features(x_g, audio, lips, counts),
-            )
-        sigma, rgb, ambient, logits = self.head(samples.positions, view, **given, counts=counts, x_g=x_g, heard=heard)
-        result = composite(sigma, rgb, ambient.abs().sum(-1, keepdim=True), samples, self.config.step_size)
-        return {
+        sigma, rgb, ambient, logits = self.head(samples.positions, view, **given, counts=counts)
+        result = composite(sigma, rgb, ambient.abs().sum(-1, keepdim=True), samples, c.step_size)
+        out = {
             "rgb": result.rgb,
             "alpha": result.accumulation[:, None],
-            "depth": result.depth[:, None],
             "ambient": result.extra_sums,
-            "ambient_coordinates": ambient,
             "logits": logits,
         }
+        if c.lambda_distortion:
+            out["distortion"] = distortion(result.weights, samples, c.step_size)
+        return out
 
     def get_outputs(self, ray_bundle: RayBundle) -> dict[str, Tensor]:
         """Training: the rays of one or several frames, with the datamanager's metadata (`frame`, `pixel`)."""
@@ -334,7 +315,7 @@ class AedNerfModel(Model):
         conditions, counts = [self.track[i] for i in frames.tolist()], counts.tolist()
         if self.training and self.config.schedule.stage(self.step) == "torso":
             pixels = ray_bundle.metadata["pixel"].split(counts)
-            parts = [self.torso(p, self._pose(c)) for p, c in zip(pixels, conditions, strict=True)]
+            parts = [self.torso(p, self.pose_of(c)) for p, c in zip(pixels, conditions, strict=True)]
             alpha, colour = (torch.cat(x) for x in zip(*parts, strict=True))
             return {"torso_alpha": alpha, "torso_rgb": colour}
         supervised = self.training and self.articulation_head is not None
@@ -354,66 +335,9 @@ class AedNerfModel(Model):
         _, predicted, _ = self.encode_audio([self.track[i].audio for i in picks])
         return nn.functional.mse_loss(predicted, self.lip_shapes[picks])
 
-    def _pose(self, condition: FrameCondition) -> Tensor:
+    def pose_of(self, condition: FrameCondition) -> Tensor:
         """The condition's head pose as the torso field takes it, [6]."""
         return (torch.from_numpy(pose_vector(condition.head_pose)).to(self.device) - self.pose_mean) * self.pose_scale
-
-    def _recorded_pixels(self, camera: Cameras, h: int, w: int) -> Tensor:
-        """The pixels of a camera [1] as places in the recording's picture, [h*w, 2] in [-1, 1] (beyond it: outside)."""
-        recorded = self.dataset.camera
-        x = (torch.arange(w, device=self.device) + 0.5 - camera.cx.item()) / camera.fx.item()
-        y = (torch.arange(h, device=self.device) + 0.5 - camera.cy.item()) / camera.fy.item()
-        x = (x * recorded.fl_x + recorded.cx) * (2 / recorded.w) - 1
-        y = (y * recorded.fl_y + recorded.cy) * (2 / recorded.h) - 1
-        return torch.stack(torch.meshgrid(x, y, indexing="xy"), -1).reshape(-1, 2)
-
-    def _torso_pixels(self, camera: Cameras, h: int, w: int, head_pose: np.ndarray) -> Tensor:
-        """As `_recorded_pixels`, for the torso of a head pose [3,4].
-
-        Where that is not the camera's own, the torso is a picture that stands in the plane through the head's centre,
-        as the head pose sees it, so that it stays with a head which the camera sees from elsewhere.
-        """
-        if np.allclose(camera.camera_to_worlds[0].cpu().numpy(), head_pose, atol=1e-6):
-            return self._recorded_pixels(camera, h, w)
-        x = (torch.arange(w, device=self.device) + 0.5 - camera.cx.item()) / camera.fx.item()
-        y = (torch.arange(h, device=self.device) + 0.5 - camera.cy.item()) / camera.fy.item()
-        x, y = (grid.reshape(-1) for grid in torch.meshgrid(x, y, indexing="xy"))
-        seen_from = torch.from_numpy(head_pose).to(self.device)
-        turn = seen_from[:, :3].T @ camera.camera_to_worlds[0, :, :3]
-        place = seen_from[:, :3].T @ (camera.camera_to_worlds[0, :, 3] - seen_from[:, 3])
-        rays = torch.stack([x, -y, -torch.ones_like(x)], -1) @ turn.T
-        depth = seen_from[:, 2] @ seen_from[:, 3]  # of the plane, for the head pose
-        reach = (depth + place[2]).clamp_min(0) / (-rays[:, 2]).clamp_min(1e-6)
-        points = place + reach[:, None] * rays
-        recorded = self.dataset.camera
-        x = (points[:, 0] / depth * recorded.fl_x + recorded.cx) * (2 / recorded.w) - 1
-        y = (-points[:, 1] / depth * recorded.fl_y + recorded.cy) * (2 / recorded.h) - 1
-        return torch.stack([x, y], -1).clamp(-1, 1)
-
-    def _backdrop(self, camera: Cameras, view: Hashable, background: Tensor) -> Tensor:
-        """What a camera [1] sees of a background [H',W',3], [h*w, 3]."""
-
-        def sample() -> tuple[Tensor, ...]:
-            pixels = self._recorded_pixels(camera, int(camera.height.item()), int(camera.width.item()))
-            seen = nn.functional.grid_sample(
-                background.permute(2, 0, 1)[None], pixels[None, None], padding_mode="border", align_corners=False
-            )
-            return (seen[0, :, 0].T,)
-
-        return self.still.reuse(("background", view), (background,), sample)[0]
-
-    def _torso_layer(self, camera: Cameras, view: Hashable, condition: FrameCondition) -> tuple[Tensor, ...]:
-        """Alpha [h*w, 1] and premultiplied colour [h*w, 3] of the torso in a camera's [1] picture."""
-
-        def paint() -> tuple[Tensor, ...]:
-            h, w = int(camera.height.item()), int(camera.width.item())
-            pixels = self._torso_pixels(camera, h, w, condition.head_pose)
-            alpha, rgb = self.torso(pixels, self._pose(condition))
-            return alpha, alpha * rgb
-
-        key = ("torso", view, condition.head_pose.tobytes())
-        depends = (*self.torso.parameters(), self.pose_mean, self.pose_scale)
-        return self.still.reuse(key, depends, paint)
 
     @torch.no_grad()
     def render_condition(
@@ -443,34 +367,11 @@ class AedNerfModel(Model):
         """
         training = self.training
         self.eval()
-        camera = camera.to(self.feature_mean.device).reshape((1,))
-        h, w = int(camera.height.item()), int(camera.width.item())
-        view = _view_key(camera)
-        origins, directions = self.still.reuse(("rays", view), (), lambda: _rays(camera))
-        given = given or self.encode([condition])
-        chunk = self.config.eval_num_rays_per_chunk
-        parts = [
-            self.march_head(o, d, given, [len(o)], rays=(view, chunk, i))
-            for i, (o, d) in enumerate(zip(origins.split(chunk), directions.split(chunk), strict=True))
-        ]
-        head, alpha, depth, ambient = (torch.cat([p[k] for p in parts]) for k in ("rgb", "alpha", "depth", "ambient"))
-        behind = self._backdrop(camera, view, self.background if background is None else background)
-        torso_alpha, torso = torch.zeros_like(alpha), torch.zeros_like(head)
-        if self.torso is not None and show_torso:
-            torso_alpha, torso = self._torso_layer(camera, view, condition)
-        behind = torso + (1 - torso_alpha) * behind
-        images = {
-            "rgb": (head + (1 - alpha) * behind).clamp(0, 1),
-            "head": head.clamp(0, 1),
-            "accumulation": alpha,
-            "torso": behind,
-            "foreground": (head + (1 - alpha) * torso).clamp(0, 1),
-            "alpha": alpha + (1 - alpha) * torso_alpha,
-            "depth": depth,
-            "ambient": ambient,
-        }
+        camera = camera.to(self.device).reshape((1,))
+        background = self.background if background is None else background
+        images = self.renderer.render(camera, condition, background, given or self.encode([condition]), show_torso)
         self.train(training)
-        return {k: v.reshape(h, w, -1) for k, v in images.items()}
+        return images
 
     @torch.no_grad()
     def get_outputs_for_camera(self, camera: Cameras, obb_box=None) -> dict[str, Tensor]:
@@ -491,10 +392,10 @@ class AedNerfModel(Model):
         if "torso_alpha" in outputs:
             a, behind = outputs["torso_alpha"], batch["background"]
             rgb = a * outputs["torso_rgb"] + (1 - a) * behind
-            return {
-                "torso": nn.functional.mse_loss(rgb, batch["torso"]),
-                "torso_entropy": 1e-4 * entropy(a),
-            }
+            losses = {"torso": nn.functional.mse_loss(rgb, batch["torso"]), "torso_entropy": 1e-4 * entropy(a)}
+            if c.lambda_torso_mask:
+                losses["torso_mask"] = c.lambda_torso_mask * nn.functional.mse_loss(a[:, 0], batch["torso_alpha"])
+            return losses
         rgb = outputs["rgb"] + (1 - outputs["alpha"]) * batch["torso"]
         losses = {
             "rgb": nn.functional.mse_loss(rgb, batch["image"]),
@@ -507,6 +408,8 @@ class AedNerfModel(Model):
             losses["mask"] = c.lambda_mask * nn.functional.mse_loss(outputs["alpha"][:, 0], batch["head"])
         if c.lambda_saturation and c.audio_compression:
             losses["saturation"] = c.lambda_saturation * outputs["logits"].square().mean()
+        if c.lambda_distortion:
+            losses["distortion"] = c.lambda_distortion * outputs["distortion"]
         if "articulation_error" in outputs:
             losses["articulation"] = c.lambda_articulation * outputs["articulation_error"]
         if "patch" in batch:
@@ -651,21 +554,6 @@ class AedNerfModel(Model):
             groups["torso_grid"] = [self.torso.grid.params]
             groups["torso_mlps"] = [p for n, p in self.torso.named_parameters() if "grid" not in n]
         return groups
-
-
-def _view_key(camera: Cameras) -> Hashable:
-    """Names a camera [1]: equal for cameras that see the same picture."""
-    numbers = [camera.camera_to_worlds, camera.fx, camera.fy, camera.cx, camera.cy, camera.width, camera.height]
-    if camera.distortion_params is not None:
-        numbers.append(camera.distortion_params)
-    kind = int(camera.camera_type.item())
-    return kind, torch.cat([n.flatten().double().cpu() for n in numbers]).numpy().tobytes()
-
-
-def _rays(camera: Cameras) -> tuple[Tensor, Tensor]:
-    """Origins and unit directions [h*w, 3] of a camera's [1] pixels, row by row."""
-    bundle = camera.generate_rays(camera_indices=0, keep_shape=True)
-    return bundle.origins.reshape(-1, 3), bundle.directions.reshape(-1, 3)
 
 
 def grey(image: Tensor) -> Tensor:

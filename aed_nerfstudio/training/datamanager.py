@@ -52,7 +52,8 @@ class AedDataManagerConfig(VanillaDataManagerConfig):
 
 
 class AedDataManager(VanillaDataManager[InputDataset]):
-    """Batches: image, torso (over the background), background [N,3]; face bool, head 0/1 [N]; side of a lip patch."""
+    """Batches: image, torso (over the background), background [N,3]; torso_alpha, head 0..1, face bool [N]; side of a
+    lip patch."""
 
     config: AedDataManagerConfig
 
@@ -124,6 +125,7 @@ class AedDataManager(VanillaDataManager[InputDataset]):
         batch = {
             "image": to(stored.image.reshape(-1, 3)[pixels].astype(np.float32) / 255),
             "torso": to(self.store.torso_over_background(stored, pixels)),
+            "torso_alpha": to(stored.torso.reshape(-1, 4)[pixels, 3].astype(np.float32) / 255),
             "background": to(self.store.background.reshape(-1, 3)[pixels].astype(np.float32) / 255),
             "face": to(face),
             "head": to(stored.head.reshape(-1)[pixels].astype(np.float32)),

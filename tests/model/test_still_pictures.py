@@ -36,11 +36,11 @@ def conditions(model, count: int = 4):
 
 def afresh(model, *arguments, **options) -> dict[str, torch.Tensor]:
     """A picture for which nothing is kept."""
-    kept, model.still = model.still, StillView(budget=0)
+    kept, model.renderer.still = model.renderer.still, StillView(budget=0)
     try:
         return model.render_condition(*arguments, **options)
     finally:
-        model.still = kept
+        model.renderer.still = kept
 
 
 def assert_same(one, other) -> None:
@@ -51,13 +51,13 @@ def assert_same(one, other) -> None:
 
 def test_the_same_pictures(avatar):
     model, pictures = avatar.model, []
-    model.still = StillView()
+    model.renderer.still = StillView()
     for view in (camera(model), camera(model, 40), camera(model, closer=0.9)):
         for condition in conditions(model, 10):
             picture = model.render_condition(view, condition)
             assert_same(picture, afresh(model, view, condition))
             pictures.append(picture["rgb"])
-    assert model.still.size > 0
+    assert model.renderer.still.size > 0
     assert all(not torch.equal(a, b) for a, b in zip(pictures[:-1], pictures[1:], strict=True) if a.shape == b.shape)
 
 
@@ -88,7 +88,7 @@ def test_what_decides_them_is_noticed(avatar):
     def load():
         model.load_state_dict(saved)
 
-    model.still = StillView()
+    model.renderer.still = StillView()
     with torch.no_grad():
         for change in (train_grid, train_ears, train_lips, train_torso, empty_occupancy, new_occupancy, load):
             before = [model.render_condition(view, condition) for _ in range(3)][-1]
@@ -104,7 +104,7 @@ def test_background_torso_and_pose_are_noticed(avatar):
     turned = dataclasses.replace(condition, head_pose=model.track.poses[20])
     view, red, blue = camera(model), torch.zeros(1, 1, 3), torch.zeros(1, 1, 3)
     red[..., 0] = blue[..., 2] = 1
-    model.still = StillView()
+    model.renderer.still = StillView()
     seen = []
     for options in ({}, {"background": red}, {"background": blue}, {"show_torso": False}):
         for driven in (condition, turned):
@@ -117,8 +117,8 @@ def test_background_torso_and_pose_are_noticed(avatar):
 
 
 def test_videos_with_head_motion_keep_nothing(avatar):
-    avatar.model.still = StillView()
+    avatar.model.renderer.still = StillView()
     for frame in (0, 3, 6, 9):
         avatar.images(avatar.model.track[frame], 40)
     # But what all frames share: the background in the picture.
-    assert avatar.model.still.size <= 3 * avatar.model.background.nelement() * 4
+    assert avatar.model.renderer.still.size <= 3 * avatar.model.background.nelement() * 4

@@ -1,0 +1,264 @@
+"""Pictures of a trained model, without computing what does not show or has been computed before."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from nerfstudio.cameras.cameras import Cameras
+from torch import Tensor, nn
+
+from aed_nerfstudio.driving.track import FrameCondition
+from aed_nerfstudio.fields.head_field import spherical_harmonics
+from aed_nerfstudio.rendering.compositing import composite
+from aed_nerfstudio.rendering.ray_marching import PackedSamples
+from aed_nerfstudio.rendering.still_view import StillView
+
+if TYPE_CHECKING:
+    from aed_nerfstudio.model.aed_nerf import AedNerfModel
+
+ROUND = 4
+"""Samples of a ray that are evaluated before it is asked whether the rest can show."""
+OPAQUE = 1e-3
+"""Transmittance below which nothing behind shows: a quarter of a level of 255."""
+
+
+class Renderer:
+    """Renders one camera at a time.
+
+    Rays are cast where the occupied cells are in the picture, and end where the head is opaque. What the camera and the
+    weights alone decide is kept while they stay as they are (`StillView`).
+    """
+
+    def __init__(self, model: AedNerfModel, still: StillView | None = None) -> None:
+        self.model = model
+        self.still = still or StillView()
+        self.evaluated = 0
+        """Samples of the head that the last picture took."""
+
+    @torch.no_grad()
+    def render(
+        self, camera: Cameras, condition: FrameCondition, background: Tensor, given: dict[str, Tensor], torso: bool
+    ) -> dict[str, Tensor]:
+        """The layers of `AedNerfModel.render_condition`, [H, W, C] each; `torso`: whether to show it."""
+        view = _view_key(camera)
+        h, w = int(camera.height.item()), int(camera.width.item())
+        head, alpha, depth, ambient = self._head(camera, view, given)
+        behind = self._backdrop(camera, view, background)
+        torso_alpha, colour = torch.zeros_like(alpha), torch.zeros_like(head)
+        if self.model.torso is not None and torso:
+            torso_alpha, colour = self._torso(camera, view, condition)
+        behind = colour + (1 - torso_alpha) * behind
+        images = {
+            "rgb": (head + (1 - alpha) * behind).clamp(0, 1),
+            "head": head.clamp(0, 1),
+            "accumulation": alpha,
+            "torso": behind,
+            "foreground": (head + (1 - alpha) * colour).clamp(0, 1),
+            "alpha": alpha + (1 - alpha) * torso_alpha,
+            "depth": depth,
+            "ambient": ambient,
+        }
+        return {k: v.reshape(h, w, -1) for k, v in images.items()}
+
+    # ---- head
+
+    def _head(self, camera: Cameras, view: Hashable, given: dict[str, Tensor]) -> tuple[Tensor, ...]:
+        """Premultiplied colour [h*w, 3], alpha, depth and ambient [h*w, 1] of the head."""
+        model = self.model
+        pixels, harmonics, *packed = self.still.reuse(
+            ("head", view), (model.occupancy.binaries, model.box), lambda: self._hits(camera)
+        )
+        samples = PackedSamples(*packed)
+        found = torch.zeros(len(pixels), 6, device=pixels.device)
+        tables = model.head.blend(given)
+        # A CPU's caches hold the features of few rays.
+        chunk, self.evaluated = model.config.eval_num_rays_per_chunk, 0
+        for first in range(0, len(pixels), chunk):
+            rays = slice(first, first + chunk)
+            self._march(samples, rays, harmonics, found[rays], given, tables, (view, first, chunk))
+        image = torch.zeros(int(camera.height.item()) * int(camera.width.item()), 6, device=pixels.device)
+        image[pixels] = found
+        return image.split([3, 1, 1, 1], -1)
+
+    def _hits(self, camera: Cameras) -> tuple[Tensor, ...]:
+        """The pixels [R] that see an occupied cell, their directions' spherical harmonics [R, 16], and their samples'
+        positions, t, ray_indices and ray_starts."""
+        model = self.model
+        rows, columns = self._seen(camera)
+        y, x = (g.reshape(-1) for g in torch.meshgrid(rows, columns, indexing="ij"))
+        bundle = camera.generate_rays(camera_indices=0, coords=torch.stack([y, x], -1) + 0.5)
+        origins, directions = bundle.origins.reshape(-1, 3), bundle.directions.reshape(-1, 3)
+        c = model.config
+        samples = model.occupancy.march(origins, directions, model.box, c.step_size, c.max_samples)
+        counts = samples.ray_starts.diff()
+        hit = torch.nonzero(counts)[:, 0]
+        order = torch.empty_like(counts)
+        order[hit] = torch.arange(len(hit), device=hit.device)
+        starts = torch.cat([samples.ray_starts[hit], samples.ray_starts[-1:]])
+        pixels = y[hit] * int(camera.width.item()) + x[hit]
+        harmonics = spherical_harmonics(directions[hit])
+        return pixels, harmonics, samples.positions, samples.t, order[samples.ray_indices], starts
+
+    def _seen(self, camera: Cameras) -> tuple[Tensor, Tensor]:
+        """Rows and columns of the picture in which occupied cells can be seen."""
+        model = self.model
+        h, w = int(camera.height.item()), int(camera.width.item())
+        device = model.device
+        cells = model.occupancy.binaries[0]
+        low, high = [], []
+        for axis in range(3):
+            others = [a for a in range(3) if a != axis]
+            taken = torch.nonzero(cells.any(others[1]).any(others[0]))[:, 0]
+            if not len(taken):
+                return torch.arange(0, device=device), torch.arange(0, device=device)
+            low.append(2 * taken[0] / len(cells) - 1)
+            high.append(2 * (taken[-1] + 1) / len(cells) - 1)
+        corners = torch.cartesian_prod(*torch.stack([torch.stack(low), torch.stack(high)], -1).float())
+        pose = camera.camera_to_worlds[0].float()
+        x, y, z = ((corners - pose[:, 3]) @ pose[:, :3]).unbind(-1)
+        plain = camera.distortion_params is None or not camera.distortion_params.any()
+        if not plain or int(camera.camera_type.item()) != 1 or z.max() > -0.05:  # near or behind the camera
+            return torch.arange(h, device=device), torch.arange(w, device=device)
+        column = camera.cx[0, 0] - camera.fx[0, 0] * x / z
+        row = camera.cy[0, 0] + camera.fy[0, 0] * y / z
+        ranges = []
+        for places, size in ((row, h), (column, w)):
+            first, last = places.min().floor().long().clamp(0, size), places.max().ceil().long().clamp(0, size)
+            ranges.append(torch.arange(int(first), int(last), device=device))
+        return ranges[0], ranges[1]
+
+    def _march(
+        self,
+        samples: PackedSamples,
+        rays: slice,
+        harmonics: Tensor,
+        found: Tensor,
+        given: dict[str, Tensor],
+        tables: Tensor | None,
+        name: Hashable,
+    ) -> None:
+        """Composites a part of the rays into `found` [n, 6]: colour, alpha, depth, ambient; a round at a time, front to
+        back, until nothing more can show."""
+        model = self.model
+        head, step = model.head, model.config.step_size
+        bounds = samples.ray_starts[rays.start : rays.stop + 1]
+        starts, left = bounds[:-1], bounds.diff()
+        live = torch.arange(len(starts), device=starts.device)
+        number = ROUND if starts.device.type == "cpu" else model.config.max_samples
+        for first in range(0, model.config.max_samples, number):
+            if first:
+                live = torch.nonzero((found[:, 3] < 1 - OPAQUE) & (left > first))[:, 0]
+                if not len(live):
+                    return
+            counts = (left[live] - first).clamp(max=number)
+            own = torch.repeat_interleave(torch.arange(len(live), device=live.device), counts)
+            ends = counts.cumsum(0)
+            total = len(own)
+            index = torch.arange(total, device=live.device) + (starts[live] + first - ends + counts)[own]
+            positions = samples.positions[index]
+            self.evaluated += total
+
+            def spatial(positions=positions) -> tuple[Tensor]:
+                return (head.spatial_features(positions),)
+
+            # Later rounds depend on what the condition makes of the first.
+            depends = (model.occupancy.binaries, model.box, head.grid.params)
+            (x_g,) = spatial() if first else self.still.reuse(("x_g", name), depends, spatial)
+            heard = None
+            if not first and model.config.audio_compression:
+                audio, lips = given["audio"], given["articulation"]
+                key = ("heard", name, *(values.cpu().numpy().tobytes() for values in (audio, lips)))
+                listeners = (*head.compress.parameters(), head.audio_grid.params)
+                heard = self.still.reuse(
+                    key,
+                    (*depends, *listeners),
+                    lambda: head.heard_features(x_g, audio, lips, [total]),  # noqa: B023
+                )
+            view = harmonics[rays][live][own]
+            sigma, rgb, ambient, _ = head(
+                positions, view, **given, counts=[total], x_g=x_g, heard=heard, tables=tables
+            )
+            packed = PackedSamples(positions, samples.t[index], own, nn.functional.pad(ends, (1, 0)))
+            result = composite(sigma, rgb, ambient.abs().sum(-1, keepdim=True), packed, step)
+            passed = 1 - found[live, 3:4] if first else 1.0
+            part = torch.cat([result.rgb, result.accumulation[:, None], result.depth[:, None]], -1) * passed
+            part = torch.cat([part, result.extra_sums], -1)
+            if first:
+                found.index_add_(0, live, part)
+            else:
+                found.copy_(part)
+
+    # ---- what is behind it
+
+    def _backdrop(self, camera: Cameras, view: Hashable, background: Tensor) -> Tensor:
+        """What a camera [1] sees of a background [H',W',3], [h*w, 3]."""
+
+        def sample() -> tuple[Tensor, ...]:
+            pixels = self._recorded_pixels(camera)
+            seen = nn.functional.grid_sample(
+                background.permute(2, 0, 1)[None], pixels[None, None], padding_mode="border", align_corners=False
+            )
+            return (seen[0, :, 0].T,)
+
+        return self.still.reuse(("background", view), (background,), sample)[0]
+
+    def _torso(self, camera: Cameras, view: Hashable, condition: FrameCondition) -> tuple[Tensor, ...]:
+        """Alpha [h*w, 1] and premultiplied colour [h*w, 3] of the torso in a camera's [1] picture."""
+        model = self.model
+
+        def paint() -> tuple[Tensor, ...]:
+            alpha, rgb = model.torso(self._torso_pixels(camera, condition.head_pose), model.pose_of(condition))
+            return alpha, alpha * rgb
+
+        key = ("torso", view, condition.head_pose.tobytes())
+        depends = (*model.torso.parameters(), model.pose_mean, model.pose_scale)
+        return self.still.reuse(key, depends, paint)
+
+    def _plane(self, camera: Cameras) -> tuple[Tensor, Tensor]:
+        """The pixels of a camera [1] at distance 1 before it, x and y (down), [h*w] each."""
+        device = self.model.device
+        x = (torch.arange(int(camera.width.item()), device=device) + 0.5 - camera.cx.item()) / camera.fx.item()
+        y = (torch.arange(int(camera.height.item()), device=device) + 0.5 - camera.cy.item()) / camera.fy.item()
+        x, y = (grid.reshape(-1) for grid in torch.meshgrid(x, y, indexing="xy"))
+        return x, y
+
+    def _in_recording(self, x: Tensor, y: Tensor) -> Tensor:
+        """Places x, y (down) at distance 1 in the recording's picture, [N, 2] in [-1, 1]; beyond: outside of it."""
+        recorded = self.model.dataset.camera
+        x = (x * recorded.fl_x + recorded.cx) * (2 / recorded.w) - 1
+        y = (y * recorded.fl_y + recorded.cy) * (2 / recorded.h) - 1
+        return torch.stack([x, y], -1)
+
+    def _recorded_pixels(self, camera: Cameras) -> Tensor:
+        """The pixels of a camera [1] as places in the recording's picture, [h*w, 2]."""
+        return self._in_recording(*self._plane(camera))
+
+    def _torso_pixels(self, camera: Cameras, head_pose: np.ndarray) -> Tensor:
+        """As `_recorded_pixels`, for the torso of a head pose [3,4].
+
+        Where that is not the camera's own, the torso is a picture that stands in the plane through the head's centre,
+        as the head pose sees it, so that it stays with a head which the camera sees from elsewhere.
+        """
+        if np.allclose(camera.camera_to_worlds[0].cpu().numpy(), head_pose, atol=1e-6):
+            return self._recorded_pixels(camera)
+        x, y = self._plane(camera)
+        seen_from = torch.from_numpy(head_pose).to(self.model.device)
+        turn = seen_from[:, :3].T @ camera.camera_to_worlds[0, :, :3]
+        place = seen_from[:, :3].T @ (camera.camera_to_worlds[0, :, 3] - seen_from[:, 3])
+        rays = torch.stack([x, -y, -torch.ones_like(x)], -1) @ turn.T
+        depth = seen_from[:, 2] @ seen_from[:, 3]  # of the plane, for the head pose
+        reach = (depth + place[2]).clamp_min(0) / (-rays[:, 2]).clamp_min(1e-6)
+        points = place + reach[:, None] * rays
+        return self._in_recording(points[:, 0] / depth, -points[:, 1] / depth).clamp(-1, 1)
+
+
+def _view_key(camera: Cameras) -> Hashable:
+    """Names a camera [1]: equal for cameras that see the same picture."""
+    numbers = [camera.camera_to_worlds, camera.fx, camera.fy, camera.cx, camera.cy, camera.width, camera.height]
+    if camera.distortion_params is not None:
+        numbers.append(camera.distortion_params)
+    kind = int(camera.camera_type.item())
+    return kind, torch.cat([n.flatten().double().cpu() for n in numbers]).numpy().tobytes()

@@ -1,6 +1,6 @@
 """Triton kernels of the multiresolution hash grid (2-D and 3-D, two features per entry) and their autograd Function.
 
-Shapes and layout as in grid_numba.py. A program handles a block of points, of which `forward` and `backward_table` see
+Shapes and layout as in grid_numba.py. A program handles a block of points, of which `forward_features` and `backward_table` see
 one level and `backward_x`, which sums over levels, all.
 """
 
@@ -77,7 +77,7 @@ def _share(fraction, upper: tl.constexpr):
 
 @triton.autotune(**_TUNED)
 @triton.jit
-def forward(
+def forward_features(
     x, table, features, scales, resolutions, begins, sizes, hashed, n_points, n_levels,
     n_dims: tl.constexpr, width: tl.constexpr,
 ):  # fmt: skip
@@ -187,7 +187,7 @@ class TritonGridFunction(torch.autograd.Function):
     def forward(ctx, x, table, layout):
         clamped, table = x.detach().clamp(0.0, 1.0).contiguous(), table.detach().contiguous()
         features = clamped.new_empty(x.shape[0], 2 * layout.n_levels)
-        _launch(forward, (clamped, table, features), layout, x.shape[0], layout.n_levels)
+        _launch(forward_features, (clamped, table, features), layout, x.shape[0], layout.n_levels)
         # Coordinates outside [0, 1] get no gradient, as from torch's clamp.
         outside = clamped != x if ctx.needs_input_grad[0] else None
         ctx.save_for_backward(clamped, table, outside)

@@ -91,9 +91,11 @@ def _triton_unavailable(kind: str) -> str | None:
     if kind != "cuda":
         return f"needs a CUDA device, not {kind}; use auto, or set TRITON_INTERPRET=1 to try its kernels very slowly"
     # Triton compiles a small host program around every kernel, at the first call: better to know before the training.
+    if sys.platform == "win32":  # where Triton brings a compiler along
+        return None
     compiler = os.environ.get("CC") or shutil.which("gcc") or shutil.which("clang")
-    header = Path(sysconfig.get_path("include"), "Python.h")
-    if sys.platform != "win32" and not (compiler and header.is_file()):
+    header = Path(sysconfig.get_path("include", "posix_prefix"), "Python.h")  # Debian's own default scheme has none
+    if not (compiler and header.is_file()):
         missing = f"Python's header {header} (python3-dev)" if compiler else "a C compiler (gcc or clang)"
         return f"Triton needs {missing}; install it, or use torch"
     return None

@@ -4,6 +4,7 @@ Every implementation is held against the torch one in float32, closely, and in f
 Triton's kernels run in its interpreter, which has to be chosen before Triton is imported: in a process of its own.
 """
 
+import importlib.util
 import os
 import subprocess
 import sys
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from aed_nerfstudio.backends import Backends, resolve, unavailable
+from aed_nerfstudio.backends import Backends, interpreted, resolve, unavailable
 from aed_nerfstudio.errors import InputError
 from aed_nerfstudio.fields.grid_tcnn import encoding_config, level_scales
 from aed_nerfstudio.fields.hash_grid import HashGridLayout, encode, encode_torch
@@ -21,7 +22,8 @@ from aed_nerfstudio.rendering.compositing import composite, composite_torch
 from aed_nerfstudio.rendering.ray_marching import PackedSamples, march_rays
 
 NO_GPU = None if torch.cuda.is_available() else "needs a CUDA device"
-NO_TRITON = unavailable("triton", "cuda")
+needs_triton = pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="needs Triton")
+not_interpreted = pytest.mark.skipif(interpreted(), reason="Triton's interpreter is on")
 
 
 def runs(*pairs: tuple[str, str]):
@@ -54,10 +56,7 @@ def test_auto_on_a_gpu_takes_what_there_is():
     [
         ("numba", "cuda", "use auto, triton or torch"),
         ("tcnn", "cpu", "use auto"),
-        pytest.param(
-            *("triton", "cpu", "TRITON_INTERPRET=1"),
-            marks=pytest.mark.skipif(unavailable("triton", "cpu") is None, reason="Triton's interpreter is on"),
-        ),
+        pytest.param("triton", "cpu", "TRITON_INTERPRET=1", marks=[needs_triton, not_interpreted]),
         ("fast", "cpu", "must be one of auto, torch, numba, triton, tcnn"),
     ],
 )
@@ -74,8 +73,8 @@ def test_tiny_cuda_nn_that_is_missing_or_does_not_load_is_an_error():
         resolve("tcnn", "cuda")
 
 
-@pytest.mark.skipif(NO_TRITON is not None, reason=str(NO_TRITON))
-@pytest.mark.skipif(unavailable("triton", "cpu") is None, reason="Triton's interpreter is on")
+@needs_triton
+@not_interpreted
 def test_triton_without_a_compiler_says_so(monkeypatch):
     monkeypatch.delenv("CC", raising=False)
     monkeypatch.setenv("PATH", "")
@@ -270,8 +269,8 @@ def test_compositing_reference_has_the_right_gradients():
 # ---- Triton without a GPU
 
 
-@pytest.mark.skipif(NO_TRITON is not None, reason=str(NO_TRITON))
-@pytest.mark.skipif(unavailable("triton", "cpu") is None, reason="this is that process")
+@needs_triton
+@not_interpreted
 def test_triton_kernels_in_the_interpreter():
     """The comparisons above, of Triton on the CPU, in a process that interprets its kernels."""
     command = [sys.executable, "-m", "pytest", "-q", "--noconftest", "-p", "no:cacheprovider"]
@@ -288,8 +287,8 @@ def test_triton_kernels_in_the_interpreter():
     assert run.returncode == 0 and " passed" in run.stdout and "skipped" not in run.stdout, run.stdout[-4000:]
 
 
-@pytest.mark.skipif(NO_TRITON is not None, reason=str(NO_TRITON))
-@pytest.mark.skipif(unavailable("triton", "cpu") is None, reason="Triton's interpreter is on")
+@needs_triton
+@not_interpreted
 @pytest.mark.parametrize("capability", [75, 90])
 def test_triton_kernels_compile_for_a_gpu(capability, monkeypatch, tmp_path):
     """Down to machine code; that needs no GPU, and the interpreter takes much that the compiler does not."""

@@ -1,7 +1,7 @@
 """Triton kernels of the multiresolution hash grid (2-D and 3-D, two features per entry) and their autograd Function.
 
-Shapes and layout as in grid_numba.py. A program handles a block of points, of which `forward_features` and `backward_table` see
-one level and `backward_x`, which sums over levels, all.
+Shapes and layout as in grid_numba.py. A program handles a block of points: one level of them in `forward_features` and
+`backward_table`, all levels in `backward_x`, which sums over them.
 """
 
 from __future__ import annotations
@@ -170,14 +170,15 @@ def _launch(kernel, tensors, layout, n_points, levels):
     if not n_points:
         return
     # Without fusion of multiplication and addition a point falls into the same cell as in the other backends.
-    kernel[lambda meta: (triton.cdiv(n_points, meta["width"]), levels)](
-        *tensors,
-        *_arrays(layout, tensors[0].device),
-        n_points,
-        layout.n_levels,
-        n_dims=layout.n_dims,
-        enable_fp_fusion=False,
-    )
+    with torch.cuda.device_of(tensors[0]):
+        kernel[lambda meta: (triton.cdiv(n_points, meta["width"]), levels)](
+            *tensors,
+            *_arrays(layout, tensors[0].device),
+            n_points,
+            layout.n_levels,
+            n_dims=layout.n_dims,
+            enable_fp_fusion=False,
+        )
 
 
 class TritonGridFunction(torch.autograd.Function):

@@ -111,7 +111,8 @@ def composite_backward(
 
 def _launch(kernel, tensors, n_rays, step, n_extras):
     if n_rays:
-        kernel[(triton.cdiv(n_rays, _WIDTH),)](*tensors, n_rays, step, n_extras=n_extras, width=_WIDTH)
+        with torch.cuda.device_of(tensors[0]):
+            kernel[(triton.cdiv(n_rays, _WIDTH),)](*tensors, n_rays, step, n_extras=n_extras, width=_WIDTH)
 
 
 class _TritonComposite(torch.autograd.Function):

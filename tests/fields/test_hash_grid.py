@@ -5,6 +5,7 @@ import torch
 from aed_nerfstudio.errors import InputError
 from aed_nerfstudio.fields.hash_grid import HashGrid, HashGridLayout
 
+
 def test_layout_3d_matches_instant_ngp():
     layout = HashGridLayout(3)
     assert layout.resolutions[:4].tolist() == [16, 23, 31, 43]

@@ -1,4 +1,4 @@
-"""Which code runs the three operations that most of the time goes into: grids, marching and compositing.
+"""Which code runs the three operations that have kernels of their own: grids, marching and compositing.
 
 - `torch`: plain tensor operations; runs anywhere and is the reference of all others.
 - `numba`: kernels that Numba compiles for the CPU.

@@ -71,9 +71,9 @@ class HashGridLayout:
 def encode_torch(x: Tensor, table: Tensor, layout: HashGridLayout) -> Tensor:
     """Reference encoding, differentiable in both arguments.
 
-    x [N, D] (clamped to [0, 1]), table [n_entries, F] -> features [N, L * F], in the table's precision.
+    x [N, D] (clamped to [0, 1]), table [n_entries, F] -> features [N, L * F], float32, or float64 with such a table.
     """
-    x = x.to(table.dtype).clamp(0.0, 1.0)
+    x = x.to(torch.promote_types(table.dtype, torch.float32)).clamp(0.0, 1.0)
     features = []
     for level in range(layout.n_levels):
         begin, end = int(layout.offsets[level]), int(layout.offsets[level + 1])

@@ -42,9 +42,9 @@ def test_same_picture_on_torch_and_numba(avatar):
         picture[backend] = model.render_condition(camera, model.track[3])
     assert picture["torch"]["accumulation"].max() > 0.1
     for name, image in picture["torch"].items():
+        # An eighth of a step of an 8-bit picture; it is some 1e-6, but the MLPs' bfloat16 may enlarge a last digit.
         difference = (picture["numba"][name] - image).abs().max().item()
-        print(name, difference, image.max().item())
-        assert difference < 2e-3 * max(1.0, image.max().item()), f"{name}: {difference}"
+        assert difference < 5e-4 * max(1.0, image.max().item()), f"{name}: {difference}"
 
 
 def test_gradients_on_torch_and_numba(avatar):
@@ -61,8 +61,7 @@ def test_gradients_on_torch_and_numba(avatar):
         gradients[backend] = {n: p.grad for n, p in model.head.named_parameters()}
     for name, want in gradients["torch"].items():
         error = (gradients["numba"][name] - want).norm() / want.norm()
-        print(name, error.item(), want.norm().item())
-        assert want.norm() > 0 and error < 1e-2, f"{name}: {error}"
+        assert want.norm() > 0 and error < 2e-3, f"{name}: {error}"
 
 
 def test_printed_once_a_device(avatar, capsys):

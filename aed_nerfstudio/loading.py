@@ -33,7 +33,10 @@ def load_run(config: Path) -> tuple[AedPipeline, int]:
     if not list(folder.glob("step-*.ckpt")):
         raise InputError(f"{folder}: holds no checkpoint; train for longer, or again")
 
+    import torch
     from nerfstudio.utils.eval_utils import eval_setup
+
+    from aed_nerfstudio.backends import unavailable
 
     def where_it_lies(loaded):
         # The run remembers its folder relative to where it was started; this is where it is now.
@@ -42,6 +45,11 @@ def load_run(config: Path) -> tuple[AedPipeline, int]:
         # What drives nerfstudio's cameras: nothing to an avatar, and maybe lost by now.
         for name in ("audio", "audio_features_file", "background"):
             setattr(loaded.pipeline.model, name, None)
+        # Forced for the machine of the training; this one may be another.
+        forced = getattr(loaded.pipeline.model, "backend", "auto")
+        if unavailable(forced, "cuda" if torch.cuda.is_available() else "cpu") is not None:
+            print(f"backend {forced}, with which this avatar was trained, cannot be had here: taking auto")
+            loaded.pipeline.model.backend = "auto"
         return loaded
 
     try:

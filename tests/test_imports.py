@@ -13,6 +13,7 @@ SOURCES = {PACKAGE: ROOT / PACKAGE, **{f"{PACKAGE}.{n}": ROOT / n for n in ("dat
 
 FLOORS = (
     ("errors",),
+    ("backends",),
     ("media", "dataset", "fields", "rendering"),
     ("driving", "jobs"),
     ("capture", "synthetic", "dataparsers", "model", "viewer"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from aed_nerfstudio.backends import Backend
 from aed_nerfstudio.fields.hash_grid import HashGridLayout, encode
 
 
@@ -15,9 +16,10 @@ class ExpressionGrid(nn.Module):
     mixture of two expressions is the mixture of their features.
     """
 
-    def __init__(self, layout: HashGridLayout, coefficients: int) -> None:
+    def __init__(self, layout: HashGridLayout, coefficients: int, backend: Backend = "auto") -> None:
         super().__init__()
         self.layout = layout
+        self.backend = backend
         self.params = nn.Parameter(torch.empty(coefficients, layout.n_entries * layout.n_features))
         nn.init.uniform_(self.params, -1e-4, 1e-4)
 
@@ -35,7 +37,7 @@ class ExpressionGrid(nn.Module):
         Returns: features [N, L * F].
         """
         parts = [
-            encode(part, table.view(-1, self.layout.n_features), self.layout)
+            encode(part, table.view(-1, self.layout.n_features), self.layout, self.backend)
             for part, table in zip(x.split(counts), tables, strict=True)
         ]
         return parts[0] if len(parts) == 1 else torch.cat(parts)

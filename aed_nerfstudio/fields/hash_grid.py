@@ -1,4 +1,4 @@
-"""Multiresolution hash grid in instant-ngp's layout, with a numba backend for the CPU and a torch one for anywhere."""
+"""Multiresolution hash grid in instant-ngp's layout, on any backend of `aed_nerfstudio.backends`."""
 
 import math
 from dataclasses import dataclass, field
@@ -7,10 +7,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from aed_nerfstudio.backends import Backend, resolve
 from aed_nerfstudio.fields.grid_numba import encode_numba
 
 HASH_PRIMES = (1, 2654435761, 805459861)
-BACKENDS = ("auto", "numba", "torch")
 
 
 @dataclass(frozen=True)
@@ -71,9 +71,9 @@ class HashGridLayout:
 def encode_torch(x: Tensor, table: Tensor, layout: HashGridLayout) -> Tensor:
     """Reference encoding, differentiable in both arguments.
 
-    x [N, D] (clamped to [0, 1]), table [n_entries, F] -> features [N, L * F].
+    x [N, D] (clamped to [0, 1]), table [n_entries, F] -> features [N, L * F], float32, or float64 with such a table.
     """
-    x = x.float().clamp(0.0, 1.0)
+    x = x.to(torch.promote_types(table.dtype, torch.float32)).clamp(0.0, 1.0)
     features = []
     for level in range(layout.n_levels):
         begin, end = int(layout.offsets[level]), int(layout.offsets[level + 1])
@@ -102,52 +102,47 @@ def encode_torch(x: Tensor, table: Tensor, layout: HashGridLayout) -> Tensor:
     return torch.cat(features, dim=-1)
 
 
-def pick_backend(backend: str, layout: HashGridLayout, device: torch.device | str) -> str:
-    """`auto` resolved for a device: numba on the CPU, torch elsewhere (nerfstudio builds a model, then moves it)."""
-    if backend not in BACKENDS:
-        raise ValueError(f"backend must be one of {BACKENDS}, not {backend!r}")
-    on_cpu = torch.device(device).type == "cpu"
-    if backend == "auto":
-        return "numba" if on_cpu and layout.n_features == 2 else "torch"
-    if backend == "numba" and not on_cpu:
-        raise ValueError("the numba backend runs on the CPU only")
-    if backend == "numba" and layout.n_features != 2:
-        raise ValueError("the numba backend has two features per entry")
-    return backend
+def encode(x: Tensor, table: Tensor, layout: HashGridLayout, backend: Backend = "auto") -> Tensor:
+    """x [N, D] in [0, 1] (clamped), table [n_entries, F] -> features [N, L * F], differentiable in both.
 
-
-def encode(x: Tensor, table: Tensor, layout: HashGridLayout, backend: str = "auto") -> Tensor:
-    """x [N, D] in [0, 1] (clamped), table [n_entries, F] -> features [N, L * F], differentiable in both."""
+    Raises:
+        InputError: the backend cannot be had on the table's device.
+        ValueError: coordinates of another size or device, or F is not 2 on a backend other than torch.
+    """
     if x.ndim != 2 or x.shape[1] != layout.n_dims:
         raise ValueError(f"expected coordinates [N, {layout.n_dims}], got {list(x.shape)}")
     if x.device != table.device:
         raise ValueError(f"coordinates on {x.device}, grid on {table.device}")
-    chosen = pick_backend(backend, layout, x.device)
-    return encode_numba(x, table, layout) if chosen == "numba" else encode_torch(x, table, layout)
+    chosen = resolve(backend, x.device).grids
+    if chosen == "torch":
+        return encode_torch(x, table, layout)
+    if layout.n_features != 2:
+        raise ValueError(f"the {chosen} backend has 2 features an entry, not {layout.n_features}; use torch")
+    if chosen == "numba":
+        return encode_numba(x, table, layout)
+    # Both are imported when used: Triton takes a second to, and tiny-cuda-nn is seldom there.
+    if chosen == "triton":
+        from aed_nerfstudio.fields.grid_triton import encode_triton
+
+        return encode_triton(x, table, layout)
+    from aed_nerfstudio.fields.grid_tcnn import encode_tcnn
+
+    return encode_tcnn(x, table, layout)
 
 
 class HashGrid(nn.Module):
-    """Trainable grid; `params` is flat, [n_entries * n_features], in tiny-cuda-nn's order.
+    """Trainable grid; `params` is flat, [n_entries * n_features], in tiny-cuda-nn's order on every backend."""
 
-    backend: see `pick_backend`.
-    """
-
-    def __init__(self, layout: HashGridLayout, backend: str = "auto", device: torch.device | str = "cpu"):
+    def __init__(self, layout: HashGridLayout, backend: Backend = "auto"):
         super().__init__()
-        pick_backend(backend, layout, device)
         self.layout = layout
         self.backend = backend
-        self.params = nn.Parameter(torch.empty(layout.n_entries * layout.n_features, device=device))
+        self.params = nn.Parameter(torch.empty(layout.n_entries * layout.n_features))
         nn.init.uniform_(self.params, -1e-4, 1e-4)
 
     @property
     def n_outputs(self) -> int:
         return self.layout.n_outputs
-
-    @property
-    def active_backend(self) -> str:
-        """The backend that the next call uses."""
-        return pick_backend(self.backend, self.layout, self.params.device)
 
     def forward(self, x: Tensor) -> Tensor:
         """x [N, D] in [0, 1] (clamped) -> features [N, L * F]."""

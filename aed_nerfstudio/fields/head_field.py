@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from aed_nerfstudio.backends import Backend
 from aed_nerfstudio.fields.expression_grid import ExpressionGrid
 from aed_nerfstudio.fields.hash_grid import HashGrid, HashGridLayout
 from aed_nerfstudio.fields.mlp import MLP, truncated_exp
@@ -51,6 +52,7 @@ class HeadField(nn.Module):
         top_resolution: of all grids.
         expression_grid: whether a 3-D grid blended by emotion, eyes and lip shape joins the spatial one (the paper has
             none).
+        backend: of all grids.
     """
 
     def __init__(
@@ -66,12 +68,13 @@ class HeadField(nn.Module):
         hidden: int = 64,
         bfloat16: bool = False,
         expression_grid: bool = False,
+        backend: Backend = "auto",
     ) -> None:
         super().__init__()
-        self.grid = HashGrid(HashGridLayout(3, log2_size=log2_size, top_resolution=top_resolution))
+        self.grid = HashGrid(HashGridLayout(3, log2_size=log2_size, top_resolution=top_resolution), backend)
         self.audio_compression = audio_compression
         if audio_compression:
-            self.audio_grid = HashGrid(HashGridLayout(2, log2_size=log2_size, top_resolution=top_resolution))
+            self.audio_grid = HashGrid(HashGridLayout(2, log2_size=log2_size, top_resolution=top_resolution), backend)
             self.compress = MLP(32 + audio_dim + articulation_dim, hidden, 2, 3)
             with torch.no_grad():  # a saturated tanh has no gradient: start near zero
                 self.compress[-1].weight.mul_(0.5)
@@ -80,7 +83,7 @@ class HeadField(nn.Module):
         if expression_grid:
             # Expressions move features by little over wide areas: coarse levels suffice, and 13 fine tables would not.
             layout = HashGridLayout(3, n_levels=8, log2_size=min(log2_size, 15), top_resolution=128)
-            self.expression_grid = ExpressionGrid(layout, expression_dim)
+            self.expression_grid = ExpressionGrid(layout, expression_dim, backend)
         moved = self.expression_grid.n_outputs if self.expression_grid is not None else 0
         heard = 32 if audio_compression else audio_dim
         self.density = MLP(32 + heard + moved + expression_dim, hidden, 1 + hidden, 3)

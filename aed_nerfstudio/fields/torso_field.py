@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
+from aed_nerfstudio.backends import Backend
 from aed_nerfstudio.fields.hash_grid import HashGrid, HashGridLayout
 from aed_nerfstudio.fields.mlp import MLP
 
@@ -25,9 +26,9 @@ class TorsoField(nn.Module):
     matrices would hardly differ between frames.
     """
 
-    def __init__(self, log2_size: int = 16, top_resolution: int = 2048) -> None:
+    def __init__(self, log2_size: int = 16, top_resolution: int = 2048, backend: Backend = "auto") -> None:
         super().__init__()
-        self.grid = HashGrid(HashGridLayout(2, log2_size=log2_size, top_resolution=top_resolution))
+        self.grid = HashGrid(HashGridLayout(2, log2_size=log2_size, top_resolution=top_resolution), backend)
         self.deform = MLP(2 * (1 + 2 * 6) + 6 * (1 + 2 * 1), 64, 2, 3)
         with torch.no_grad():
             self.deform[-1].weight.mul_(0.1)

@@ -17,6 +17,7 @@ from nerfstudio.engine.callbacks import TrainingCallback, TrainingCallbackAttrib
 from nerfstudio.models.base_model import Model, ModelConfig
 from torch import Tensor, nn
 
+from aed_nerfstudio.backends import Backend, resolve
 from aed_nerfstudio.dataset.face_mesh import lip_shape
 from aed_nerfstudio.dataset.schema import FPS, HEAD
 from aed_nerfstudio.driving.emotion import EmotionVocabulary
@@ -99,6 +100,10 @@ class AedNerfModelConfig(ModelConfig):
     """Square of a_l before its tanh: keeps the tanh out of saturation."""
     bfloat16: bool = False
     """MLPs in bfloat16."""
+    backend: Backend = "auto"
+    """What computes grids, ray marching and compositing (docs/backends.md). auto: the fastest that this machine has;
+    torch: plain PyTorch, anywhere; numba: CPU; triton and tcnn (tiny-cuda-nn): GPU. One that cannot be had is an error,
+    and a checkpoint fits all of them."""
     emotion: str | None = None
     """Emotion (happy, happy:0.7+sad:0.3) of cameras that name no frame of the dataset, as those of camera paths and the
     viewer; None: neutral, where recorded."""
@@ -172,14 +177,15 @@ class AedNerfModel(Model):
             top_resolution=c.top_resolution,
             bfloat16=c.bfloat16,
             expression_grid=c.expression_grid,
+            backend=c.backend,
         )
         if articulation_dim:
             self.register_buffer("lip_shapes", torch.from_numpy(self._lip_shapes()), persistent=False)
         self.codes = nn.Embedding(len(data.frames), c.appearance_dim) if c.appearance_dim else None
         if self.codes is not None:
             nn.init.normal_(self.codes.weight, std=0.1)
-        self.torso = TorsoField(c.log2_size, c.top_resolution) if c.schedule.use_torso else None
-        self.occupancy = HeadOccupancy(128)
+        self.torso = TorsoField(c.log2_size, c.top_resolution, c.backend) if c.schedule.use_torso else None
+        self.occupancy = HeadOccupancy(128, c.backend)
         self.register_buffer("box", torch.tensor(c.aabb), persistent=False)
         self.register_buffer("background", torch.from_numpy(self.static_background).float() / 255)
         self.renderer = Renderer(self)
@@ -187,6 +193,15 @@ class AedNerfModel(Model):
         """Renders the cameras that name no frame of the dataset, in place of `condition_for`: the viewer's panel."""
         self._perceptual: list[PerceptualLoss] = []  # in a list: its weights do not belong into the checkpoint
         self.step = 0
+        self._announced: set[torch.device] = set()
+
+    def _apply(self, fn, recurse: bool = True):
+        # What all of `to`, `cuda` and a parent's `to` go through: here the model learns its device.
+        super()._apply(fn, recurse)
+        if self.device not in self._announced:
+            print(f"backend: {resolve(self.config.backend, self.device)}")
+            self._announced.add(self.device)
+        return self
 
     # ---- what a checkpoint says of itself
 
@@ -298,7 +313,7 @@ class AedNerfModel(Model):
         view = spherical_harmonics(directions)[samples.ray_indices]
         counts = samples.ray_starts[np.cumsum([0, *counts])].diff().tolist()
         sigma, rgb, ambient, logits = self.head(samples.positions, view, **given, counts=counts)
-        result = composite(sigma, rgb, ambient.abs().sum(-1, keepdim=True), samples, c.step_size)
+        result = composite(sigma, rgb, ambient.abs().sum(-1, keepdim=True), samples, c.step_size, c.backend)
         out = {
             "rgb": result.rgb,
             "alpha": result.accumulation[:, None],

@@ -182,7 +182,8 @@ class Renderer:
                 positions, view, **given, counts=[total], x_g=x_g, heard=heard, tables=tables
             )
             packed = PackedSamples(positions, samples.t[index], own, nn.functional.pad(ends, (1, 0)))
-            result = composite(sigma, rgb, ambient.abs().sum(-1, keepdim=True), packed, step)
+            length = ambient.abs().sum(-1, keepdim=True)
+            result = composite(sigma, rgb, length, packed, step, model.config.backend)
             passed = 1 - found[live, 3:4] if first else 1.0
             part = torch.cat([result.rgb, result.accumulation[:, None], result.depth[:, None]], -1) * passed
             part = torch.cat([part, result.extra_sums], -1)

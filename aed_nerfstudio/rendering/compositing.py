@@ -7,8 +7,9 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from aed_nerfstudio.backends import Backend, resolve
 from aed_nerfstudio.rendering import kernels
-from aed_nerfstudio.rendering.ray_marching import PackedSamples, use_numba
+from aed_nerfstudio.rendering.ray_marching import PackedSamples
 
 
 class Composited(NamedTuple):
@@ -32,11 +33,15 @@ def composite(
     extras: Tensor | None,
     samples: PackedSamples,
     step: float,
-    backend: str = "auto",
+    backend: Backend = "auto",
 ) -> Composited:
     """Composites samples into rays, differentiable in sigmas [M] (per world unit), rgbs [M, 3] and extras [M, K].
 
-    step is the distance between samples; extras may be None (K = 0). backend as in `march_rays`.
+    step is the distance between samples; extras may be None (K = 0). backend: see `aed_nerfstudio.backends`.
+
+    Raises:
+        InputError: the backend cannot be had on the samples' device.
+        ValueError: shapes that do not fit the samples.
     """
     sigmas, rgbs = sigmas.float(), rgbs.float()
     extras = sigmas.new_zeros(len(samples), 0) if extras is None else extras.float()
@@ -44,19 +49,24 @@ def composite(
     if sigmas.shape != (n,) or rgbs.shape != (n, 3) or extras.ndim != 2 or extras.shape[0] != n:
         shapes = [list(a.shape) for a in (sigmas, rgbs, extras)]
         raise ValueError(f"expected sigmas [{n}], rgbs [{n}, 3] and extras [{n}, K], got {shapes}")
-    if use_numba(backend, sigmas.device):
+    chosen = resolve(backend, sigmas.device).compositing
+    if chosen == "numba":
         return Composited(*_NumbaComposite.apply(sigmas, rgbs, extras, samples.t, samples.ray_starts, step))
+    if chosen == "triton":
+        from aed_nerfstudio.rendering.compositing_triton import composite_triton  # takes a second to import
+
+        return Composited(*composite_triton(sigmas, rgbs, extras, samples.t, samples.ray_starts, step))
     return composite_torch(sigmas, rgbs, extras, samples, step)
 
 
 def composite_torch(sigmas: Tensor, rgbs: Tensor, extras: Tensor, samples: PackedSamples, step: float) -> Composited:
-    """Reference compositing, on any device; arguments as in `composite`, float32."""
+    """Reference compositing, on any device and in the precision of its arguments, which are those of `composite`."""
     optical = sigmas * step
     # One running sum over all rays, from which each ray's start is taken off: in float32 that difference would lose the
     # digits of late rays.
     before = optical.double().cumsum(0) - optical.double()
     first_of_ray = samples.ray_starts[samples.ray_indices]
-    transmittance = torch.exp(-(before - before[first_of_ray])).float()
+    transmittance = torch.exp(-(before - before[first_of_ray])).to(optical.dtype)
     weights = transmittance * (1.0 - torch.exp(-optical))
 
     def per_ray(values: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ import torch
 from nerfacc import OccGridEstimator
 from torch import Tensor
 
+from aed_nerfstudio.backends import Backend
 from aed_nerfstudio.rendering.ray_marching import PackedSamples, march_rays
 
 # Points per call of the density function while the grid is updated: small, because each call may see another frame.
@@ -13,11 +14,15 @@ _CHUNK_POINTS = 1 << 15
 
 
 class HeadOccupancy(OccGridEstimator):
-    """Single-level grid over [-1, 1]^3. Until the first update every cell that is not carved away is occupied."""
+    """Single-level grid over [-1, 1]^3. Until the first update every cell that is not carved away is occupied.
 
-    def __init__(self, resolution: int = 128):
+    backend: of `march`.
+    """
+
+    def __init__(self, resolution: int = 128, backend: Backend = "auto"):
         super().__init__(roi_aabb=[-1.0, -1.0, -1.0, 1.0, 1.0, 1.0], resolution=resolution, levels=1)
         self.binaries.fill_(True)
+        self.backend = backend
         self.register_buffer("allowed", torch.ones_like(self.binaries))
 
     def carve(self, keep: Tensor) -> None:
@@ -36,7 +41,7 @@ class HeadOccupancy(OccGridEstimator):
         jitter: Tensor | None = None,
     ) -> PackedSamples:
         """Samples in occupied cells; arguments as in `march_rays`."""
-        return march_rays(origins, directions, self.binaries[0], aabb, step, max_samples, near, jitter)
+        return march_rays(origins, directions, self.binaries[0], aabb, step, max_samples, near, jitter, self.backend)
 
     def sampling(self, *args, **kwargs):
         """nerfacc's own marcher, which exists for CUDA only."""

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from aed_nerfstudio.backends import Backend, resolve
 from aed_nerfstudio.rendering import kernels
 
 # Candidates (rays times steps) that the torch marcher holds at once; bounds its memory to some 200 MB.
@@ -37,15 +38,6 @@ class PackedSamples:
         return self.t.shape[0]
 
 
-def use_numba(backend: str, device: torch.device) -> bool:
-    """Whether `backend` ("auto", "numba" or "torch") means numba for tensors on `device`."""
-    if backend not in ("auto", "numba", "torch"):
-        raise ValueError(f"backend must be auto, numba or torch, not {backend!r}")
-    if backend == "numba" and device.type != "cpu":
-        raise ValueError("the numba backend runs on the CPU only")
-    return backend != "torch" and device.type == "cpu"
-
-
 @torch.no_grad()
 def march_rays(
     origins: Tensor,
@@ -56,7 +48,7 @@ def march_rays(
     max_samples: int,
     near: float = 0.05,
     jitter: Tensor | None = None,
-    backend: str = "auto",
+    backend: Backend = "auto",
 ) -> PackedSamples:
     """Samples of rays in occupied cells; not differentiable.
 
@@ -68,7 +60,11 @@ def march_rays(
         max_samples: most samples per ray.
         near: smallest t.
         jitter: [R] in [0, 1), shifts each ray's samples by that part of a step; None is 0.
-        backend: "numba" on the CPU, "torch" anywhere, "auto" picks by device. Both give the same samples.
+        backend: see `aed_nerfstudio.backends`; all give the same samples.
+
+    Raises:
+        InputError: the backend cannot be had on the rays' device.
+        ValueError: shapes that do not fit each other, or a step that is not positive.
     """
     if origins.shape != directions.shape or origins.ndim != 2 or origins.shape[1] != 3:
         raise ValueError(f"expected rays [R, 3], got {list(origins.shape)} and {list(directions.shape)}")
@@ -87,7 +83,8 @@ def march_rays(
     # near and step are rounded once, the same for both marchers.
     near, step = float(np.float32(near)), float(np.float32(step))
     arguments = (origins, directions, occupancy, aabb, step, max_samples, near, jitter)
-    return (_march_rays_numba if use_numba(backend, origins.device) else march_rays_torch)(*arguments)
+    chosen = resolve(backend, origins.device).marching
+    return (_march_rays_numba if chosen == "numba" else march_rays_torch)(*arguments)
 
 
 def _march_rays_numba(origins, directions, occupancy, aabb, step, max_samples, near, jitter) -> PackedSamples:

@@ -25,24 +25,6 @@ def inputs(samples, n_extras=2):
     return sigmas, torch.rand(n, 3, generator=generator), torch.randn(n, n_extras, generator=generator)
 
 
-@pytest.mark.parametrize("n_extras", [0, 1, 3])
-def test_numba_matches_torch_with_gradients(n_extras):
-    samples = packed([0, 5, 16, 0, 1, 40, 0])
-    results = []
-    for backend in ("numba", "torch"):
-        leaves = [a.clone().requires_grad_() for a in inputs(samples, n_extras)]
-        out = composite(*leaves, samples, 0.02, backend)
-        generator = torch.Generator().manual_seed(9)
-        loss = 0.0
-        for value in (out.rgb, out.accumulation, out.extra_sums, out.weights):
-            loss = loss + (value * torch.randn(value.shape, generator=generator)).sum()
-        assert not out.depth.requires_grad
-        loss.backward()
-        results.append([*(a.detach() for a in out), *(a.grad for a in leaves)])
-    for got, want in zip(*results, strict=True):
-        torch.testing.assert_close(got, want, rtol=1e-4, atol=1e-5)
-
-
 @pytest.mark.parametrize("backend", ["numba", "torch"])
 def test_two_samples_by_hand(backend):
     samples = packed([0, 2])
@@ -86,13 +68,3 @@ def test_rejects():
         composite(torch.ones(3, 1), torch.ones(3, 3), None, samples, 0.1)
     with pytest.raises(ValueError):
         composite(torch.ones(3), torch.ones(3, 3), torch.ones(2, 1), samples, 0.1)
-
-
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_gpu_matches_cpu():
-    samples = packed([0, 5, 16, 1])
-    on_gpu = PackedSamples(*(a.cuda() for a in vars(samples).values()))
-    want = composite(*inputs(samples), samples, 0.02)
-    got = composite(*(a.cuda() for a in inputs(samples)), on_gpu, 0.02)
-    for a, b in zip(got, want, strict=True):
-        torch.testing.assert_close(a.cpu(), b, rtol=1e-4, atol=1e-5)

@@ -1,0 +1,113 @@
+"""Which code runs the three operations that have kernels of their own: grids, marching and compositing.
+
+- `torch`: plain tensor operations; runs anywhere and is the reference of all others.
+- `numba`: kernels that Numba compiles for the CPU.
+- `triton`: kernels that Triton compiles for the GPU (grids and compositing).
+- `tcnn`: tiny-cuda-nn's grids, where its PyTorch bindings are installed.
+- `auto`: the fastest that is there, `numba` on a CPU and on a GPU `tcnn`, else `triton`, else `torch`, for the grids.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import importlib.util
+import os
+import shutil
+import sys
+import sysconfig
+from pathlib import Path
+from typing import Literal, NamedTuple, get_args
+
+import torch
+
+from aed_nerfstudio.errors import InputError
+
+Backend = Literal["auto", "torch", "numba", "triton", "tcnn"]
+
+
+class Backends(NamedTuple):
+    """What runs each operation: torch, numba, triton or tcnn, never auto."""
+
+    grids: str
+    marching: str
+    compositing: str
+
+    def __str__(self) -> str:
+        return ", ".join(f"{operation} {name}" for operation, name in self._asdict().items())
+
+
+def resolve(choice: Backend, device: torch.device | str) -> Backends:
+    """What a choice means on a device. The same answer for the whole of a process, and cheap to ask for again.
+
+    An operation that the chosen backend has no code for (marching with triton) runs in torch.
+
+    Raises:
+        InputError: no such backend, or it cannot be had here; says what would mend that.
+    """
+    return _resolve(choice, torch.device(device).type)
+
+
+@functools.cache
+def _resolve(choice: str, kind: str) -> Backends:
+    if choice not in get_args(Backend):
+        raise InputError(f"backend {choice}: must be one of {', '.join(get_args(Backend))}")
+    if choice == "auto":
+        preferred = ("numba",) if kind == "cpu" else ("tcnn", "triton")
+        grids = next((name for name in preferred if unavailable(name, kind) is None), "torch")
+        other = "numba" if grids == "numba" else "torch"
+        return Backends(grids, other, other)
+    reason = unavailable(choice, kind)
+    if reason is not None:
+        raise InputError(f"backend {choice}: {reason}")
+    return Backends(
+        grids=choice,
+        marching="numba" if choice == "numba" else "torch",
+        compositing=choice if choice in ("numba", "triton") else "torch",
+    )
+
+
+def interpreted() -> bool:
+    """Whether Triton runs its kernels in its interpreter, on the CPU: slowly, for tests."""
+    return os.environ.get("TRITON_INTERPRET") == "1"
+
+
+def unavailable(name: str, kind: str) -> str | None:
+    """Why a backend cannot run on a kind of device ("cpu", "cuda") and what would mend that; None where it can."""
+    if name == "numba" and kind != "cpu":
+        return f"runs on the CPU only, not on {kind}; use auto, triton or torch there"
+    if name == "triton":
+        return _triton_unavailable(kind)
+    if name == "tcnn":
+        return _tcnn_unavailable(kind)
+    return None
+
+
+def _triton_unavailable(kind: str) -> str | None:
+    if importlib.util.find_spec("triton") is None:
+        return "Triton is not installed (PyTorch's CUDA builds bring it along); use auto or torch"
+    if interpreted():
+        return None
+    if kind != "cuda":
+        return f"needs a CUDA device, not {kind}; use auto, or set TRITON_INTERPRET=1 to try its kernels very slowly"
+    # Triton compiles a small host program around every kernel, at the first call: better to know before the training.
+    if sys.platform == "win32":  # where Triton brings a compiler along
+        return None
+    compiler = os.environ.get("CC") or shutil.which("gcc") or shutil.which("clang")
+    header = Path(sysconfig.get_path("include", "posix_prefix"), "Python.h")  # Debian's own default scheme has none
+    if not (compiler and header.is_file()):
+        missing = f"Python's header {header} (python3-dev)" if compiler else "a C compiler (gcc or clang)"
+        return f"Triton needs {missing}; install it, or use torch"
+    return None
+
+
+@functools.cache
+def _tcnn_unavailable(kind: str) -> str | None:
+    if kind != "cuda":
+        return f"tiny-cuda-nn needs a CUDA device, not {kind}; use auto"
+    try:
+        importlib.import_module("tinycudann")
+    except (ImportError, OSError) as error:  # OSError: its own, of a GPU that it was not built for
+        reason = " ".join(str(error).split())
+        return f"tinycudann cannot be imported ({reason}); install tiny-cuda-nn's PyTorch bindings, or use auto"
+    return None

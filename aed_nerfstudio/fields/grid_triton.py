@@ -1,0 +1,217 @@
+"""Triton kernels of the multiresolution hash grid (2-D and 3-D, two features per entry) and their autograd Function.
+
+Shapes and layout as in grid_numba.py. A program handles a block of points: one level of them in `forward_features` and
+`backward_table`, all levels in `backward_x`, which sums over them.
+"""
+
+from __future__ import annotations
+
+import functools
+
+import torch
+import triton
+import triton.language as tl
+from torch.autograd.function import once_differentiable
+
+from aed_nerfstudio.backends import interpreted
+
+# A program of the interpreter costs the same however wide it is.
+_WIDTHS = [(1024, 4)] if interpreted() else [(128, 4), (256, 4), (256, 8), (512, 8)]
+_CONFIGS = [triton.Config({"width": width}, num_warps=warps) for width, warps in _WIDTHS]
+# Points differ in number from call to call: they are no key, else every call would tune anew.
+_TUNED = {"configs": _CONFIGS, "key": ["n_dims"]}
+
+
+@triton.jit
+def _level(level, scales, resolutions, begins, sizes, hashed):
+    return (
+        tl.load(scales + level),
+        tl.load(resolutions + level),
+        tl.load(begins + level),
+        tl.load(sizes + level),
+        tl.load(hashed + level),
+    )
+
+
+@triton.jit
+def _cells(x, point, inside, scale, n_dims: tl.constexpr):
+    """Lower corners and fractions, three axes always: the third of 2-D points is 0 with a fraction of 0."""
+    ix, fx = _cell(x, point * n_dims, inside, scale)
+    iy, fy = _cell(x, point * n_dims + 1, inside, scale)
+    iz, fz = ix * 0, tl.zeros_like(fx)
+    if n_dims == 3:
+        iz, fz = _cell(x, point * n_dims + 2, inside, scale)
+    return ix, iy, iz, fx, fy, fz
+
+
+@triton.jit
+def _cell(x, offset, inside, scale):
+    """A NaN keeps a NaN fraction, but a cell inside the table."""
+    position = tl.load(x + offset, mask=inside, other=0.0) * scale + 0.5
+    lower = tl.where(position >= 0.0, position, 0.0).to(tl.int32)
+    return lower, position - lower.to(tl.float32)
+
+
+@triton.jit
+def _row(ix, iy, iz, corner: tl.constexpr, resolution, begin, size, is_hashed):
+    """Table row of a cell's corner; bit 0 of its number: the upper one in x, bit 1: in y, bit 2: in z."""
+    jx = ix + (corner & 1)
+    jy = iy + ((corner >> 1) & 1)
+    jz = iz + ((corner >> 2) & 1)
+    dense = jx + resolution * (jy + resolution * jz)
+    # The upper corners of the last half cell reach past the level, by less than its size.
+    dense = tl.where(dense >= size, dense - size, dense)
+    # instant-ngp's hash, whose products wrap at 32 bits.
+    hash = jx.to(tl.uint32) ^ (jy.to(tl.uint32) * 2654435761) ^ (jz.to(tl.uint32) * 805459861)
+    hashed = (hash & (size - 1).to(tl.uint32)).to(tl.int32)
+    return begin + tl.where(is_hashed != 0, hashed, dense)
+
+
+@triton.jit
+def _share(fraction, upper: tl.constexpr):
+    """Weight of a corner along an axis."""
+    if upper:
+        return fraction
+    return 1.0 - fraction
+
+
+@triton.autotune(**_TUNED)
+@triton.jit
+def forward_features(
+    x, table, features, scales, resolutions, begins, sizes, hashed, n_points, n_levels,
+    n_dims: tl.constexpr, width: tl.constexpr,
+):  # fmt: skip
+    """features [N, 2L], overwritten. Grid: blocks of points, levels."""
+    level = tl.program_id(1)
+    point = tl.program_id(0).to(tl.int64) * width + tl.arange(0, width)
+    inside = point < n_points
+    scale, resolution, begin, size, is_hashed = _level(level, scales, resolutions, begins, sizes, hashed)
+    ix, iy, iz, fx, fy, fz = _cells(x, point, inside, scale, n_dims)
+    first, second = tl.zeros_like(fx), tl.zeros_like(fx)
+    for corner in tl.static_range(1 << n_dims):
+        entry = table + 2 * _row(ix, iy, iz, corner, resolution, begin, size, is_hashed)
+        weight = _share(fx, corner & 1) * _share(fy, corner & 2) * _share(fz, corner & 4)
+        first += weight * tl.load(entry, mask=inside, other=0.0)
+        second += weight * tl.load(entry + 1, mask=inside, other=0.0)
+    out = features + 2 * (point * n_levels + level)
+    tl.store(out, first, mask=inside)
+    tl.store(out + 1, second, mask=inside)
+
+
+@triton.autotune(**_TUNED, reset_to_zero=["grad_table"])
+@triton.jit
+def backward_table(
+    x, grad, grad_table, scales, resolutions, begins, sizes, hashed, n_points, n_levels,
+    n_dims: tl.constexpr, width: tl.constexpr,
+):  # fmt: skip
+    """grad [N, 2L] -> added to grad_table [n_entries, 2], in no fixed order. Grid: blocks of points, levels."""
+    level = tl.program_id(1)
+    point = tl.program_id(0).to(tl.int64) * width + tl.arange(0, width)
+    inside = point < n_points
+    scale, resolution, begin, size, is_hashed = _level(level, scales, resolutions, begins, sizes, hashed)
+    ix, iy, iz, fx, fy, fz = _cells(x, point, inside, scale, n_dims)
+    given = grad + 2 * (point * n_levels + level)
+    first = tl.load(given, mask=inside, other=0.0)
+    second = tl.load(given + 1, mask=inside, other=0.0)
+    for corner in tl.static_range(1 << n_dims):
+        entry = grad_table + 2 * _row(ix, iy, iz, corner, resolution, begin, size, is_hashed)
+        weight = _share(fx, corner & 1) * _share(fy, corner & 2) * _share(fz, corner & 4)
+        tl.atomic_add(entry, weight * first, mask=inside, sem="relaxed")
+        tl.atomic_add(entry + 1, weight * second, mask=inside, sem="relaxed")
+
+
+@triton.autotune(**_TUNED)
+@triton.jit
+def backward_x(
+    x, table, grad, grad_x, scales, resolutions, begins, sizes, hashed, n_points, n_levels,
+    n_dims: tl.constexpr, width: tl.constexpr,
+):  # fmt: skip
+    """grad [N, 2L] -> grad_x [N, D], overwritten. Grid: blocks of points."""
+    point = tl.program_id(0).to(tl.int64) * width + tl.arange(0, width)
+    inside = point < n_points
+    along_x = tl.zeros((width,), tl.float32)
+    along_y = tl.zeros((width,), tl.float32)
+    along_z = tl.zeros((width,), tl.float32)
+    for level in range(n_levels):
+        scale, resolution, begin, size, is_hashed = _level(level, scales, resolutions, begins, sizes, hashed)
+        ix, iy, iz, fx, fy, fz = _cells(x, point, inside, scale, n_dims)
+        given = grad + 2 * (point * n_levels + level)
+        first = scale * tl.load(given, mask=inside, other=0.0)
+        second = scale * tl.load(given + 1, mask=inside, other=0.0)
+        for corner in tl.static_range(1 << n_dims):
+            entry = table + 2 * _row(ix, iy, iz, corner, resolution, begin, size, is_hashed)
+            value = first * tl.load(entry, mask=inside, other=0.0)
+            value += second * tl.load(entry + 1, mask=inside, other=0.0)
+            wx, wy, wz = _share(fx, corner & 1), _share(fy, corner & 2), _share(fz, corner & 4)
+            along_x += value * wy * wz * (2 * (corner & 1) - 1)
+            along_y += value * wx * wz * (2 * ((corner >> 1) & 1) - 1)
+            along_z += value * wx * wy * (2 * ((corner >> 2) & 1) - 1)
+    tl.store(grad_x + point * n_dims, along_x, mask=inside)
+    tl.store(grad_x + point * n_dims + 1, along_y, mask=inside)
+    if n_dims == 3:
+        tl.store(grad_x + point * n_dims + 2, along_z, mask=inside)
+
+
+@functools.cache
+def _arrays(layout, device):
+    """The layout on a device, in the order the kernels take it."""
+    sizes = layout.offsets[1:] - layout.offsets[:-1]
+    arrays = (
+        layout.scales,
+        layout.resolutions.astype("int32"),
+        layout.offsets[:-1],
+        sizes.astype("int32"),
+        layout.hashed.astype("int32"),
+    )
+    return tuple(torch.from_numpy(array).to(device) for array in arrays)
+
+
+def _launch(kernel, tensors, layout, n_points, levels):
+    if not n_points:
+        return
+    # Without fusion of multiplication and addition a point falls into the same cell as in the other backends.
+    with torch.cuda.device_of(tensors[0]):
+        kernel[lambda meta: (triton.cdiv(n_points, meta["width"]), levels)](
+            *tensors,
+            *_arrays(layout, tensors[0].device),
+            n_points,
+            layout.n_levels,
+            n_dims=layout.n_dims,
+            enable_fp_fusion=False,
+        )
+
+
+class TritonGridFunction(torch.autograd.Function):
+    """Features [N, 2L] of coordinates x [N, D] from a table [n_entries, 2]; float32, gradients of first order."""
+
+    @staticmethod
+    def forward(ctx, x, table, layout):
+        clamped, table = x.detach().clamp(0.0, 1.0).contiguous(), table.detach().contiguous()
+        features = clamped.new_empty(x.shape[0], 2 * layout.n_levels)
+        _launch(forward_features, (clamped, table, features), layout, x.shape[0], layout.n_levels)
+        # Coordinates outside [0, 1] get no gradient, as from torch's clamp.
+        outside = clamped != x if ctx.needs_input_grad[0] else None
+        ctx.save_for_backward(clamped, table, outside)
+        ctx.layout = layout
+        return features
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad):
+        x, table, outside = ctx.saved_tensors
+        layout = ctx.layout
+        grad = grad.contiguous().float()
+        grad_x = grad_table = None
+        if ctx.needs_input_grad[0]:
+            grad_x = torch.empty_like(x)
+            _launch(backward_x, (x, table, grad, grad_x), layout, x.shape[0], 1)
+            grad_x.masked_fill_(outside, 0.0)
+        if ctx.needs_input_grad[1]:
+            grad_table = torch.zeros_like(table)
+            _launch(backward_table, (x, grad, grad_table), layout, x.shape[0], layout.n_levels)
+        return grad_x, grad_table, None
+
+
+def encode_triton(x, table, layout):
+    """x [N, D] in [0, 1], table [n_entries, 2] -> features [N, 2L], on a GPU (or in Triton's interpreter)."""
+    return TritonGridFunction.apply(x.float(), table.float(), layout)

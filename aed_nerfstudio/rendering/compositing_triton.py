@@ -1,0 +1,148 @@
+"""Triton kernels of compositing and their autograd Function; see compositing.py for what they compute.
+
+A program handles a block of rays and walks along them, as far as its longest one goes. All floats are float32.
+"""
+
+from __future__ import annotations
+
+import torch
+import triton
+import triton.language as tl
+from torch.autograd.function import once_differentiable
+
+_WIDTH = 128
+
+
+@triton.jit
+def _rays(ray_starts, n_rays, width: tl.constexpr):
+    """This program's rays, whether they exist, and their samples: from `start` up to and without `stop`."""
+    ray = tl.program_id(0).to(tl.int64) * width + tl.arange(0, width)
+    inside = ray < n_rays
+    start = tl.load(ray_starts + ray, mask=inside, other=0)
+    stop = tl.load(ray_starts + ray + 1, mask=inside, other=0)
+    return ray, inside, start, stop
+
+
+@triton.jit
+def composite_forward(
+    sigmas, rgbs, extras, t, ray_starts, rgb, accumulation, depth, extra_sums, weights, n_rays, step,
+    n_extras: tl.constexpr, width: tl.constexpr,
+):  # fmt: skip
+    """sigmas, t [M], rgbs [M, 3], extras [M, K] -> rgb [R, 3], accumulation, depth [R], extra_sums [R, K], weights [M].
+
+    Every output is overwritten.
+    """
+    ray, inside, start, stop = _rays(ray_starts, n_rays, width)
+    transmittance = tl.full((width,), 1.0, tl.float32)
+    red, green, blue = tl.zeros_like(transmittance), tl.zeros_like(transmittance), tl.zeros_like(transmittance)
+    total, distance = tl.zeros_like(transmittance), tl.zeros_like(transmittance)
+    for k in range(tl.max(stop - start, 0)):
+        i = start + k
+        here = i < stop
+        passed = tl.exp(-tl.load(sigmas + i, mask=here, other=0.0) * step)
+        weight = transmittance * (1.0 - passed)
+        transmittance *= passed
+        tl.store(weights + i, weight, mask=here)
+        red += weight * tl.load(rgbs + 3 * i, mask=here, other=0.0)
+        green += weight * tl.load(rgbs + 3 * i + 1, mask=here, other=0.0)
+        blue += weight * tl.load(rgbs + 3 * i + 2, mask=here, other=0.0)
+        total += weight
+        distance += weight * tl.load(t + i, mask=here, other=0.0)
+    tl.store(rgb + 3 * ray, red, mask=inside)
+    tl.store(rgb + 3 * ray + 1, green, mask=inside)
+    tl.store(rgb + 3 * ray + 2, blue, mask=inside)
+    tl.store(accumulation + ray, total, mask=inside)
+    tl.store(depth + ray, distance, mask=inside)
+    for extra in tl.static_range(n_extras):
+        total = tl.zeros_like(transmittance)
+        for k in range(tl.max(stop - start, 0)):
+            i = start + k
+            total += tl.load(extras + i * n_extras + extra, mask=i < stop, other=0.0)
+        tl.store(extra_sums + ray * n_extras + extra, total, mask=inside)
+
+
+@triton.jit
+def composite_backward(
+    sigmas, rgbs, weights, ray_starts, grad_rgb, grad_accumulation, grad_extra_sums, grad_weights,
+    grad_sigmas, grad_rgbs, grad_extras, n_rays, step, n_extras: tl.constexpr, width: tl.constexpr,
+):  # fmt: skip
+    """Gradients of `composite_forward`'s outputs -> grad_sigmas [M], grad_rgbs [M, 3], grad_extras [M, K], overwritten.
+
+    With v_i the gradient of weight i and T_i the transmittance before sample i:
+    dL/dsigma_i = step * (T_{i+1} v_i - sum_{j>i} w_j v_j).
+    """
+    ray, inside, start, stop = _rays(ray_starts, n_rays, width)
+    red = tl.load(grad_rgb + 3 * ray, mask=inside, other=0.0)
+    green = tl.load(grad_rgb + 3 * ray + 1, mask=inside, other=0.0)
+    blue = tl.load(grad_rgb + 3 * ray + 2, mask=inside, other=0.0)
+    alpha = tl.load(grad_accumulation + ray, mask=inside, other=0.0)
+    longest = tl.max(stop - start, 0)
+
+    transmittance = tl.full((width,), 1.0, tl.float32)
+    for k in range(longest):
+        i = start + k
+        here = i < stop
+        weight = tl.load(weights + i, mask=here, other=0.0)
+        transmittance *= tl.exp(-tl.load(sigmas + i, mask=here, other=0.0) * step)
+        tl.store(grad_sigmas + i, transmittance, mask=here)
+        tl.store(grad_rgbs + 3 * i, red * weight, mask=here)
+        tl.store(grad_rgbs + 3 * i + 1, green * weight, mask=here)
+        tl.store(grad_rgbs + 3 * i + 2, blue * weight, mask=here)
+    for extra in tl.static_range(n_extras):
+        given = tl.load(grad_extra_sums + ray * n_extras + extra, mask=inside, other=0.0)
+        for k in range(longest):
+            i = start + k
+            tl.store(grad_extras + i * n_extras + extra, given, mask=i < stop)
+
+    # The loop from the back reads the transmittances that the one from the front has left in grad_sigmas.
+    tl.debug_barrier()
+    behind = tl.zeros_like(transmittance)
+    for k in range(longest):
+        i = start + (longest - 1 - k)
+        here = i < stop
+        value = red * tl.load(rgbs + 3 * i, mask=here, other=0.0)
+        value += green * tl.load(rgbs + 3 * i + 1, mask=here, other=0.0)
+        value += blue * tl.load(rgbs + 3 * i + 2, mask=here, other=0.0)
+        value += alpha + tl.load(grad_weights + i, mask=here, other=0.0)
+        passed = tl.load(grad_sigmas + i, mask=here, other=0.0)
+        tl.store(grad_sigmas + i, step * (passed * value - behind), mask=here)
+        behind += tl.load(weights + i, mask=here, other=0.0) * value
+
+
+def _launch(kernel, tensors, n_rays, step, n_extras):
+    if n_rays:
+        with torch.cuda.device_of(tensors[0]):
+            kernel[(triton.cdiv(n_rays, _WIDTH),)](*tensors, n_rays, step, n_extras=n_extras, width=_WIDTH)
+
+
+class _TritonComposite(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, sigmas, rgbs, extras, t, ray_starts, step):
+        sigmas, rgbs, extras = (a.detach().contiguous() for a in (sigmas, rgbs, extras))
+        n_rays, n_extras = ray_starts.shape[0] - 1, extras.shape[1]
+        rgb, extra_sums = sigmas.new_empty(n_rays, 3), sigmas.new_empty(n_rays, n_extras)
+        accumulation, depth = sigmas.new_empty(n_rays), sigmas.new_empty(n_rays)
+        weights = torch.empty_like(sigmas)
+        given = (sigmas, rgbs, extras, t.contiguous(), ray_starts.contiguous())
+        _launch(composite_forward, (*given, rgb, accumulation, depth, extra_sums, weights), n_rays, step, n_extras)
+        ctx.save_for_backward(sigmas, rgbs, weights, ray_starts)
+        ctx.step = step
+        ctx.mark_non_differentiable(depth)
+        return rgb, accumulation, depth, extra_sums, weights
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad_rgb, grad_accumulation, _grad_depth, grad_extra_sums, grad_weights):
+        sigmas, rgbs, weights, ray_starts = ctx.saved_tensors
+        n_rays, n_extras = ray_starts.shape[0] - 1, grad_extra_sums.shape[1]
+        grad_sigmas, grad_rgbs = torch.empty_like(sigmas), torch.empty_like(rgbs)
+        grad_extras = sigmas.new_empty(sigmas.shape[0], n_extras)
+        grads = (a.contiguous() for a in (grad_rgb, grad_accumulation, grad_extra_sums, grad_weights))
+        tensors = (sigmas, rgbs, weights.detach(), ray_starts.contiguous(), *grads)
+        _launch(composite_backward, (*tensors, grad_sigmas, grad_rgbs, grad_extras), n_rays, ctx.step, n_extras)
+        return grad_sigmas, grad_rgbs, grad_extras, None, None, None
+
+
+def composite_triton(sigmas, rgbs, extras, t, ray_starts, step):
+    """sigmas, t [M], rgbs [M, 3], extras [M, K], ray_starts [R + 1] -> the fields of `Composited`, in order."""
+    return _TritonComposite.apply(sigmas, rgbs, extras, t, ray_starts, step)

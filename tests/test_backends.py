@@ -1,0 +1,314 @@
+"""What a choice of backend means, and that all backends compute the same as plain torch.
+
+Every implementation is held against the torch one in float32, closely, and in float64, as closely as float32 allows.
+Triton's kernels run in its interpreter, which has to be chosen before Triton is imported: in a process of its own.
+"""
+
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from aed_nerfstudio.backends import Backends, interpreted, resolve, unavailable
+from aed_nerfstudio.errors import InputError
+from aed_nerfstudio.fields.grid_tcnn import encoding_config, level_scales
+from aed_nerfstudio.fields.hash_grid import HashGridLayout, encode, encode_torch
+from aed_nerfstudio.rendering.compositing import composite, composite_torch
+from aed_nerfstudio.rendering.ray_marching import PackedSamples, march_rays
+
+NO_GPU = None if torch.cuda.is_available() else "needs a CUDA device"
+needs_triton = pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="needs Triton")
+not_interpreted = pytest.mark.skipif(interpreted(), reason="Triton's interpreter is on")
+
+
+def runs(*pairs: tuple[str, str]):
+    """Parameters (backend, device) of a test, each skipped where it cannot run."""
+    marked = []
+    for name, kind in pairs:
+        reason = (NO_GPU if kind == "cuda" else None) or unavailable(name, kind)
+        mark = pytest.mark.skipif(reason is not None, reason=str(reason))
+        marked.append(pytest.param(name, kind, marks=mark, id=f"{name}-{kind}"))
+    return pytest.mark.parametrize(("backend", "device"), marked)
+
+
+# ---- what a choice means
+
+
+def test_auto_and_forced_on_the_cpu():
+    assert resolve("auto", "cpu") == resolve("numba", torch.device("cpu")) == Backends("numba", "numba", "numba")
+    assert resolve("torch", "cpu") == resolve("torch", "cuda:0") == Backends("torch", "torch", "torch")
+    assert str(resolve("auto", "cpu")) == "grids numba, marching numba, compositing numba"
+
+
+def test_auto_on_a_gpu_takes_what_there_is():
+    grids, marching, compositing = resolve("auto", "cuda")
+    assert grids in ("tcnn", "triton", "torch") and unavailable(grids, "cuda") is None
+    assert marching == compositing == "torch"
+
+
+@pytest.mark.parametrize(
+    ("choice", "device", "mend"),
+    [
+        ("numba", "cuda", "use auto, triton or torch"),
+        ("tcnn", "cpu", "use auto"),
+        pytest.param("triton", "cpu", "TRITON_INTERPRET=1", marks=[needs_triton, not_interpreted]),
+        ("fast", "cpu", "must be one of auto, torch, numba, triton, tcnn"),
+    ],
+)
+def test_what_cannot_be_had_names_the_mend(choice, device, mend):
+    with pytest.raises(InputError, match=f"^backend {choice}: .*{mend}"):
+        resolve(choice, device)
+
+
+def test_tiny_cuda_nn_that_is_missing_or_does_not_load_is_an_error():
+    """Its import raises an EnvironmentError on a machine without a GPU, and an ImportError where it is missing."""
+    if unavailable("tcnn", "cuda") is None:
+        pytest.skip("tiny-cuda-nn is installed")
+    with pytest.raises(InputError, match="tinycudann cannot be imported .*use auto"):
+        resolve("tcnn", "cuda")
+
+
+@needs_triton
+@not_interpreted
+def test_triton_without_a_compiler_says_so(monkeypatch):
+    monkeypatch.delenv("CC", raising=False)
+    monkeypatch.setenv("PATH", "")
+    assert "C compiler" in unavailable("triton", "cuda")
+
+
+# ---- grids
+
+LAYOUTS = [HashGridLayout(2), HashGridLayout(3), HashGridLayout(3, n_levels=4, log2_size=10, top_resolution=128)]
+grid_runs = runs(
+    *(("torch", "cpu"), ("numba", "cpu"), ("triton", "cpu"), ("torch", "cuda"), ("triton", "cuda"), ("tcnn", "cuda"))
+)
+
+
+def points_for(layout: HashGridLayout, count: int = 300) -> torch.Tensor:
+    """Random points after some at borders, and outside of [0, 1]."""
+    x = torch.rand(count, layout.n_dims, generator=torch.Generator().manual_seed(0))
+    x[0], x[1] = 0.0, 1.0
+    x[2, 0], x[3] = 1.0, 0.5
+    x[4], x[5, 0], x[6, 1] = -3.0, 1.7, -0.1
+    return x
+
+
+def encoded(function, x: torch.Tensor, table: torch.Tensor) -> list[torch.Tensor]:
+    """Features, and the gradients of coordinates and table for a random gradient of the features."""
+    x, table = x.clone().requires_grad_(), table.clone().requires_grad_()
+    features = function(x, table)
+    upstream = torch.randn(features.shape, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    features.backward(upstream.to(features))
+    return [a.cpu() for a in (features.detach(), x.grad, table.grad)]
+
+
+def random_table(layout: HashGridLayout) -> torch.Tensor:
+    return torch.randn(layout.n_entries, 2, generator=torch.Generator().manual_seed(1))
+
+
+@grid_runs
+@pytest.mark.parametrize("layout", LAYOUTS, ids=["2d", "3d", "small"])
+def test_grid_is_the_reference(layout, backend, device):
+    x, table = points_for(layout), random_table(layout)
+    got = encoded(lambda x, table: encode(x, table, layout, backend), x.to(device), table.to(device))
+    assert got[1][4].abs().max() == 0 and got[1][5, 0] == 0 and got[1][5, 1] != 0  # as torch's clamp
+
+    def reference(x, table):
+        return encode_torch(x, table, layout)
+
+    if backend != "tcnn":  # which rounds positions in another way
+        want = encoded(reference, x, table)
+        for a, b, rtol, share in zip(got, want, (1e-5, 1e-4, 1e-4), (1e-6, 1e-6, 1e-5), strict=True):
+            torch.testing.assert_close(a, b, rtol=rtol, atol=share * b.abs().max().item())
+
+    # float32 places a point to some 1e-4 of a finest cell, and tiny-cuda-nn's scales to a thousandth: so far do
+    # features go astray, in units of the entries.
+    want = encoded(reference, x.double(), table.double())
+    # At a cell's border the coordinates' gradient jumps, and roundings decide which side a point is on.
+    place = x.double()[:, None] * torch.from_numpy(layout.scales)[:, None] + 0.5
+    clear = ((place - place.round()).abs() > 2e-3).flatten(1).all(1)
+    assert clear.sum() > 0.6 * len(x)
+    got[1], want[1] = got[1][clear], want[1][clear]
+    share = 1e-2 if backend == "tcnn" else 1e-4
+    for a, b in zip(got, want, strict=True):
+        torch.testing.assert_close(a.double(), b, rtol=0, atol=share * b.abs().max().item())
+
+
+def test_reference_has_the_right_gradients():
+    layout = HashGridLayout(3, n_levels=2, log2_size=4, base_resolution=2, top_resolution=4)
+    x = torch.tensor([[0.3, 0.6, 0.8], [0.12, 0.7, 0.4]], dtype=torch.float64, requires_grad=True)
+    table = random_table(layout).double().requires_grad_()
+    assert torch.autograd.gradcheck(lambda x, table: encode_torch(x, table, layout), (x, table))
+
+
+@grid_runs
+def test_grid_at_the_edges(backend, device):
+    layout = LAYOUTS[2]
+    table = random_table(layout).to(device).requires_grad_()
+    none = encode(torch.empty(0, 3, device=device, requires_grad=True), table, layout, backend)
+    assert none.shape == (0, 8)
+    none.sum().backward()
+    assert table.grad.abs().max() == 0
+    x = torch.full((2, 3), 0.3, device=device)
+    x[0, 0] = float("nan")
+    features = encode(x, table, layout, backend)
+    assert features[0].isnan().all() and features[1].isfinite().all()
+    # Only the table asks for a gradient, or only the coordinates do.
+    encode(x[1:], table, layout, backend).sum().backward()
+    x = x[1:].clone().requires_grad_()
+    encode(x, table.detach(), layout, backend).sum().backward()
+    assert table.grad.abs().max() > 0 and x.grad.abs().max() > 0
+
+
+PRESETS = [
+    HashGridLayout(dims, levels, log2_size=size, top_resolution=top)
+    for dims, levels, size, top in [(2, 16, 16, 2048), (3, 16, 16, 2048), (2, 16, 14, 512), (3, 16, 14, 512)]
+] + [HashGridLayout(3, n_levels=8, log2_size=size, top_resolution=128) for size in (14, 15)]
+
+
+@pytest.mark.parametrize("layout", PRESETS, ids=str)
+def test_tiny_cuda_nn_gets_our_layout(layout):
+    """Its resolutions and table sizes, as it computes them from its configuration, are ours for every preset."""
+    config = encoding_config(layout)
+    scales = level_scales(np.float32(config["per_level_scale"]), layout)
+    resolutions = np.ceil(scales).astype(np.int64) + 1
+    dense = ~layout.hashed
+    assert (resolutions[dense] == layout.resolutions[dense]).all()
+    assert (resolutions[layout.hashed] ** layout.n_dims > 2**layout.log2_size).all()
+    np.testing.assert_allclose(scales, layout.scales, atol=2e-3)
+
+
+# ---- marching
+
+
+def random_rays(count: int = 400) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    origins = torch.nn.functional.normalize(torch.randn(count, 3, generator=generator), dim=-1) * 2.5
+    targets = torch.rand(count, 3, generator=generator) * 2.4 - 1.2
+    return origins, torch.nn.functional.normalize(targets - origins, dim=-1), torch.rand(count, generator=generator)
+
+
+@runs(("numba", "cpu"), ("torch", "cuda"))
+@pytest.mark.parametrize("max_samples", [0, 1, 16, 1000])
+@pytest.mark.parametrize("filled", [0.0, 0.1, 1.0])
+def test_marching_gives_identical_samples(max_samples, filled, backend, device):
+    origins, directions, jitter = random_rays()
+    occupancy = torch.rand(32, 32, 32, generator=torch.Generator().manual_seed(1)) < filled
+    box = torch.tensor([-0.8, -0.7, -0.9, 0.9, 0.8, 0.7])
+    given = (origins, directions, occupancy, box)
+    want = march_rays(*given, 0.013, max_samples, jitter=jitter, backend="torch")
+    there = [a.to(device) for a in given]
+    got = march_rays(*there, 0.013, max_samples, jitter=jitter.to(device), backend=backend)
+    for name, value in vars(want).items():
+        assert torch.equal(getattr(got, name).cpu(), value), name
+    assert (got.ray_starts.diff() <= max_samples).all()
+    assert len(got) > 100 if filled and max_samples else filled or len(got) == 0
+
+
+# ---- compositing
+
+
+def packed(counts: list[int]) -> PackedSamples:
+    """Samples of rays with so many each."""
+    counts = torch.tensor(counts, dtype=torch.long)
+    n = int(counts.sum())
+    return PackedSamples(
+        positions=torch.zeros(n, 3),
+        t=torch.rand(n, generator=torch.Generator().manual_seed(3)) + 1,
+        ray_indices=torch.repeat_interleave(torch.arange(len(counts)), counts),
+        ray_starts=torch.cat([torch.zeros(1, dtype=torch.long), counts.cumsum(0)]),
+    )
+
+
+def composited(function, samples: PackedSamples, leaves: list[torch.Tensor]) -> list[torch.Tensor]:
+    """All outputs, and the gradients of the leaves for random gradients of the outputs."""
+    leaves = [a.clone().requires_grad_() for a in leaves]
+    out = function(*leaves, samples, 0.02)
+    assert not out.depth.requires_grad
+    generator, loss = torch.Generator().manual_seed(9), 0.0
+    for value in (out.rgb, out.accumulation, out.extra_sums, out.weights):
+        loss = loss + (value * torch.randn(value.shape, generator=generator, dtype=torch.float64).to(value)).sum()
+    loss.backward()
+    return [a.detach().cpu() for a in (*out, *(leaf.grad for leaf in leaves))]
+
+
+@runs(("numba", "cpu"), ("triton", "cpu"), ("torch", "cuda"), ("triton", "cuda"))
+@pytest.mark.parametrize("n_extras", [0, 1, 3])
+@pytest.mark.parametrize("counts", [[0, 5, 16, 0, 1, 40, 0], [3] * 150, [0, 0], []], ids=["mixed", "many", "none", "0"])
+def test_compositing_is_the_reference(counts, n_extras, backend, device):
+    samples = packed(counts)
+    generator = torch.Generator().manual_seed(0)
+    n = len(samples)
+    leaves = [torch.rand(n, generator=generator) * 60, torch.rand(n, 3, generator=generator)]
+    leaves.append(torch.randn(n, n_extras, generator=generator))
+    leaves[0][:2] = torch.tensor([0.0, 1e6])[:n]  # empty and opaque
+    there = PackedSamples(*(a.to(device) for a in vars(samples).values()))
+    got = composited(lambda *a: composite(*a, backend), there, [a.to(device) for a in leaves])
+    for dtype in (torch.float32, torch.float64):
+        want = composited(composite_torch, samples, [a.to(dtype) for a in leaves])
+        for a, b in zip(got, want, strict=True):
+            torch.testing.assert_close(a, b.float(), rtol=1e-4, atol=1e-5)
+
+
+def test_compositing_reference_has_the_right_gradients():
+    samples = packed([0, 3, 1])
+    leaves = [torch.rand(4, *shape, dtype=torch.float64, requires_grad=True) for shape in ((), (3,), (1,))]
+
+    def outputs(*leaves):
+        out = composite_torch(*leaves, samples, 0.5)
+        return out.rgb, out.accumulation, out.extra_sums, out.weights
+
+    assert torch.autograd.gradcheck(outputs, leaves)
+
+
+# ---- Triton without a GPU
+
+
+@needs_triton
+@not_interpreted
+def test_triton_kernels_in_the_interpreter():
+    """The comparisons above, of Triton on the CPU, in a process that interprets its kernels."""
+    command = [sys.executable, "-m", "pytest", "-q", "--noconftest", "-p", "no:cacheprovider"]
+    run = subprocess.run(
+        [*command, "-k", "triton-cpu and (grid or compositing)", str(Path(__file__))],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={**os.environ, "TRITON_INTERPRET": "1"},
+        cwd=Path(__file__).parents[1],
+        timeout=300,
+        check=False,
+    )
+    assert run.returncode == 0 and " passed" in run.stdout and "skipped" not in run.stdout, run.stdout[-4000:]
+
+
+@needs_triton
+@not_interpreted
+@pytest.mark.parametrize("capability", [75, 90])
+def test_triton_kernels_compile_for_a_gpu(capability, monkeypatch, tmp_path):
+    """Down to machine code; that needs no GPU, and the interpreter takes much that the compiler does not."""
+    from triton import compile
+    from triton.backends.compiler import GPUTarget
+    from triton.compiler import ASTSource
+
+    from aed_nerfstudio.fields import grid_triton
+    from aed_nerfstudio.rendering import compositing_triton
+
+    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
+    grids = [grid_triton.forward_features, grid_triton.backward_table, grid_triton.backward_x]
+    kernels = [(k.fn, {"n_dims": dims, "width": 128}) for k in grids for dims in (2, 3)]
+    for kernel in (compositing_triton.composite_forward, compositing_triton.composite_backward):
+        kernels.append((kernel, {"n_extras": 1, "width": 128}))
+    scalars = {"n_points": "i32", "n_levels": "i32", "n_rays": "i32", "step": "fp32"}
+    integers = {"resolutions": "*i32", "begins": "*i64", "sizes": "*i32", "hashed": "*i32", "ray_starts": "*i64"}
+    for kernel, constants in kernels:
+        kinds = {name: "constexpr" for name in constants} | scalars | integers
+        signature = {name: kinds.get(name, "*fp32") for name in kernel.arg_names}
+        source = ASTSource(kernel, signature, constexprs=constants)
+        options = {"num_warps": 4, "enable_fp_fusion": False}
+        assert compile(source, target=GPUTarget("cuda", capability, 32), options=options).asm["cubin"]

@@ -154,7 +154,7 @@ class Avatar:
         train = [self.dataset.frames[i].camera_to_world for i in self.dataset.split("train")]
         return PoseRange(np.array(train, np.float32)[:, :3])
 
-    def _recorded_view(self, condition: FrameCondition, size: int | None) -> Cameras:
+    def recorded_view(self, condition: FrameCondition, size: int | None) -> Cameras:
         """The recording's camera [1], where the head's pose puts it."""
         import torch
         from nerfstudio.cameras.cameras import Cameras
@@ -197,7 +197,7 @@ class Avatar:
         import torch
 
         if camera is None:
-            camera = self._recorded_view(condition, size)
+            camera = self.recorded_view(condition, size)
         else:
             pose = camera.camera_to_worlds.reshape(-1, 3, 4)[0].cpu().numpy()
             condition = replace(condition, head_pose=self._pose_range.nearest(pose))

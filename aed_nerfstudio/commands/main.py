@@ -21,6 +21,7 @@ COMMANDS = {
     "render": "aed_nerfstudio.commands.render:Render",
     "batch": "aed_nerfstudio.commands.batch:Batch",
     "eval": "aed_nerfstudio.commands.eval:Eval",
+    "bench": "aed_nerfstudio.commands.bench:Bench",
     "demo": "aed_nerfstudio.commands.demo:Demo",
 }
 """Where each subcommand's dataclass is; only the one asked for is imported. Its docstring is its help."""

@@ -203,6 +203,18 @@ class AedNerfModel(Model):
             self._announced.add(self.device)
         return self
 
+    def use_backend(self, name: Backend) -> None:
+        """Changes what computes grids, marching and compositing, of a model that is on its device already.
+
+        Raises:
+            InputError: the device does not have it.
+        """
+        resolve(name, self.device)
+        self.config.backend = name
+        for module in self.modules():
+            if hasattr(module, "backend"):
+                module.backend = name
+
     # ---- what a checkpoint says of itself
 
     def get_extra_state(self) -> dict:
@@ -500,15 +512,18 @@ class AedNerfModel(Model):
             ).to(self.occupancy.binaries.device)
         )
 
-    def _before_step(self, step: int) -> None:
+    def set_stage(self, step: int) -> None:
+        """From now on it is a step of the training: what its stage does not train is frozen."""
         self.step = step
-        stage = self.config.schedule.stage(step)
-        frozen = stage == "torso"
+        frozen = self.config.schedule.stage(step) == "torso"
         if self.head.grid.params.requires_grad == frozen:
             for module in (self.head, self.audio_encoder, self.articulation_head, self.codes):
                 if module is not None:
                     module.requires_grad_(not frozen)
-        if stage == "head":
+
+    def _before_step(self, step: int) -> None:
+        self.set_stage(step)
+        if self.config.schedule.stage(step) == "head":
             # Each chunk of cells sees another frame's audio, emotion and eyes, drawn together.
             def density(positions: Tensor) -> Tensor:
                 frame = int(torch.randint(len(self.track), ()))

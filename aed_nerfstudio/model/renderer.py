@@ -24,6 +24,9 @@ ROUND = 4
 OPAQUE = 1e-3
 """Transmittance below which nothing behind shows: a quarter of a level of 255."""
 
+REGION, REGION_POSES = 96, 12
+"""Cells along a side of the picture, and poses, for which it is found out where the torso can be."""
+
 
 class Renderer:
     """Renders one camera at a time.
@@ -69,7 +72,7 @@ class Renderer:
         """Premultiplied colour [h*w, 3], alpha, depth and ambient [h*w, 1] of the head."""
         model = self.model
         pixels, harmonics, *packed = self.still.reuse(
-            ("head", view), (model.occupancy.binaries, model.box), lambda: self._hits(camera)
+            ("head", view), (model.occupancy.binaries, model.box), lambda: self.hits(camera)
         )
         samples = PackedSamples(*packed)
         found = torch.zeros(len(pixels), 6, device=pixels.device)
@@ -83,7 +86,7 @@ class Renderer:
         image[pixels] = found
         return image.split([3, 1, 1, 1], -1)
 
-    def _hits(self, camera: Cameras) -> tuple[Tensor, ...]:
+    def hits(self, camera: Cameras) -> tuple[Tensor, ...]:
         """The pixels [R] that see an occupied cell, their directions' spherical harmonics [R, 16], and their samples'
         positions, t, ray_indices and ray_starts."""
         model = self.model
@@ -210,13 +213,32 @@ class Renderer:
         """Alpha [h*w, 1] and premultiplied colour [h*w, 3] of the torso in a camera's [1] picture."""
         model = self.model
 
-        def paint() -> tuple[Tensor, ...]:
-            alpha, rgb = model.torso(self._torso_pixels(camera, condition.head_pose), model.pose_of(condition))
-            return alpha, alpha * rgb
-
-        key = ("torso", view, condition.head_pose.tobytes())
         depends = (*model.torso.parameters(), model.pose_mean, model.pose_scale)
-        return self.still.reuse(key, depends, paint)
+
+        def paint() -> tuple[Tensor, ...]:
+            pixels = self._torso_pixels(camera, condition.head_pose)
+            (region,) = self.still.reuse(("torso region",), depends, self._torso_region)
+            column, row = ((pixels + 1) * (len(region) / 2)).long().clamp(0, len(region) - 1).unbind(-1)
+            within = torch.nonzero(region[row, column])[:, 0]
+            alpha, rgb = model.torso(pixels[within], model.pose_of(condition))
+            layer = torch.zeros(len(pixels), 4, device=pixels.device)
+            layer[within] = torch.cat([alpha, alpha * rgb], -1)
+            return layer.split([1, 3], -1)
+
+        return self.still.reuse(("torso", view, condition.head_pose.tobytes()), depends, paint)
+
+    def _torso_region(self) -> tuple[Tensor]:
+        """Where in the recording's picture a torso is for some of its poses, and a margin: bool [S, S], by rows."""
+        model = self.model
+        train = model.train_frames
+        middles = (torch.arange(REGION, device=model.device) + 0.5) * (2 / REGION) - 1
+        points = torch.stack(torch.meshgrid(middles, middles, indexing="xy"), -1).reshape(-1, 2)
+        most = torch.zeros(len(points), device=model.device)
+        for k in np.linspace(0, len(train) - 1, REGION_POSES).astype(int):
+            alpha, _ = model.torso(points, model.pose_of(model.track[train[k]]))
+            most = torch.maximum(most, alpha[:, 0])
+        found = nn.functional.max_pool2d(most.view(1, 1, REGION, REGION), 5, 1, 2)[0, 0]
+        return (found > 1 / 510,)
 
     def _plane(self, camera: Cameras) -> tuple[Tensor, Tensor]:
         """The pixels of a camera [1] at distance 1 before it, x and y (down), [h*w] each."""

@@ -1,0 +1,74 @@
+"""`aed bench`: how fast an avatar is on this machine, part by part and backend by backend."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from aed_nerfstudio.errors import InputError
+
+
+@dataclass
+class Bench:
+    """Time the parts of an avatar on this machine, on every backend that it has; prints a table and writes a JSON."""
+
+    load_config: Path
+    """The config.yml of a training run."""
+    output: Path | None = None
+    """The JSON to write; named after the machine, in the current folder, by default."""
+    backend: tuple[str, ...] = ()
+    """Which backends to time, the first as the one to compare with; plain torch and all others by default."""
+    repeats: int = 7
+    """Of every operation, at most; slow ones are repeated twice."""
+    size: tuple[int, ...] = (256, 512)
+    """Widths of the pictures."""
+    rays: tuple[int, ...] = (4096, 65536)
+    """Rays of a training step."""
+
+    def main(self) -> None:
+        if self.repeats < 2:
+            raise InputError(f"repeats must be at least 2, not {self.repeats}")
+        if min(self.rays, default=64) < 64:
+            raise InputError(f"rays must be at least 64, not {min(self.rays)}")
+        from aed_nerfstudio.avatar import Avatar
+        from aed_nerfstudio.backends import resolve
+        from aed_nerfstudio.evaluation import speed
+        from aed_nerfstudio.loading import load_run
+
+        pipeline, step = load_run(self.load_config)
+        pipeline.eval()
+        avatar = Avatar(pipeline.model, pipeline.datamanager.dataset, f"{self.load_config}, step {step}")
+        here = speed.backends_here(avatar.model.device)
+        backends = list(self.backend) or here
+        for name in backends:
+            resolve(name, avatar.model.device)  # refuses what cannot be had
+        facts = speed.machine()
+        print(f"{facts['gpu'] or facts['processor']}, {facts['threads']} threads; backends: {', '.join(backends)}")
+        rows = speed.measure(
+            avatar, pipeline, backends, self.repeats, self.size, self.rays, lambda line: print(f"  {line}", flush=True)
+        )
+        result = {
+            "machine": facts,
+            "commit": _commit(),
+            "avatar": avatar.name,
+            "peaks": vars(speed.peaks(avatar.model.device)),
+            "rows": rows,
+        }
+        output = self.output or Path(f"bench-{speed.name_of(facts)}.json")
+        try:
+            output.write_text(json.dumps(result, indent=1))
+        except OSError as error:
+            raise InputError(f"{output}: cannot be written; choose another --output ({error})") from error
+        print(speed.table(rows))
+        print(f"{output}: all figures")
+
+
+def _commit() -> str | None:
+    """Of this package, where it lies in a git checkout."""
+    run = subprocess.run(
+        ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    return run.stdout.strip() or None

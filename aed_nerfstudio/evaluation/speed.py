@@ -1,0 +1,371 @@
+"""How fast the parts of an avatar are, on every backend, beside what the machine could do."""
+
+from __future__ import annotations
+
+import gc
+import os
+import platform
+import statistics
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from aed_nerfstudio.backends import Backend, unavailable
+
+if TYPE_CHECKING:
+    from aed_nerfstudio.avatar import Avatar
+    from aed_nerfstudio.training.pipeline import AedPipeline
+
+POINTS = 1 << 17
+"""Samples for the operations that are measured alone."""
+BUDGET = 20.0
+"""Seconds that all repeats of one operation may take; two are done in any case."""
+
+
+@dataclass
+class Operation:
+    """Something to be timed: `run` does it once. What it has to compute and to move at least, where that is known."""
+
+    name: str
+    run: Callable[[], object]
+    flops: float = 0.0
+    """Of the networks."""
+    bytes: float = 0.0
+    """Read and written, tables of grids included."""
+
+
+@dataclass
+class Peaks:
+    """What this process reaches on this machine: matrix products in GFLOP/s, and copies in GB/s (read and write)."""
+
+    gflops: float
+    gflops_half: float
+    """In bfloat16."""
+    gbytes: float
+
+
+def machine() -> dict[str, object]:
+    """What the figures were measured on."""
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+    return {
+        "processor": _processor(),
+        "threads": torch.get_num_threads(),
+        "gpu": gpu,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+    }
+
+
+def _processor() -> str:
+    try:
+        with open("/proc/cpuinfo") as file:
+            return next(line.split(":")[1].strip() for line in file if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+def backends_here(device: torch.device) -> list[Backend]:
+    """Those that can run on a device, plain torch first."""
+    return [name for name in ("torch", "numba", "triton", "tcnn") if unavailable(name, device.type) is None]
+
+
+def peaks(device: torch.device) -> Peaks:
+    """Measured now; a matrix product of the networks' width (64) reaches less than this."""
+
+    def gflops(dtype: torch.dtype) -> float:
+        a = torch.randn(2048, 2048, device=device, dtype=dtype)
+        return 2 * 2048**3 / _seconds(lambda: a @ a, device, 5) / 1e9
+
+    source = torch.randn(1 << 26, device=device)  # 256 MiB: no cache holds it
+    target = torch.empty_like(source)
+    gbytes = 2 * source.nbytes / _seconds(lambda: target.copy_(source), device, 5) / 1e9
+    return Peaks(gflops(torch.float32), gflops(torch.bfloat16), gbytes)
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def _once(run: Callable[[], object], device: torch.device) -> float:
+    _wait(device)
+    start = time.perf_counter()
+    run()
+    _wait(device)
+    return time.perf_counter() - start
+
+
+def _seconds(run: Callable[[], object], device: torch.device, repeats: int) -> float:
+    """Median of some repeats, after one that does not count."""
+    run()
+    return statistics.median(_once(run, device) for _ in range(repeats))
+
+
+class _PeakMemory:
+    """The most memory that is used while it is entered, in MiB beyond what was used before: resident or, on a GPU,
+    allocated."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device, self.mib = device, 0.0
+
+    def __enter__(self) -> _PeakMemory:
+        gc.collect()
+        if self.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(self.device)
+            self._before = torch.cuda.memory_allocated(self.device)
+            return self
+        import psutil  # a dependency of viser's
+
+        self._process, self._ended, self._most = psutil.Process(os.getpid()), threading.Event(), 0
+        self._before = self._process.memory_info().rss
+        self._watch = threading.Thread(target=self._look, daemon=True)
+        self._watch.start()
+        return self
+
+    def _look(self) -> None:
+        while not self._ended.wait(0.002):
+            self._most = max(self._most, self._process.memory_info().rss)
+
+    def __exit__(self, *_) -> None:
+        if self.device.type == "cuda":
+            self._most = torch.cuda.max_memory_allocated(self.device)
+        else:
+            self._ended.set()
+            self._watch.join()
+        self.mib = max(0, self._most - self._before) / 2**20
+
+
+def measure(
+    avatar: Avatar,
+    pipeline: AedPipeline,
+    backends: Sequence[Backend],
+    repeats: int,
+    sizes: Sequence[int] = (256, 512),
+    rays: Sequence[int] = (4096, 65536),
+    report: Callable[[str], None] = lambda line: None,
+) -> list[dict]:
+    """Times every operation on every backend; the backends take turns in each repeat, so that what else the machine
+    does disturbs all alike.
+
+    Args:
+        avatar: of a trained run; its weights are left as they are.
+        pipeline: the avatar's, which draws the training steps.
+        backends: see `backends_here`; ratios are against the first.
+        repeats: at most so many, and fewer where these took more than `BUDGET` seconds.
+        sizes: widths of the pictures.
+        rays: of the training steps.
+        report: is told what is being measured.
+
+    Returns: rows of operation, backend, ms (median), ratio (median over the repeats of first backend's time by this
+    one's), mib (memory beyond what was held before), roof (share of the time that the machine's peaks allow for; None
+    where unknown).
+    """
+    device = avatar.model.device
+    limits, own = peaks(device), avatar.model.config.backend
+    rows = []
+    for make in _operations(avatar, pipeline, sizes, rays):
+        operations, memory = {}, {}
+        for backend in backends:
+            avatar.model.use_backend(backend)
+            operations[backend] = make()
+            report(f"{operations[backend].name}, {backend}")
+            operations[backend].run()  # compiles and fills caches
+            with _PeakMemory(device) as peak:
+                operations[backend].run()
+            memory[backend] = peak.mib
+        times, start = {backend: [] for backend in backends}, time.perf_counter()
+        for number in range(repeats):
+            if number >= 2 and time.perf_counter() - start > BUDGET:
+                break
+            for backend in backends:
+                avatar.model.use_backend(backend)
+                times[backend].append(_once(operations[backend].run, device))
+        first = times[backends[0]]
+        for backend, seconds in times.items():
+            operation = operations[backend]
+            median = statistics.median(seconds)
+            half = avatar.model.config.bfloat16
+            least = operation.flops / (1e9 * (limits.gflops_half if half else limits.gflops))
+            least += operation.bytes / (1e9 * limits.gbytes)
+            rows.append(
+                {
+                    "operation": operation.name,
+                    "backend": backend,
+                    "ms": 1000 * median,
+                    "repeats": len(seconds),
+                    "ratio": statistics.median(a / b for a, b in zip(first, seconds, strict=True)),
+                    "mib": memory[backend],
+                    "roof": least / median if least else None,
+                }
+            )
+    avatar.model.use_backend(own)
+    return rows
+
+
+def _operations(
+    avatar: Avatar, pipeline: AedPipeline, sizes: Sequence[int], rays: Sequence[int]
+) -> Iterator[Callable[[], Operation]]:
+    """What makes each operation, for the backend that the model uses when it is called."""
+    model = avatar.model
+    condition = model.track[avatar.dataset.split("val")[0]]
+    samples, view = _samples(avatar, condition)
+    x = samples.positions
+    given = {name: value.detach() for name, value in model.encode([condition]).items()}
+    grid, heard = model.head.grid, model.head
+    layout = grid.layout
+    read = len(x) * layout.n_levels * 2**layout.n_dims * layout.n_features * 4
+    write = len(x) * layout.n_outputs * 4
+
+    def encoded() -> Operation:
+        def run():
+            with torch.no_grad():
+                heard.spatial_features(x)
+
+        return Operation(f"encode {len(x)} points", run, bytes=read + write)
+
+    def encoded_backward() -> Operation:
+        def run():
+            grid.params.grad = None
+            heard.spatial_features(x).sum().backward()
+
+        return Operation(f"encode {len(x)} points, forward and backward", run, bytes=3 * read + 2 * write)
+
+    def marched() -> Operation:
+        bundle = avatar.recorded_view(condition, 512).generate_rays(camera_indices=0, keep_shape=True)
+        origins, directions = bundle.origins.reshape(-1, 3), bundle.directions.reshape(-1, 3)
+        c = model.config
+        return Operation(
+            f"march {len(origins)} rays",
+            lambda: model.occupancy.march(origins, directions, model.box, c.step_size, c.max_samples),
+        )
+
+    def field() -> Operation:
+        def run():
+            with torch.no_grad():
+                heard(x, view, **given, counts=[len(x)])
+
+        return Operation(f"field, {len(x)} samples", run, flops=len(x) * _field_flops(model), bytes=2.2 * read)
+
+    def composited() -> Operation:
+        from aed_nerfstudio.rendering.compositing import composite
+
+        sigma, colour = torch.rand(len(x), device=x.device) * 50, torch.rand(len(x), 3, device=x.device)
+        sigma.requires_grad_()
+        colour.requires_grad_()
+
+        def run():
+            done = composite(sigma, colour, None, samples, model.config.step_size, model.config.backend)
+            (done.rgb.sum() + done.accumulation.sum()).backward()
+
+        return Operation(f"composite {len(x)} samples, forward and backward", run, bytes=len(x) * 4 * 20)
+
+    yield from (encoded, encoded_backward, marched, field, composited)
+    for size in sizes:
+        yield lambda size=size: _frame(avatar, size)
+    for count in rays:
+        for stage in ("head", "lips", "torso"):
+            if stage != "torso" or model.torso is not None:
+                yield lambda count=count, stage=stage: _training_step(pipeline, stage, count)
+
+
+def _samples(avatar: Avatar, condition) -> tuple:
+    """Packed samples of whole rays of a picture, about `POINTS`, and their directions' harmonics."""
+    from aed_nerfstudio.rendering.ray_marching import PackedSamples
+
+    _, harmonics, positions, t, rays, starts = avatar.model.renderer.hits(avatar.recorded_view(condition, 512))
+    count = max(1, int(torch.searchsorted(starts, min(POINTS, int(starts[-1])), right=True)) - 1)
+    end = int(starts[count])
+    samples = PackedSamples(positions[:end], t[:end], rays[:end], starts[: count + 1])
+    return samples, harmonics[samples.ray_indices]
+
+
+def _field_flops(model) -> float:
+    """Of the networks, a sample; conditions are multiplied once a frame."""
+
+    def layers(network, given: int) -> float:
+        weights = [layer.weight for layer in network if hasattr(layer, "weight")]
+        return 2 * (sum(w.numel() for w in weights) - given * weights[0].shape[0])
+
+    head = model.head
+    expression = model.vocabulary.dim * model.config.use_emotion + model.config.use_eye
+    lips = 0 if model.articulation_head is None else model.articulation_head.out_features
+    flops = layers(head.colour, model.config.appearance_dim)
+    if model.config.audio_compression:
+        return flops + layers(head.compress, 64 + lips) + layers(head.density, expression + lips)
+    return flops + layers(head.density, 64 + expression + lips)
+
+
+def _frame(avatar: Avatar, size: int) -> Operation:
+    """A whole picture: head, torso, background. Each one has another pose, as in a video."""
+    frames = avatar.dataset.split("val")
+    count = iter(range(1 << 30))
+
+    def run() -> Tensor:
+        return avatar.images(avatar.model.track[frames[next(count) % len(frames)]], size)["rgb"]
+
+    run()
+    flops = avatar.model.renderer.evaluated * _field_flops(avatar.model)
+    return Operation(f"picture {size} x {size}", run, flops)
+
+
+def _training_step(pipeline: AedPipeline, stage: str, rays: int) -> Operation:
+    """Drawing rays, forward, backward and the optimizers' step, with a learning rate of zero."""
+    from nerfstudio.engine.optimizers import Optimizers
+
+    from aed_nerfstudio.method_configs.aed_nerf import aed_nerf
+
+    model, data = pipeline.model, pipeline.datamanager
+    schedule = model.config.schedule
+    step = {"head": max(1, schedule.head - 1), "lips": schedule.head, "torso": schedule.head + schedule.lips}[stage]
+    step += stage == "lips" and step % 2  # every other step has a patch, and this is to be one
+    groups = pipeline.get_param_groups()
+    configs = {name: {"optimizer": replace(aed_nerf.config.optimizers[name]["optimizer"], lr=0.0), "scheduler": None}
+               for name in groups}  # fmt: skip
+    optimizers = Optimizers(configs, groups)
+
+    def run() -> None:
+        kept = data.config.train_num_rays_per_batch, data.config.torso_rays_per_batch
+        data.config.train_num_rays_per_batch = data.config.torso_rays_per_batch = rays
+        with _training(model, step):
+            optimizers.zero_grad_all()
+            bundle, batch = data.next_train(step)
+            losses = model.get_loss_dict(model(bundle), batch)
+            sum(losses.values()).backward()
+            optimizers.optimizer_step_all()
+        data.config.train_num_rays_per_batch, data.config.torso_rays_per_batch = kept
+
+    return Operation(f"training step, {stage}, {rays} rays", run)
+
+
+@contextmanager
+def _training(model, step: int) -> Iterator[None]:
+    """The model as it is in a step's stage, between updates of the occupancy grid."""
+    model.train()
+    model.set_stage(step)
+    try:
+        yield
+    finally:
+        model.requires_grad_(True)
+        model.eval()
+
+
+def name_of(machine_facts: dict[str, object]) -> str:
+    """A file name for a machine's results."""
+    text = f"{machine_facts['gpu'] or machine_facts['processor']} {machine_facts['threads']} threads"
+    return "-".join("".join(c if c.isalnum() else " " for c in text.lower()).split())
+
+
+def table(rows: Sequence[dict]) -> str:
+    """The rows as Markdown."""
+    lines = ["| operation | backend | ms | ratio | MiB | of peak |", "|---|---|---|---|---|---|"]
+    for row in rows:
+        roof = "" if row["roof"] is None else f"{100 * row['roof']:.0f} %"
+        figures = f"{row['ms']:.1f} | {row['ratio']:.1f} | {row['mib']:.0f} | {roof}"
+        lines.append(f"| {row['operation']} | {row['backend']} | {figures} |")
+    return "\n".join(lines)

@@ -72,8 +72,8 @@ def over_background(torso: Array, background: Array) -> Array:
 class FrameStore:
     """A dataset's pixels; `background` is uint8 [H, W, 3].
 
-    A frame is decoded when it is first asked for and written into a file, out of which it is read from then on, in later
-    runs as well. Each process checks each frame once: that its pictures are still those it was decoded from (by name,
+    A frame is decoded when it is first asked for and written into a file, out of which it is read from then on, also in
+    later runs. Each process checks each frame once: that its pictures are still those it was decoded from (by name,
     size and time of change) and that its pixels are whole (by their checksum); if not, it is decoded anew. So nothing
     that ends a program or changes the dataset leaves wrong pixels behind, and several processes may share the file.
 

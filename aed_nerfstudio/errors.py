@@ -7,6 +7,10 @@ class InputError(ValueError):
     """Something the user gave cannot be used: one clear line that names the file and the mend."""
 
 
+_NAME = f"{InputError.__module__}.{InputError.__name__}: "
+"""What a traceback says before its message."""
+
+
 def one_line(error: InputError) -> str:
     """What a command prints of it."""
     return f"error: {' '.join(str(error).split())}"
@@ -22,6 +26,8 @@ def report_plainly() -> None:
     def hook(kind, error, traceback) -> None:
         if isinstance(error, InputError):
             print(one_line(error), file=sys.stderr)
+        elif kind.__name__ == "ProcessRaisedException" and _NAME in str(error):  # torch's, of a process it started
+            print(one_line(InputError(str(error).rpartition(_NAME)[2])), file=sys.stderr)
         else:
             usual(kind, error, traceback)
 

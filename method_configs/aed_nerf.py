@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch
 from nerfstudio.configs.base_config import MachineConfig, ViewerConfig
-from nerfstudio.engine.trainer import TrainerConfig
 from nerfstudio.plugins.types import MethodSpecification
 
 from aed_nerfstudio.model.aed_nerf import AedNerfModelConfig
@@ -12,6 +11,7 @@ from aed_nerfstudio.model.stages import StageSchedule
 from aed_nerfstudio.training.datamanager import AedDataManagerConfig
 from aed_nerfstudio.training.fused_adam import FusedAdamConfig
 from aed_nerfstudio.training.pipeline import AedPipelineConfig
+from aed_nerfstudio.training.trainer import AedTrainerConfig
 
 
 def _trainer(
@@ -26,12 +26,12 @@ def _trainer(
     final_lr_share: float = 1.0,
     frames_per_step: int = 1,
     balance_labels: bool = True,
-) -> TrainerConfig:
+) -> AedTrainerConfig:
     gpu = torch.cuda.is_available()
     # A CPU's caches hold a small chunk's features; with large ones half of the time goes into fresh memory.
     chunk = 1 << (16 if gpu else 13)
     adam = lambda lr: {"optimizer": FusedAdamConfig(lr=lr, eps=1e-15), "scheduler": None}  # noqa: E731
-    return TrainerConfig(
+    return AedTrainerConfig(
         method_name=name,
         machine=MachineConfig(device_type="cuda" if gpu else "cpu"),
         mixed_precision=False,

@@ -1,58 +1,186 @@
-"""The pixels of a dataset as uint8, read when they are needed and kept as far as a memory budget goes."""
+"""The decoded pixels of a dataset, in a file that is mapped into memory: decoded once, and never all in memory."""
 
 from __future__ import annotations
 
+import mmap
+import os
+import shutil
+import struct
+import zlib
 from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
 from aed_nerfstudio.dataset.schema import HEAD, Dataset
+from aed_nerfstudio.errors import InputError
 
-CACHE_BYTES = 2 << 30
+CHANNELS = 8
+"""Bytes of a pixel: image RGB, torso RGBA, head 1 or 0. Side by side, so that a drawn pixel touches one page."""
+OPTION = "--pipeline.datamanager.frame-cache"
+_MARK = struct.Struct("<8sI")
+"""Behind a frame's pixels: the digest of what they were decoded from, and their checksum."""
+_ALIGNMENT = 1 << 16
+"""Of a frame in the file, a multiple of any machine's pages. What is skipped takes no disk: the file is sparse."""
+
+Array = TypeVar("Array")
+"""NumPy's or torch's."""
 
 
 @dataclass
 class FramePixels:
-    """uint8: image [H,W,3], torso [H,W,4] RGBA; head bool [H,W]."""
+    """Pixels uint8 [..., 8]."""
 
-    image: np.ndarray
-    torso: np.ndarray
-    head: np.ndarray
+    values: np.ndarray
 
     @property
-    def nbytes(self) -> int:
-        return self.image.nbytes + self.torso.nbytes + self.head.nbytes
+    def image(self) -> np.ndarray:
+        """uint8 [..., 3], as filmed."""
+        return self.values[..., :3]
+
+    @property
+    def torso(self) -> np.ndarray:
+        """uint8 [..., 4] RGBA, without the head."""
+        return self.values[..., 3:7]
+
+    @property
+    def head(self) -> np.ndarray:
+        """bool [...], where the head is."""
+        return self.values[..., 7] != 0
+
+
+def decode(dataset: Dataset, index: int) -> FramePixels:
+    """A frame's pixels [H, W], read from its pictures.
+
+    Raises:
+        InputError: a picture is missing, damaged or of another size.
+    """
+    frame = dataset.frames[index]
+    head = (dataset.parsing(frame) == HEAD).astype(np.uint8)
+    return FramePixels(np.dstack([dataset.image(frame), dataset.torso(frame), head]))
+
+
+def over_background(torso: Array, background: Array) -> Array:
+    """Torso uint8 [..., 4] RGBA over a background uint8 [..., 3] -> [..., 3] in 0..1, floats of the arrays' library."""
+    torso, background = torso / 255, background / 255
+    alpha = torso[..., 3:]
+    return alpha * torso[..., :3] + (1 - alpha) * background
 
 
 class FrameStore:
-    """Reads frames of a dataset; `background` is uint8 [H,W,3].
+    """A dataset's pixels; `background` is uint8 [H, W, 3].
 
-    The first `cache_bytes` of frames that are asked for stay in memory, the others are read anew each time: memory is
-    bounded however long the video is.
+    A frame is decoded when it is first asked for and written into a file, out of which it is read from then on, also in
+    later runs. Each process checks each frame once: that its pictures are still those it was decoded from (by name,
+    size and time of change) and that its pixels are whole (by their checksum); if not, it is decoded anew. So nothing
+    that ends a program or changes the dataset leaves wrong pixels behind, and several processes may share the file.
+
+    Drawn pages are given back to the system at once: they stay in its cache as long as it has room, and do not count
+    as memory of this process.
+
+    Args:
+        dataset: whose frames.
+        folder: where to keep the file; when None `.frames` in the dataset folder or, where that cannot be written, the
+            user's cache folder.
+
+    Raises:
+        InputError: the file cannot be made, or its disk is too small for all frames.
     """
 
-    def __init__(self, dataset: Dataset, cache_bytes: int = CACHE_BYTES) -> None:
+    def __init__(self, dataset: Dataset, folder: Path | None = None) -> None:
         self.dataset = dataset
         self.background = dataset.static_background()
-        self.room = cache_bytes
-        self._kept: dict[int, FramePixels] = {}
+        camera = dataset.camera
+        self.frame_bytes = CHANNELS * camera.w * camera.h
+        """Of one frame's pixels."""
+        self._slot = -(self.frame_bytes + _MARK.size) // _ALIGNMENT * -_ALIGNMENT
+        size = self._slot * len(dataset.frames)
+        self.path, self._file = _open(dataset.root, folder, f"{camera.w}x{camera.h}.pixels")
+        status = os.fstat(self._file.fileno())
+        _check_room(self.path, self.frame_bytes * sum(f.usable for f in dataset.frames), status)
+        if status.st_size < size:
+            self._file.truncate(size)
+        self._map = mmap.mmap(self._file.fileno(), size, access=mmap.ACCESS_READ)
+        self._checked: set[int] = set()
 
-    def __getitem__(self, index: int) -> FramePixels:
-        if index in self._kept:
-            return self._kept[index]
+    def draw(self, index: int, pixels: np.ndarray | None = None) -> FramePixels:
+        """Copies pixels [N] (row-major numbers) of a frame, or all of them where None: N = H * W.
+
+        Raises:
+            InputError: a picture is missing or damaged, or the disk is full.
+        """
+        start = index * self._slot
+        advise = getattr(self._map, "madvise", None)  # Windows has none
+        if advise and hasattr(mmap, "MADV_WILLNEED"):
+            advise(mmap.MADV_WILLNEED, start, self._slot)
+        stored = np.frombuffer(self._map, np.uint8, self.frame_bytes, start).reshape(-1, CHANNELS)
+        if index not in self._checked:
+            self._check(index, start, stored)
+        drawn = stored.copy() if pixels is None else stored[pixels]
+        if advise and hasattr(mmap, "MADV_DONTNEED"):
+            advise(mmap.MADV_DONTNEED, start, self._slot)
+        return FramePixels(drawn)
+
+    def _check(self, index: int, start: int, stored: np.ndarray) -> None:
+        """Decodes a frame into its place, unless it is there and whole."""
+        sources = self._sources(index)
+        end = start + self.frame_bytes
+        if self._map[end : end + _MARK.size] != _MARK.pack(sources, zlib.crc32(stored)):
+            values = decode(self.dataset, index).values
+            try:
+                # Through the file and not through the mapping, in which a full disk would kill the process.
+                self._file.seek(start)
+                self._file.write(values)
+                self._file.flush()
+                self._file.write(_MARK.pack(sources, zlib.crc32(values)))
+                self._file.flush()
+            except OSError as error:
+                raise InputError(
+                    f"{self.path}: {error.strerror}; make room, or give a folder on a larger disk with {OPTION}"
+                ) from error
+        self._checked.add(index)
+
+    def _sources(self, index: int) -> bytes:
+        """Digest of the names, sizes and times of change of a frame's pictures."""
         frame = self.dataset.frames[index]
-        pixels = FramePixels(
-            image=self.dataset.image(frame),
-            torso=self.dataset.torso(frame),
-            head=self.dataset.parsing(frame) == HEAD,
-        )
-        if pixels.nbytes <= self.room:
-            self.room -= pixels.nbytes
-            self._kept[index] = pixels
-        return pixels
+        found: list[object] = [CHANNELS, self.dataset.camera.w, self.dataset.camera.h]
+        for kind in ("images", "torso", "parsing"):
+            path = self.dataset.path(kind, frame)
+            found.append(str(path.relative_to(self.dataset.root)))
+            if path.exists():  # folders of RAD-NeRF may be without a torso
+                found += [path.stat().st_size, path.stat().st_mtime_ns]
+        return blake2b(repr(found).encode(), digest_size=8).digest()
 
-    def torso_over_background(self, pixels: FramePixels, where: np.ndarray) -> np.ndarray:
-        """float32 [N,3] in 0..1 at the pixels `where` [N] (row-major numbers)."""
-        torso = pixels.torso.reshape(-1, 4)[where].astype(np.float32)
-        alpha = torso[:, 3:] / 255
-        return (alpha * torso[:, :3] + (1 - alpha) * self.background.reshape(-1, 3)[where]) / np.float32(255)
+
+def _open(root: Path, folder: Path | None, name: str):
+    """The file, open for reading and writing, and its path."""
+    root = root.resolve()
+    own = f"{root.name}-{blake2b(str(root).encode(), digest_size=6).hexdigest()}"
+    if folder is not None:
+        places = [Path(folder) / own]
+    else:
+        user = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        places = [root / ".frames", user / "aed-nerfstudio" / "frames" / own]
+    for place in places:
+        try:
+            place.mkdir(parents=True, exist_ok=True)
+            path = place / name
+            path.touch()
+            return path, open(path, "r+b")
+        except OSError as error:
+            reason = error.strerror
+    raise InputError(
+        f"{places[-1]}: cannot be written ({reason}), and decoded frames are kept there; give a folder with {OPTION}"
+    )
+
+
+def _check_room(path: Path, needed: int, status: os.stat_result) -> None:
+    missing = needed - getattr(status, "st_blocks", 0) * 512  # what a sparse file takes already; Windows does not tell
+    free = shutil.disk_usage(path.parent).free
+    if missing > free:
+        raise InputError(
+            f"{path}: the decoded frames need {missing / 2**30:.1f} GiB more, and the disk has {free / 2**30:.1f} GiB; "
+            f"make room, or give a folder on a larger disk with {OPTION}"
+        )

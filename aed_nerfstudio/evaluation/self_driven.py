@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from aed_nerfstudio.avatar import Avatar, to_uint8
-from aed_nerfstudio.dataset.frames import FrameStore
+from aed_nerfstudio.dataset.frames import decode, over_background
 from aed_nerfstudio.dataset.schema import Dataset
 from aed_nerfstudio.evaluation.measure import (
     HeldOut,
@@ -144,7 +144,7 @@ def _render(
     """Fills the two sequences, and takes the time of the first."""
     import torch
 
-    store = FrameStore(avatar.dataset, cache_bytes=0)
+    background = torch.from_numpy(avatar.dataset.static_background())
     # The first frame compiles kernels and fills caches, which is no part of the speed.
     to_uint8(avatar.images(avatar.model.track[held.indices[0]])["rgb"])
     seconds = 0.0
@@ -154,8 +154,7 @@ def _render(
         layers = avatar.images(condition)
         ours[k] = to_uint8(layers["rgb"])
         seconds += time.perf_counter() - start
-        pixels = store[held.indices[k]]
-        torso = store.torso_over_background(pixels, np.arange(pixels.head.size)).reshape(pixels.image.shape)
-        behind = torch.from_numpy(torso).to(avatar.model.device)
+        pixels = decode(avatar.dataset, held.indices[k])
+        behind = over_background(torch.from_numpy(pixels.torso), background).to(avatar.model.device)
         with_true_torso[k] = to_uint8(layers["head"] + (1 - layers["accumulation"]) * behind)
     return {"frames_per_second": len(held) / seconds}

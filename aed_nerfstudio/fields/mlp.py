@@ -23,6 +23,12 @@ class MLP(nn.Sequential):
         x: [N, D]. condition: [C, E], D + E being the network's input size. counts: how many consecutive rows of x go
         with each condition; they sum to N.
         """
+        rows = len(x)
+        if x.device.type == "cpu" and torch.is_autocast_enabled("cpu") and rows:
+            # In bfloat16 oneDNN compiles kernels for each number of rows and keeps them. Every step has another one,
+            # so these grow by 10 MB a step, and scattered between them the heap cannot shrink: gigabytes in a training.
+            extra = -rows % (1 << max(0, rows.bit_length() - 5))
+            x, counts = functional.pad(x, (0, 0, 0, extra)), [*counts[:-1], counts[-1] + extra]
         first = self[0].weight
         hidden = functional.linear(x, first[:, : x.shape[1]])
         if condition.shape[1]:
@@ -30,7 +36,7 @@ class MLP(nn.Sequential):
             hidden = hidden + (given if len(counts) == 1 else spread(given, counts))
         for module in list(self)[1:]:
             hidden = module(hidden)
-        return hidden
+        return hidden[:rows]
 
 
 def spread(rows: Tensor, counts: list[int]) -> Tensor:

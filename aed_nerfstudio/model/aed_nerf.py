@@ -15,6 +15,7 @@ from nerfstudio.cameras.cameras import Cameras
 from nerfstudio.cameras.rays import RayBundle
 from nerfstudio.engine.callbacks import TrainingCallback, TrainingCallbackAttributes, TrainingCallbackLocation
 from nerfstudio.models.base_model import Model, ModelConfig
+from nerfstudio.utils.comms import is_main_process
 from torch import Tensor, nn
 
 from aed_nerfstudio.backends import Backend, resolve
@@ -32,6 +33,7 @@ from aed_nerfstudio.fields.torso_field import TorsoField
 from aed_nerfstudio.media.backgrounds import open_background
 from aed_nerfstudio.model.camera_driver import CameraDriver
 from aed_nerfstudio.model.losses import PerceptualLoss, distortion, entropy
+from aed_nerfstudio.model.processes import broadcast
 from aed_nerfstudio.model.renderer import Renderer
 from aed_nerfstudio.model.stages import StageSchedule
 from aed_nerfstudio.rendering.compositing import composite
@@ -531,9 +533,12 @@ class AedNerfModel(Model):
 
             c = self.config
             # Untrained densities say nothing of what is empty, hence not at the first step.
-            if step:
-                decay = 0.95 ** (c.occupancy_every / 16)
-                self.occupancy.update(step, density, decay, warmup_steps=c.occupancy_warmup, every=c.occupancy_every)
+            if step and step % c.occupancy_every == 0:
+                if is_main_process():
+                    decay = 0.95 ** (c.occupancy_every / 16)
+                    warmup = c.occupancy_warmup
+                    self.occupancy.update(step, density, decay, warmup_steps=warmup, every=c.occupancy_every)
+                broadcast((self.occupancy.occs, self.occupancy.binaries))
 
     def get_training_callbacks(self, training_callback_attributes: TrainingCallbackAttributes):
         if self.config.visual_hull:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -12,10 +13,11 @@ from nerfstudio.cameras.rays import RayBundle
 from nerfstudio.data.datamanagers.base_datamanager import VanillaDataManager, VanillaDataManagerConfig
 from nerfstudio.data.datasets.base_dataset import InputDataset
 from nerfstudio.data.utils.dataloaders import FixedIndicesEvalDataloader, RandIndicesEvalDataloader
+from torch import Tensor
 
 from aed_nerfstudio.dataparsers.rad_nerf import RadNerfDataParserConfig
 from aed_nerfstudio.dataparsers.talking_face import TalkingFaceDataParserConfig
-from aed_nerfstudio.dataset.frames import FrameStore
+from aed_nerfstudio.dataset.frames import FramePixels, FrameStore, over_background
 from aed_nerfstudio.dataset.schema import Dataset
 from aed_nerfstudio.model.stages import StageSchedule
 
@@ -47,6 +49,12 @@ class AedDataManagerConfig(VanillaDataManagerConfig):
     """Share of the rays drawn in the face box."""
     patch_size_lips: int = 64
     """Largest side of the lip patch, pixels."""
+    frame_cache: Path | None = None
+    """Folder of the decoded frames, 8 bytes a pixel (2 MiB a frame of 512x512). None: `.frames` in the dataset folder
+    or, where that cannot be written, ~/.cache/aed-nerfstudio/frames. It may be deleted between trainings."""
+    frames_on_gpu: float = 4.0
+    """GiB. Frames of a dataset that needs no more than this stay on the GPU; of a larger one, only the pixels that are
+    drawn go there."""
     schedule: tyro.conf.Suppress[StageSchedule] = field(default_factory=StageSchedule)
     """The model's; set by the pipeline."""
 
@@ -62,7 +70,12 @@ class AedDataManager(VanillaDataManager[InputDataset]):
         return self.train_dataparser_outputs.metadata["dataset"]
 
     def setup_train(self) -> None:
-        self.store = FrameStore(self.dataset)
+        self.store = FrameStore(self.dataset, self.config.frame_cache)
+        self.background = self._to(self.store.background.reshape(-1, 3))
+        needed = self.store.frame_bytes * sum(frame.usable for frame in self.dataset.frames)
+        self.keeps_frames = self._on_gpu and needed <= self.config.frames_on_gpu * 2**30
+        self.kept: dict[int, Tensor] = {}
+        """Pixels [H*W, 8] of the frames that stay on the GPU."""
         self.train_indices = self.dataset.split("train")
         self.chances = self._chances()
         # nerfstudio seeds NumPy with the machine's seed.
@@ -89,6 +102,23 @@ class AedDataManager(VanillaDataManager[InputDataset]):
     def get_eval_rays_per_batch(self) -> int:
         return self.config.eval_num_rays_per_batch
 
+    @property
+    def _on_gpu(self) -> bool:
+        return torch.device(self.device).type == "cuda"
+
+    def _to(self, array: np.ndarray) -> Tensor:
+        """An array on the device; the copy need not have ended."""
+        tensor = torch.from_numpy(np.ascontiguousarray(array))
+        return tensor.pin_memory().to(self.device, non_blocking=True) if self._on_gpu else tensor.to(self.device)
+
+    def _pixels(self, frame_index: int, pixels: np.ndarray) -> FramePixels:
+        """A frame's pixels [N] (row-major numbers), on the device."""
+        if not self.keeps_frames:
+            return FramePixels(self._to(self.store.draw(frame_index, pixels).values))
+        if frame_index not in self.kept:
+            self.kept[frame_index] = self._to(self.store.draw(frame_index).values)
+        return FramePixels(self.kept[frame_index][self._to(pixels)])
+
     def _boxed(self, box: list[int], count: int, width: int, height: int) -> np.ndarray:
         left, top = max(0, box[0]), max(0, box[1])
         right, bottom = min(width, max(left + 1, box[2])), min(height, max(top + 1, box[3]))
@@ -108,27 +138,26 @@ class AedDataManager(VanillaDataManager[InputDataset]):
         )
         directions = (local / np.linalg.norm(local, axis=-1, keepdims=True)).astype(np.float32) @ pose[:3, :3].T
         n = len(pixels)
-        stored = self.store[frame_index]
+        stored, background = self._pixels(frame_index, pixels), self.background[self._to(pixels)]
         box = frame.face_box
         face = (x >= box[0]) & (x < box[2]) & (y >= box[1]) & (y < box[3])
         pixel = np.stack([(x + 0.5) / w, (y + 0.5) / h], -1).astype(np.float32) * 2 - 1
-        to = lambda a: torch.from_numpy(np.ascontiguousarray(a)).to(self.device)  # noqa: E731
         bundle = RayBundle(
-            origins=to(np.tile(pose[:3, 3], (n, 1))),
-            directions=to(directions),
+            origins=self._to(np.tile(pose[:3, 3], (n, 1))),
+            directions=self._to(directions),
             pixel_area=torch.ones(n, 1, device=self.device),
             metadata={
                 "frame": torch.full((n, 1), frame_index, device=self.device),
-                "pixel": to(pixel),
+                "pixel": self._to(pixel),
             },
         )
         batch = {
-            "image": to(stored.image.reshape(-1, 3)[pixels].astype(np.float32) / 255),
-            "torso": to(self.store.torso_over_background(stored, pixels)),
-            "torso_alpha": to(stored.torso.reshape(-1, 4)[pixels, 3].astype(np.float32) / 255),
-            "background": to(self.store.background.reshape(-1, 3)[pixels].astype(np.float32) / 255),
-            "face": to(face),
-            "head": to(stored.head.reshape(-1)[pixels].astype(np.float32)),
+            "image": stored.image / 255,
+            "torso": over_background(stored.torso, background),
+            "torso_alpha": stored.torso[:, 3] / 255,
+            "background": background / 255,
+            "face": self._to(face),
+            "head": stored.head.float(),
         }
         return bundle, batch
 

@@ -8,11 +8,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import torch
 from nerfstudio.engine.callbacks import TrainingCallback, TrainingCallbackAttributes, TrainingCallbackLocation
 from nerfstudio.pipelines.base_pipeline import VanillaPipeline, VanillaPipelineConfig
+from torch.nn.parallel import DistributedDataParallel
 
 from aed_nerfstudio.errors import InputError, report_plainly
 from aed_nerfstudio.model.aed_nerf import AedNerfModelConfig
+from aed_nerfstudio.model.processes import averaged, broadcast
 from aed_nerfstudio.training.datamanager import AedDataManagerConfig
 from aed_nerfstudio.training.loss_watch import LossWatch
 from aed_nerfstudio.training.mean_weights import MeanWeights
@@ -44,10 +47,22 @@ class AedPipeline(VanillaPipeline):
 
     config: AedPipelineConfig
 
-    def __init__(self, config: AedPipelineConfig, *args, **kwargs) -> None:
+    def __init__(
+        self, config: AedPipelineConfig, device: str, world_size: int = 1, local_rank: int = 0, **kwargs
+    ) -> None:
         report_plainly()
         config.datamanager.schedule = config.model.schedule
-        super().__init__(config, *args, **kwargs)
+        super().__init__(config, device, local_rank=local_rank, **kwargs)
+        self.world_size = world_size
+        if world_size > 1:
+            # As nerfstudio does it for CUDA. A stage leaves parameters unused; of the buffers only the occupancy grid
+            # changes, which the model itself shares.
+            self._model = DistributedDataParallel(
+                self._model,
+                device_ids=[local_rank] if torch.device(device).type == "cuda" else None,
+                find_unused_parameters=True,
+                broadcast_buffers=False,
+            )
         camera, frames = self.datamanager.dataset.camera, self.datamanager.dataset.frames
         first = frames[self.datamanager.dataset.split("train")[0]]
         # Found by the viewer, which walks the pipeline's attributes.
@@ -70,12 +85,20 @@ class AedPipeline(VanillaPipeline):
                 f"{reason[:200]}{'...' * (len(reason) > 200)}; train again, or install the version that wrote it"
             ) from error
 
+    def state_dict(self, *args, **kwargs) -> dict[str, Any]:
+        # Without the wrapper's name: a checkpoint does not depend on how many processes made it.
+        state = super().state_dict(*args, **kwargs)
+        if self.world_size == 1:
+            return state
+        return {key.replace("_model.module.", "_model.", 1): value for key, value in state.items()}
+
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool | None = None) -> None:
         # nerfstudio passes over weights that are missing or left over, unless it is told to be strict.
         super().load_state_dict(state_dict, strict=True)
 
     def get_train_loss_dict(self, step: int):
         outputs, losses, metrics = super().get_train_loss_dict(step)
+        losses, metrics = averaged(losses), averaged(metrics)
         self.watch.check(step, sum(loss.item() for loss in losses.values()))
         return outputs, losses, metrics
 
@@ -99,4 +122,6 @@ class AedPipeline(VanillaPipeline):
         if self.config.ema_decay:
             mean = MeanWeights(self.model, self.config.ema_decay, self.config.model.schedule)
             callbacks.append(TrainingCallback(after, mean.update))
-        return [*callbacks, *super().get_training_callbacks(attributes)]
+        inherited = super().get_training_callbacks(attributes)
+        broadcast(value for value in self.model.state_dict().values() if torch.is_tensor(value))  # what was fitted
+        return [*callbacks, *inherited]

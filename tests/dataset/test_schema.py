@@ -4,7 +4,7 @@ import resource
 import numpy as np
 import pytest
 
-from aed_nerfstudio.dataset.frames import FrameStore
+from aed_nerfstudio.dataset.frames import decode
 from aed_nerfstudio.dataset.schema import (
     Camera,
     Clip,
@@ -77,21 +77,6 @@ def test_version_1_is_read(folder):
     assert dataset.frames[4].sharpness == 1 and dataset.frames[4].flags == []
 
 
-def test_frames_are_uint8(folder):
-    store = FrameStore(read_dataset(folder))
-    pixels = store[0]
-    assert pixels.image.dtype == np.uint8 and pixels.head.all()
-    np.testing.assert_allclose(store.torso_over_background(pixels, np.array([0, 7])), 100 / 255, atol=1e-6)
-
-
-def test_frames_stay_in_memory_up_to_the_budget(folder):
-    store = FrameStore(read_dataset(folder), cache_bytes=3 * SIZE * SIZE * 8)
-    for index in (0, 1, 2, 4):
-        store[index]
-    assert store[1] is store[1] and store[2] is store[2]
-    assert store[4] is not store[4]
-
-
 def test_it_is_a_nerfstudio_dataset(folder):
     transforms = json.loads((folder / "transforms.json").read_text())
     assert {"fl_x", "fl_y", "cx", "cy", "w", "h", "camera_model", "train_filenames", "val_filenames"} <= set(transforms)
@@ -116,7 +101,7 @@ def test_a_damaged_file_is_named(folder, victim):
 def test_a_damaged_image_is_named(folder):
     (folder / "images/a/00005.jpg").write_bytes(b"x")
     with pytest.raises(InputError, match="00005.jpg"):
-        FrameStore(read_dataset(folder))[5]
+        decode(read_dataset(folder), 5)
 
 
 def test_a_newer_version_is_refused(folder):

@@ -1,0 +1,28 @@
+"""What the processes of one training share. All of it does nothing where there is only one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+import torch.distributed as dist
+from nerfstudio.utils.comms import get_world_size
+from torch import Tensor
+
+
+def broadcast(tensors: Iterable[Tensor]) -> None:
+    """Gives every process the first one's values, in place."""
+    if get_world_size() > 1:
+        for tensor in tensors:
+            dist.broadcast(tensor, 0)
+
+
+def averaged(values: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Scalars with the mean over the processes for their value and their own gradient, which DDP averages itself."""
+    if get_world_size() == 1 or not values:
+        return values
+    own = torch.stack([value.detach().float() for value in values.values()])
+    change = own.clone()
+    dist.all_reduce(change)
+    change = change / get_world_size() - own
+    return {key: value + more for (key, value), more in zip(values.items(), change, strict=True)}

@@ -70,7 +70,7 @@ def over_background(torso: Array, background: Array) -> Array:
 
 
 class FrameStore:
-    """A dataset's pixels; `background` is uint8 [H, W, 3].
+    """A dataset's pixels.
 
     A frame is decoded when it is first asked for and written into a file, out of which it is read from then on, also in
     later runs. Each process checks each frame once: that its pictures are still those it was decoded from (by name,
@@ -91,15 +91,15 @@ class FrameStore:
 
     def __init__(self, dataset: Dataset, folder: Path | None = None) -> None:
         self.dataset = dataset
-        self.background = dataset.static_background()
         camera = dataset.camera
-        self.frame_bytes = CHANNELS * camera.w * camera.h
-        """Of one frame's pixels."""
-        self._slot = -(self.frame_bytes + _MARK.size) // _ALIGNMENT * -_ALIGNMENT
+        self._frame_bytes = CHANNELS * camera.w * camera.h
+        self.total_bytes = self._frame_bytes * sum(frame.usable for frame in dataset.frames)
+        """Of all frames that may be drawn."""
+        self._slot = -(self._frame_bytes + _MARK.size) // _ALIGNMENT * -_ALIGNMENT
         size = self._slot * len(dataset.frames)
         self.path, self._file = _open(dataset.root, folder, f"{camera.w}x{camera.h}.pixels")
         status = os.fstat(self._file.fileno())
-        _check_room(self.path, self.frame_bytes * sum(f.usable for f in dataset.frames), status)
+        _check_room(self.path, self.total_bytes, status)
         if status.st_size < size:
             self._file.truncate(size)
         self._map = mmap.mmap(self._file.fileno(), size, access=mmap.ACCESS_READ)
@@ -115,7 +115,7 @@ class FrameStore:
         advise = getattr(self._map, "madvise", None)  # Windows has none
         if advise and hasattr(mmap, "MADV_WILLNEED"):
             advise(mmap.MADV_WILLNEED, start, self._slot)
-        stored = np.frombuffer(self._map, np.uint8, self.frame_bytes, start).reshape(-1, CHANNELS)
+        stored = np.frombuffer(self._map, np.uint8, self._frame_bytes, start).reshape(-1, CHANNELS)
         if index not in self._checked:
             self._check(index, start, stored)
         drawn = stored.copy() if pixels is None else stored[pixels]
@@ -126,7 +126,7 @@ class FrameStore:
     def _check(self, index: int, start: int, stored: np.ndarray) -> None:
         """Decodes a frame into its place, unless it is there and whole."""
         sources = self._sources(index)
-        end = start + self.frame_bytes
+        end = start + self._frame_bytes
         if self._map[end : end + _MARK.size] != _MARK.pack(sources, zlib.crc32(stored)):
             values = decode(self.dataset, index).values
             try:

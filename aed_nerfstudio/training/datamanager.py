@@ -13,6 +13,7 @@ from nerfstudio.cameras.rays import RayBundle
 from nerfstudio.data.datamanagers.base_datamanager import VanillaDataManager, VanillaDataManagerConfig
 from nerfstudio.data.datasets.base_dataset import InputDataset
 from nerfstudio.data.utils.dataloaders import FixedIndicesEvalDataloader, RandIndicesEvalDataloader
+from nerfstudio.engine.callbacks import TrainingCallbackAttributes
 from torch import Tensor
 
 from aed_nerfstudio.dataparsers.rad_nerf import RadNerfDataParserConfig
@@ -70,16 +71,24 @@ class AedDataManager(VanillaDataManager[InputDataset]):
         return self.train_dataparser_outputs.metadata["dataset"]
 
     def setup_train(self) -> None:
-        self.store = FrameStore(self.dataset, self.config.frame_cache)
-        self.background = self._to(self.store.background.reshape(-1, 3))
-        needed = self.store.frame_bytes * sum(frame.usable for frame in self.dataset.frames)
-        self.keeps_frames = self._on_gpu and needed <= self.config.frames_on_gpu * 2**30
-        self.kept: dict[int, Tensor] = {}
+        self._store: FrameStore | None = None
+        self._kept: dict[int, Tensor] = {}
         """Pixels [H*W, 8] of the frames that stay on the GPU."""
+        self.background = self._to(self.train_dataparser_outputs.metadata["background"].reshape(-1, 3))
         self.train_indices = self.dataset.split("train")
         self.chances = self._chances()
         # nerfstudio seeds NumPy with the machine's seed.
         self.generator = np.random.default_rng(np.random.randint(1 << 31))
+
+    def store(self) -> FrameStore:
+        """The decoded frames; opened when first asked for, because only training has them."""
+        if self._store is None:
+            self._store = FrameStore(self.dataset, self.config.frame_cache)
+        return self._store
+
+    def get_training_callbacks(self, training_callback_attributes: TrainingCallbackAttributes) -> list:
+        self.store()  # a disk that is too small is told before training begins
+        return super().get_training_callbacks(training_callback_attributes)
 
     def _chances(self) -> np.ndarray:
         """Probability of each training frame."""
@@ -113,11 +122,12 @@ class AedDataManager(VanillaDataManager[InputDataset]):
 
     def _pixels(self, frame_index: int, pixels: np.ndarray) -> FramePixels:
         """A frame's pixels [N] (row-major numbers), on the device."""
-        if not self.keeps_frames:
-            return FramePixels(self._to(self.store.draw(frame_index, pixels).values))
-        if frame_index not in self.kept:
-            self.kept[frame_index] = self._to(self.store.draw(frame_index).values)
-        return FramePixels(self.kept[frame_index][self._to(pixels)])
+        store = self.store()
+        if not (self._on_gpu and store.total_bytes <= self.config.frames_on_gpu * 2**30):
+            return FramePixels(self._to(store.draw(frame_index, pixels).values))
+        if frame_index not in self._kept:
+            self._kept[frame_index] = self._to(store.draw(frame_index).values)
+        return FramePixels(self._kept[frame_index][self._to(pixels)])
 
     def _boxed(self, box: list[int], count: int, width: int, height: int) -> np.ndarray:
         left, top = max(0, box[0]), max(0, box[1])

@@ -30,26 +30,28 @@ class AedTrainerConfig(TrainerConfig):
         """
         report_plainly()
         machine, gpus = self.machine, torch.cuda.device_count()
-        on_gpus = machine.device_type == "cuda"
-        if on_gpus and machine.num_devices > max(1, gpus):
-            raise InputError(f"--machine.num-devices {machine.num_devices}: this machine has {gpus} GPUs; give {gpus}")
+        if machine.device_type == "cuda" and machine.num_devices > max(1, gpus):
+            raise InputError(f"--machine.num-devices {machine.num_devices}: this machine has {gpus} GPUs; give at most as "
+                             "many, or --machine.device-type cpu")  # fmt: skip
         if machine.num_machines > 1 and machine.dist_url == "auto":
             raise InputError("--machine.dist-url auto: works on one machine only; give all of them the same "
                              "tcp://HOST:PORT, an address of the machine of --machine.machine-rank 0")  # fmt: skip
         if machine.machine_rank == 0:
             super().save_config()
-        if not on_gpus and machine.num_devices * machine.num_machines > 1:
+        if machine.device_type == "cpu" and machine.num_devices * machine.num_machines > 1:
             # The launcher must not see that they are several: `setup` starts them.
             self._several, self.machine = machine, replace(machine, num_devices=1, num_machines=1)
 
-    def setup(self, **kwargs) -> Trainer | CpuProcesses:
-        """A process's trainer; keyword arguments are nerfstudio's."""
+    def setup(self, local_rank: int = 0, **kwargs) -> Trainer | CpuProcesses:
+        """A process's trainer; arguments are nerfstudio's."""
         several = self.__dict__.pop("_several", None)
         if several is not None:
             return CpuProcesses(replace(self, machine=several))
         if not comms.is_main_process():
             sys.stdout = open(os.devnull, "w")  # one report of everything is enough
-        return super().setup(**kwargs)
+        if self.machine.device_type == "cuda" and self.machine.num_devices > 1:
+            torch.cuda.set_device(local_rank)  # nerfstudio does not, and kernels are launched on the current one
+        return super().setup(local_rank=local_rank, **kwargs)
 
 
 class CpuProcesses:

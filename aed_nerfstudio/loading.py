@@ -33,37 +33,43 @@ def load_run(config: Path) -> tuple[AedPipeline, int]:
     if not list(folder.glob("step-*.ckpt")):
         raise InputError(f"{folder}: holds no checkpoint; train for longer, or again")
 
-    import torch
-    from nerfstudio.utils.eval_utils import eval_setup
-
-    from aed_nerfstudio.backends import unavailable
-
-    def where_it_lies(loaded):
-        # The run remembers its folder relative to where it was started; this is where it is now.
-        loaded.output_dir, loaded.experiment_name = config.parents[3], config.parents[2].name
-        loaded.timestamp = config.parents[0].name
-        # What drives nerfstudio's cameras: nothing to an avatar, and maybe lost by now.
-        for name in ("audio", "audio_features_file", "background"):
-            setattr(loaded.pipeline.model, name, None)
-        # Forced for the machine of the training; this one may be another.
-        forced = getattr(loaded.pipeline.model, "backend", "auto")
-        if unavailable(forced, "cuda" if torch.cuda.is_available() else "cpu") is not None:
-            print(f"backend {forced}, with which this avatar was trained, cannot be had here: taking auto")
-            loaded.pipeline.model.backend = "auto"
-        return loaded
-
     try:
-        _, pipeline, _, step = eval_setup(config, test_mode="test", update_config_callback=where_it_lies)
+        pipeline, step = _load(config, folder)
     except (yaml.YAMLError, UnicodeDecodeError, AssertionError, AttributeError, KeyError, TypeError) as error:
         # Classes that have moved, fields that were renamed: the file holds both by name.
         raise InputError(f"{config}: does not fit this version of aed-nerfstudio ({_reason(error)}); {MEND}") from error
     except (pickle.UnpicklingError, EOFError, RuntimeError) as error:  # RuntimeError: PyTorch's, of a damaged archive
         raise InputError(f"{folder}: its newest checkpoint is damaged ({_reason(error)}); train again") from error
-    from aed_nerfstudio.training.pipeline import AedPipeline
-
-    if not isinstance(pipeline, AedPipeline):
-        raise InputError(f"{config}: is a run of another method; train with `ns-train aed-nerf`")
     return pipeline, step
+
+
+def _load(file: Path, folder: Path) -> tuple[AedPipeline, int]:
+    """What nerfstudio's `eval_setup` does, which first loads every method that is installed: for seconds."""
+    import torch
+    from nerfstudio.engine.trainer import TrainerConfig
+
+    from aed_nerfstudio.backends import unavailable
+    from aed_nerfstudio.training.pipeline import AedPipelineConfig
+
+    config = yaml.load(file.read_text(), Loader=yaml.Loader)
+    assert isinstance(config, TrainerConfig), "no config of a training run"
+    if not isinstance(config.pipeline, AedPipelineConfig):
+        raise InputError(f"{file}: is a run of another method; train with `ns-train aed-nerf`")
+    # What drives nerfstudio's cameras: nothing to an avatar, and maybe lost by now.
+    for name in ("audio", "audio_features_file", "background"):
+        setattr(config.pipeline.model, name, None)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    # Forced for the machine of the training; this one may be another.
+    forced = getattr(config.pipeline.model, "backend", "auto")
+    if unavailable(forced, device.type) is not None:
+        print(f"backend {forced}, with which this avatar was trained, cannot be had here: taking auto")
+        config.pipeline.model.backend = "auto"
+    pipeline = config.pipeline.setup(device=device, test_mode="test")
+    pipeline.eval()
+    newest = max(folder.glob("step-*.ckpt"), key=lambda path: int(path.stem.removeprefix("step-")))
+    state = torch.load(newest, map_location="cpu", weights_only=True)
+    pipeline.load_pipeline(state["pipeline"], state["step"])
+    return pipeline, int(newest.stem.removeprefix("step-"))
 
 
 def _reason(error: Exception) -> str:

@@ -36,13 +36,6 @@ def test_a_class_that_has_moved(copy):
         Avatar.load(config)
 
 
-def test_a_method_that_is_not_registered(copy):
-    config = copy / "config.yml"
-    config.write_text(config.read_text().replace("method_name: aed-nerf-tiny", "method_name: aed-nerf-old"))
-    with pytest.raises(InputError, match="does not fit this version .*aed-nerf-old"):
-        Avatar.load(config)
-
-
 @pytest.mark.parametrize("text", ["", "[", "key: value", "!!python/name:os.path.join"])
 def test_a_config_that_is_none(copy, text):
     (copy / "config.yml").write_text(text)

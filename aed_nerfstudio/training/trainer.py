@@ -31,8 +31,8 @@ class AedTrainerConfig(TrainerConfig):
         report_plainly()
         machine, gpus = self.machine, torch.cuda.device_count()
         if machine.device_type == "cuda" and machine.num_devices > max(1, gpus):
-            raise InputError(f"--machine.num-devices {machine.num_devices}: this machine has {gpus} GPUs; give at most "
-                             "as many, or --machine.device-type cpu")  # fmt: skip
+            raise InputError(f"--machine.num-devices {machine.num_devices}: this machine has {gpus} GPUs; give fewer, "
+                             "or --machine.device-type cpu")  # fmt: skip
         if machine.num_machines > 1 and machine.dist_url == "auto":
             raise InputError("--machine.dist-url auto: works on one machine only; give all of them the same "
                              "tcp://HOST:PORT, an address of the machine of --machine.machine-rank 0")  # fmt: skip

@@ -213,8 +213,9 @@ def test_the_torso_stays_with_a_head_that_the_camera_sees_from_elsewhere(model):
     rolled = model.render_condition(view(quarter), condition)
     for name in ("foreground", "alpha"):
         turned = torch.rot90(usual[name], -1)
-        assert (rolled[name] - turned).abs()[2:-2, 2:-2].mean() < 0.01
-        assert (rolled[name] - usual[name]).abs().mean() > 0.02
+        followed, stayed = ((rolled[name] - other).abs()[2:-2, 2:-2].mean() for other in (turned, usual[name]))
+        print(name, followed, stayed)
+        assert followed < 0.01 and followed < stayed / 3
 
 
 def test_the_copy_works_from_elsewhere_and_changes_only_what_is_given(driven, timed, run, tmp_path, monkeypatch):

@@ -76,7 +76,7 @@ def test_expression_grid_blends_its_tables():
     grid = ExpressionGrid(layout, 3)
     torch.nn.init.normal_(grid.params)
     x, coefficients = torch.rand(12, 3), torch.randn(2, 3, requires_grad=True)
-    ours = grid(x, coefficients, [5, 7])
+    ours = grid(x, grid.blend(coefficients), [5, 7])
     each = torch.stack([encode_torch(x, table.view(-1, 2), layout) for table in grid.params])
     rows = coefficients[[0] * 5 + [1] * 7]
     reference = torch.einsum("nk,knf->nf", rows, each)

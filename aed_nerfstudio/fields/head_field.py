@@ -115,33 +115,35 @@ class HeadField(nn.Module):
             return None
         return self.expression_grid.blend(torch.cat([given["emotion"], given["eye"], given["articulation"]], -1))
 
-    def _geometry(
+    def geometry(
         self,
         positions: Tensor,
         x_g: Tensor,
         a_g: Tensor,
-        audio: Tensor,
-        emotion: Tensor,
-        eye: Tensor,
-        articulation: Tensor,
+        given: dict[str, Tensor],
         counts: list[int],
-        tables: Tensor | None = None,
+        tables: Tensor | None,
     ) -> Tensor:
+        """The density's logarithm and what the colour needs of the density network, [N,65].
+
+        x_g, a_g: `spatial_features` and `heard_features` of the positions. given: as `forward` takes it, by name.
+        tables: `blend` of it.
+        """
         features = [x_g, a_g]
-        given = expression = torch.cat([emotion, eye, articulation], -1)
+        condition = torch.cat([given["emotion"], given["eye"], given["articulation"]], -1)
         if not self.audio_compression:
-            given = torch.cat([audio, expression], -1)
+            condition = torch.cat([given["audio"], condition], -1)
         if self.expression_grid is not None:
-            tables = self.expression_grid.blend(expression) if tables is None else tables
             features.append(self.expression_grid((positions + 1) / 2, tables, counts))
         with torch.autocast(positions.device.type, torch.bfloat16, enabled=self.bfloat16):
-            return self.density.conditioned(torch.cat(features, -1), given, counts)
+            return self.density.conditioned(torch.cat(features, -1), condition, counts)
 
     def density_at(self, positions: Tensor, audio: Tensor, emotion: Tensor, eye: Tensor, articulation: Tensor, **_):
         """Density only [N], for the occupancy grid; one condition, [1, ...] each, as `forward` takes it."""
         x_g, counts = self.spatial_features(positions), [len(positions)]
         a_g, _, _ = self.heard_features(x_g, audio, articulation, counts)
-        h = self._geometry(positions, x_g, a_g, audio, emotion, eye, articulation, counts)
+        given = {"audio": audio, "emotion": emotion, "eye": eye, "articulation": articulation}
+        h = self.geometry(positions, x_g, a_g, given, counts, self.blend(given))
         return truncated_exp(h[:, 0].float())
 
     def forward(
@@ -154,9 +156,6 @@ class HeadField(nn.Module):
         articulation: Tensor,
         code: Tensor,
         counts: list[int],
-        x_g: Tensor | None = None,
-        heard: tuple[Tensor, Tensor, Tensor] | None = None,
-        tables: Tensor | None = None,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Samples of C frames, those of one frame together.
 
@@ -166,15 +165,17 @@ class HeadField(nn.Module):
                 not once a sample.
             audio: [C,64]. emotion: [C,E]. eye: [C,1]. articulation: [C,A]. code: [C,appearance_dim].
             counts: samples of each frame, in order.
-            x_g: `spatial_features` of the positions, where they are known already.
-            heard: `heard_features` of these, likewise.
-            tables: `blend` of the conditions, likewise.
 
         Returns: density [N], colour [N,3], ambient coordinate a_l [N,2], its value before tanh [N,2].
         """
-        x_g = self.spatial_features(positions) if x_g is None else x_g
-        a_g, ambient, logits = self.heard_features(x_g, audio, articulation, counts) if heard is None else heard
-        h = self._geometry(positions, x_g, a_g, audio, emotion, eye, articulation, counts, tables)
-        with torch.autocast(positions.device.type, torch.bfloat16, enabled=self.bfloat16):
+        x_g = self.spatial_features(positions)
+        a_g, ambient, logits = self.heard_features(x_g, audio, articulation, counts)
+        given = {"audio": audio, "emotion": emotion, "eye": eye, "articulation": articulation}
+        h = self.geometry(positions, x_g, a_g, given, counts, self.blend(given))
+        return truncated_exp(h[:, 0].float()), self.colours(h, view, code, counts), ambient, logits
+
+    def colours(self, h: Tensor, view: Tensor, code: Tensor, counts: list[int]) -> Tensor:
+        """Colours [N,3] of samples of which `geometry` gave h [N,65]; the rest as in `forward`."""
+        with torch.autocast(h.device.type, torch.bfloat16, enabled=self.bfloat16):
             rgb = self.colour.conditioned(torch.cat([view.to(h.dtype), h[:, 1:]], -1), code, counts)
-        return truncated_exp(h[:, 0].float()), torch.sigmoid(rgb.float()), ambient, logits
+        return torch.sigmoid(rgb.float())

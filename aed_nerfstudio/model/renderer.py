@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from aed_nerfstudio.driving.track import FrameCondition
 from aed_nerfstudio.fields.head_field import spherical_harmonics
+from aed_nerfstudio.fields.mlp import truncated_exp
 from aed_nerfstudio.rendering.compositing import composite
 from aed_nerfstudio.rendering.ray_marching import PackedSamples
 from aed_nerfstudio.rendering.still_view import StillView
@@ -19,8 +20,9 @@ from aed_nerfstudio.rendering.still_view import StillView
 if TYPE_CHECKING:
     from aed_nerfstudio.model.aed_nerf import AedNerfModel
 
-ROUND = 4
-"""Samples of a ray that are evaluated before it is asked whether the rest can show."""
+ROUNDS = (4, 4, *[8] * 32)
+"""Samples of a ray that are evaluated together, before it is asked whether what is behind them can show; in smaller
+rounds they would be fewer, and take longer. Later ones depend on the condition, so that only the first is kept."""
 OPAQUE = 1e-3
 """Transmittance below which nothing behind shows: a quarter of a level of 255."""
 
@@ -150,50 +152,47 @@ class Renderer:
         bounds = samples.ray_starts[rays.start : rays.stop + 1]
         starts, left = bounds[:-1], bounds.diff()
         live = torch.arange(len(starts), device=starts.device)
-        number = ROUND if starts.device.type == "cpu" else model.config.max_samples
-        for first in range(0, model.config.max_samples, number):
+        first = 0
+        for number in ROUNDS if starts.device.type == "cpu" else (model.config.max_samples,):
             if first:
                 live = torch.nonzero((found[:, 3] < 1 - OPAQUE) & (left > first))[:, 0]
-                if not len(live):
-                    return
+            if not len(live):
+                return
             counts = (left[live] - first).clamp(max=number)
             own = torch.repeat_interleave(torch.arange(len(live), device=live.device), counts)
             ends = counts.cumsum(0)
-            total = len(own)
-            index = torch.arange(total, device=live.device) + (starts[live] + first - ends + counts)[own]
-            positions = samples.positions[index]
-            self.evaluated += total
-
-            def spatial(positions=positions) -> tuple[Tensor]:
-                return (head.spatial_features(positions),)
-
-            # Later rounds depend on what the condition makes of the first.
-            depends = (model.occupancy.binaries, model.box, head.grid.params)
-            (x_g,) = spatial() if first else self.still.reuse(("x_g", name), depends, spatial)
-            heard = None
-            if not first and model.config.audio_compression:
-                audio, lips = given["audio"], given["articulation"]
-                key = ("heard", name, *(values.cpu().numpy().tobytes() for values in (audio, lips)))
-                listeners = (*head.compress.parameters(), head.audio_grid.params)
-                heard = self.still.reuse(
-                    key,
-                    (*depends, *listeners),
-                    lambda: head.heard_features(x_g, audio, lips, [total]),  # noqa: B023
-                )
-            view = harmonics[rays][live][own]
-            sigma, rgb, ambient, _ = head(
-                positions, view, **given, counts=[total], x_g=x_g, heard=heard, tables=tables
-            )
-            packed = PackedSamples(positions, samples.t[index], own, nn.functional.pad(ends, (1, 0)))
+            index = torch.arange(len(own), device=live.device) + (starts[live] + first - ends + counts)[own]
+            packed = PackedSamples(samples.positions[index], samples.t[index], own, nn.functional.pad(ends, (1, 0)))
+            x_g, a_g, ambient = self._features(packed.positions, given, name if not first else None)
+            h = head.geometry(packed.positions, x_g, a_g, given, [len(own)], tables)
+            sigma = truncated_exp(h[:, 0].float())
+            colours = head.colours(h, harmonics[rays][live[own]], given["code"], [len(own)])
             length = ambient.abs().sum(-1, keepdim=True)
-            result = composite(sigma, rgb, length, packed, step, model.config.backend)
-            passed = 1 - found[live, 3:4] if first else 1.0
+            result = composite(sigma, colours, length, packed, step, model.config.backend)
+            passed = 1 - found[live, 3:4]
             part = torch.cat([result.rgb, result.accumulation[:, None], result.depth[:, None]], -1) * passed
-            part = torch.cat([part, result.extra_sums], -1)
-            if first:
-                found.index_add_(0, live, part)
-            else:
-                found.copy_(part)
+            found.index_add_(0, live, torch.cat([part, result.extra_sums], -1))
+            self.evaluated += len(own)
+            first += number
+
+    def _features(self, positions: Tensor, given: dict[str, Tensor], name: Hashable | None) -> tuple[Tensor, ...]:
+        """x_g, a_g and a_l of samples; under a name they are kept for the next picture."""
+        model, head = self.model, self.model.head
+        if name is None:
+            x_g = head.spatial_features(positions)
+            return x_g, *head.heard_features(x_g, given["audio"], given["articulation"], [len(positions)])[:2]
+        depends = (model.occupancy.binaries, model.box, head.grid.params)
+        (x_g,) = self.still.reuse(("x_g", name), depends, lambda: (head.spatial_features(positions),))
+        audio, lips = given["audio"], given["articulation"]
+
+        def listen() -> tuple[Tensor, ...]:
+            return head.heard_features(x_g, audio, lips, [len(positions)])[:2]
+
+        if not model.config.audio_compression:
+            return x_g, *listen()
+        key = ("heard", name, *(values.cpu().numpy().tobytes() for values in (audio, lips)))
+        listeners = (*head.compress.parameters(), head.audio_grid.params)
+        return x_g, *self.still.reuse(key, (*depends, *listeners), listen)
 
     # ---- what is behind it
 

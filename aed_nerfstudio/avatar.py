@@ -230,8 +230,6 @@ class Avatar:
         """
         import torch
 
-        from aed_nerfstudio.rendering.torso_matte import cut_out
-
         fps = track.fps if isinstance(track, DrivingTrack) else FPS
         height, width = self._frame_size(size, camera_path)
         first = 0 if frames is None else frames.start
@@ -252,7 +250,7 @@ class Avatar:
             if background is None:
                 yield to_uint8(layers["rgb"])
                 continue
-            colour, alpha = cut_out(layers)
+            colour, alpha = layers["foreground"], layers["alpha"]
             if background.transparent:
                 yield to_uint8(torch.cat([colour / alpha.clamp_min(1e-6), alpha], -1))
             else:

@@ -55,16 +55,35 @@ def _resolve(choice: str, kind: str) -> Backends:
     if choice == "auto":
         preferred = ("numba",) if kind == "cpu" else ("tcnn", "triton")
         grids = next((name for name in preferred if unavailable(name, kind) is None), "torch")
-        other = "numba" if grids == "numba" else "torch"
-        return Backends(grids, other, other)
+        return _resolve("numba", kind) if grids == "numba" else Backends(grids, "torch", "torch")
     reason = unavailable(choice, kind)
     if reason is not None:
         raise InputError(f"backend {choice}: {reason}")
+    if choice == "numba":
+        _announce_compilation()
     return Backends(
         grids=choice,
         marching="numba" if choice == "numba" else "torch",
         compositing=choice if choice in ("numba", "triton") else "torch",
     )
+
+
+def _announce_compilation() -> None:
+    """Has the wait for the first of Numba's kernels explained. Later processes find them compiled."""
+    from numba.core import event
+
+    class Once(event.Listener):
+        def on_start(self, event) -> None:
+            if not self.said:
+                print("compiling kernels for this processor, once: up to a minute", flush=True)
+            self.said = True
+
+        def on_end(self, event) -> None:
+            pass
+
+        said = False
+
+    event.register("numba:compile", Once())
 
 
 def interpreted() -> bool:

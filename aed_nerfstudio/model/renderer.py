@@ -28,6 +28,8 @@ OPAQUE = 1e-3
 
 REGION, REGION_POSES = 96, 12
 """Cells along a side of the picture, and poses, for which it is found out where the torso can be."""
+HAZE = 0.02
+"""Alpha of the torso that counts as none where it is not exceeded nearby: networks seldom say exactly zero."""
 
 
 class Renderer:
@@ -237,7 +239,7 @@ class Renderer:
             alpha, _ = model.torso(points, model.pose_of(model.track[train[k]]))
             most = torch.maximum(most, alpha[:, 0])
         found = nn.functional.max_pool2d(most.view(1, 1, REGION, REGION), 5, 1, 2)[0, 0]
-        return (found > 1 / 510,)
+        return (found > HAZE,)
 
     def _plane(self, camera: Cameras) -> tuple[Tensor, Tensor]:
         """The pixels of a camera [1] at distance 1 before it, x and y (down), [h*w] each."""

@@ -29,7 +29,6 @@ from aed_nerfstudio.media.backgrounds import open_background
 from aed_nerfstudio.media.captions import BAND
 from aed_nerfstudio.media.video_reader import read_frames
 from aed_nerfstudio.media.video_writer import SYNTHETIC_NOTE
-from aed_nerfstudio.rendering.torso_matte import cut_out
 from aed_nerfstudio.synthetic.record import record_dataset
 
 RATE = 16000
@@ -154,7 +153,8 @@ def test_lip_smoothing_is_that_of_the_encoded_audio(avatar, speech):
 def cut_out_of(avatar, speech, emotion=None):
     """Frame 6 without a background: premultiplied colour and alpha."""
     track = avatar.track(read_audio(speech), avatar.vocabulary.encode(emotion))
-    return (layer.numpy() for layer in cut_out(avatar.images(track[6])))
+    layers = avatar.images(track[6])
+    return layers["foreground"].numpy(), layers["alpha"].numpy()
 
 
 def test_backgrounds_are_behind_the_avatar(render, avatar, speech, tmp_path):

@@ -46,14 +46,14 @@ class Bench:
             resolve(name, avatar.model.device)  # refuses what cannot be had
         facts = speed.machine()
         print(f"{facts['gpu'] or facts['processor']}, {facts['threads']} threads; backends: {', '.join(backends)}")
-        rows = speed.measure(
-            avatar, pipeline, backends, self.repeats, self.size, self.rays, lambda line: print(f"  {line}", flush=True)
-        )
+        limits = speed.peaks(avatar.model.device)
+        report = lambda line: print(f"  {line}", flush=True)  # noqa: E731
+        rows = speed.measure(avatar, pipeline, backends, limits, self.repeats, self.size, self.rays, report)
         result = {
             "machine": facts,
             "commit": _commit(),
             "avatar": avatar.name,
-            "peaks": vars(speed.peaks(avatar.model.device)),
+            "peaks": vars(limits),
             "rows": rows,
         }
         output = self.output or Path(f"bench-{speed.name_of(facts)}.json")

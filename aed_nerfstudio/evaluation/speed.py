@@ -145,6 +145,7 @@ def measure(
     avatar: Avatar,
     pipeline: AedPipeline,
     backends: Sequence[Backend],
+    limits: Peaks,
     repeats: int,
     sizes: Sequence[int] = (256, 512),
     rays: Sequence[int] = (4096, 65536),
@@ -157,6 +158,7 @@ def measure(
         avatar: of a trained run; its weights are left as they are.
         pipeline: the avatar's, which draws the training steps.
         backends: see `backends_here`; ratios are against the first.
+        limits: the machine's, from `peaks`.
         repeats: at most so many, and fewer where these took more than `BUDGET` seconds.
         sizes: widths of the pictures.
         rays: of the training steps.
@@ -167,7 +169,7 @@ def measure(
     where unknown).
     """
     device = avatar.model.device
-    limits, own = peaks(device), avatar.model.config.backend
+    own = avatar.model.config.backend
     rows = []
     for make in _operations(avatar, pipeline, sizes, rays):
         operations, memory = {}, {}

@@ -42,6 +42,8 @@ class Renderer:
     def __init__(self, model: AedNerfModel, still: StillView | None = None) -> None:
         self.model = model
         self.still = still or StillView()
+        self._of_weights = StillView()
+        """What no camera changes."""
         self.evaluated = 0
         """Samples of the head that the last picture took."""
 
@@ -218,7 +220,7 @@ class Renderer:
 
         def paint() -> tuple[Tensor, ...]:
             pixels = self._torso_pixels(camera, condition.head_pose)
-            (region,) = self.still.reuse(("torso region",), depends, self._torso_region)
+            (region,) = self._of_weights.reuse("torso region", depends, self._torso_region)
             column, row = ((pixels + 1) * (len(region) / 2)).long().clamp(0, len(region) - 1).unbind(-1)
             within = torch.nonzero(region[row, column])[:, 0]
             alpha, rgb = model.torso(pixels[within], model.pose_of(condition))

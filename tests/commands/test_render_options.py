@@ -324,21 +324,21 @@ def interrupted(command, when):
 def test_an_interrupted_render_plays_and_goes_on(run, speech, tmp_path):
     """By a real Ctrl-C to a real process."""
     long = tmp_path / "long.wav"
-    write_wav(long, np.tile(read_audio(speech), 40))  # 480 frames
+    write_wav(long, np.tile(read_audio(speech), 30))  # 360 frames
     output = tmp_path / "long.mp4"
     command = [Path(sys.executable).parent / "aed", "render", "--load-config", run / "config.yml", "--audio", long]
     command = [*map(str, command), "--output", str(output), "--size", "48", "--emotion", "happy"]
-    printed = interrupted(command, when=rb"([5-9]|\d\d)/480")
+    printed = interrupted(command, when=rb"([5-9]|\d\d)/360")
     assert "--resume" in printed and "Traceback" not in printed, printed
     stopped = facts(output)[3]
-    assert 0 < stopped < 480
+    assert 0 < stopped < 360
     assert read_audio(output).size == pytest.approx(640 * stopped, abs=1100)
     quiet = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     other = subprocess.run([*command, "--resume", "--intensity", "1", "--fps", "30"], check=False, **quiet)
     assert other.returncode == 1 and "was begun with fps 25" in other.stdout, other.stdout
     finished = subprocess.run([*command, "--resume"], check=False, **quiet)
     assert finished.returncode == 0, finished.stdout
-    assert facts(output)[3] == 480 and read_audio(output).size == pytest.approx(640 * 480, abs=1100)
+    assert facts(output)[3] == 360 and read_audio(output).size == pytest.approx(640 * 360, abs=1100)
     assert [p.name for p in tmp_path.iterdir() if p.name.startswith(".")] == []
 
 

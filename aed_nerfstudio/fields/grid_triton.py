@@ -1,4 +1,4 @@
-"""Triton kernels of the multiresolution hash grid (2-D and 3-D, two features per entry) and their autograd Function.
+"""Triton kernels of the multiresolution hash grid (2-D and 3-D, two features per entry).
 
 Shapes and layout as in grid_numba.py. A program handles a block of points: one level of them in `forward_features` and
 `backward_table`, all levels in `backward_x`, which sums over them.
@@ -11,9 +11,9 @@ import functools
 import torch
 import triton
 import triton.language as tl
-from torch.autograd.function import once_differentiable
 
 from aed_nerfstudio.backends import interpreted
+from aed_nerfstudio.fields.grid_function import GridFunction
 
 # A program of the interpreter costs the same however wide it is.
 _WIDTHS = [(1024, 4)] if interpreted() else [(128, 4), (256, 4), (256, 8), (512, 8)]
@@ -181,37 +181,28 @@ def _launch(kernel, tensors, layout, n_points, levels):
         )
 
 
-class TritonGridFunction(torch.autograd.Function):
-    """Features [N, 2L] of coordinates x [N, D] from a table [n_entries, 2]; float32, gradients of first order."""
+class _TritonKernels:
+    """`GridKernels` on a GPU."""
 
     @staticmethod
-    def forward(ctx, x, table, layout):
-        clamped, table = x.detach().clamp(0.0, 1.0).contiguous(), table.detach().contiguous()
-        features = clamped.new_empty(x.shape[0], 2 * layout.n_levels)
-        _launch(forward_features, (clamped, table, features), layout, x.shape[0], layout.n_levels)
-        # Coordinates outside [0, 1] get no gradient, as from torch's clamp.
-        outside = clamped != x if ctx.needs_input_grad[0] else None
-        ctx.save_for_backward(clamped, table, outside)
-        ctx.layout = layout
+    def features(x, table, layout):
+        features = x.new_empty(x.shape[0], 2 * layout.n_levels)
+        _launch(forward_features, (x, table, features), layout, x.shape[0], layout.n_levels)
         return features
 
     @staticmethod
-    @once_differentiable
-    def backward(ctx, grad):
-        x, table, outside = ctx.saved_tensors
-        layout = ctx.layout
-        grad = grad.contiguous().float()
-        grad_x = grad_table = None
-        if ctx.needs_input_grad[0]:
-            grad_x = torch.empty_like(x)
-            _launch(backward_x, (x, table, grad, grad_x), layout, x.shape[0], 1)
-            grad_x.masked_fill_(outside, 0.0)
-        if ctx.needs_input_grad[1]:
-            grad_table = torch.zeros_like(table)
-            _launch(backward_table, (x, grad, grad_table), layout, x.shape[0], layout.n_levels)
-        return grad_x, grad_table, None
+    def gradient_of_x(x, table, grad, layout):
+        grad_x = torch.empty_like(x)
+        _launch(backward_x, (x, table, grad, grad_x), layout, x.shape[0], 1)
+        return grad_x
+
+    @staticmethod
+    def gradient_of_table(x, table, grad, layout):
+        grad_table = torch.zeros_like(table)
+        _launch(backward_table, (x, grad, grad_table), layout, x.shape[0], layout.n_levels)
+        return grad_table
 
 
 def encode_triton(x, table, layout):
     """x [N, D] in [0, 1], table [n_entries, 2] -> features [N, 2L], on a GPU (or in Triton's interpreter)."""
-    return TritonGridFunction.apply(x.float(), table.float(), layout)
+    return GridFunction.apply(x.float(), table.float(), layout, _TritonKernels)

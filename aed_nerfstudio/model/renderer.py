@@ -39,9 +39,9 @@ class Renderer:
     weights alone decide is kept while they stay as they are (`StillView`).
     """
 
-    def __init__(self, model: AedNerfModel, still: StillView | None = None) -> None:
+    def __init__(self, model: AedNerfModel) -> None:
         self.model = model
-        self.still = still or StillView()
+        self.still = StillView()
         self._of_weights = StillView()
         """What no camera changes."""
         self.evaluated = 0
@@ -182,17 +182,17 @@ class Renderer:
     def _features(self, positions: Tensor, given: dict[str, Tensor], name: Hashable | None) -> tuple[Tensor, ...]:
         """x_g, a_g and a_l of samples; under a name they are kept for the next picture."""
         model, head = self.model, self.model.head
-        if name is None:
-            x_g = head.spatial_features(positions)
-            return x_g, *head.heard_features(x_g, given["audio"], given["articulation"], [len(positions)])[:2]
-        depends = (model.occupancy.binaries, model.box, head.grid.params)
-        (x_g,) = self.still.reuse(("x_g", name), depends, lambda: (head.spatial_features(positions),))
         audio, lips = given["audio"], given["articulation"]
+
+        def spatial() -> tuple[Tensor, ...]:
+            return (head.spatial_features(positions),)
 
         def listen() -> tuple[Tensor, ...]:
             return head.heard_features(x_g, audio, lips, [len(positions)])[:2]
 
-        if not model.config.audio_compression:
+        depends = (model.occupancy.binaries, model.box, head.grid.params)
+        (x_g,) = spatial() if name is None else self.still.reuse(("x_g", name), depends, spatial)
+        if name is None or not model.config.audio_compression:
             return x_g, *listen()
         key = ("heard", name, *(values.cpu().numpy().tobytes() for values in (audio, lips)))
         listeners = (*head.compress.parameters(), head.audio_grid.params)
@@ -215,7 +215,6 @@ class Renderer:
     def _torso(self, camera: Cameras, view: Hashable, condition: FrameCondition) -> tuple[Tensor, ...]:
         """Alpha [h*w, 1] and premultiplied colour [h*w, 3] of the torso in a camera's [1] picture."""
         model = self.model
-
         depends = (*model.torso.parameters(), model.pose_mean, model.pose_scale)
 
         def paint() -> tuple[Tensor, ...]:

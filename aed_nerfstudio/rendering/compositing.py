@@ -1,6 +1,6 @@
 """Emission-absorption compositing of packed samples with a constant step."""
 
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -50,13 +50,14 @@ def composite(
         shapes = [list(a.shape) for a in (sigmas, rgbs, extras)]
         raise ValueError(f"expected sigmas [{n}], rgbs [{n}, 3] and extras [{n}, K], got {shapes}")
     chosen = resolve(backend, sigmas.device).compositing
-    if chosen == "numba":
-        return Composited(*_NumbaComposite.apply(sigmas, rgbs, extras, samples.t, samples.ray_starts, step))
+    if chosen == "torch":
+        return composite_torch(sigmas, rgbs, extras, samples, step)
+    chosen_kernels = NumbaKernels
     if chosen == "triton":
-        from aed_nerfstudio.rendering.compositing_triton import composite_triton  # takes a second to import
+        from aed_nerfstudio.rendering.compositing_triton import TritonKernels  # takes a second to import
 
-        return Composited(*composite_triton(sigmas, rgbs, extras, samples.t, samples.ray_starts, step))
-    return composite_torch(sigmas, rgbs, extras, samples, step)
+        chosen_kernels = TritonKernels
+    return Composited(*_Composite.apply(sigmas, rgbs, extras, samples.t, samples.ray_starts, step, chosen_kernels))
 
 
 def composite_torch(sigmas: Tensor, rgbs: Tensor, extras: Tensor, samples: PackedSamples, step: float) -> Composited:
@@ -82,51 +83,52 @@ def composite_torch(sigmas: Tensor, rgbs: Tensor, extras: Tensor, samples: Packe
     )
 
 
-class _NumbaComposite(torch.autograd.Function):
+class CompositeKernels(Protocol):
+    """A backend's kernels, which overwrite `out`; all tensors are contiguous."""
+
+    def forward(self, given: tuple[Tensor, ...], step: float, out: tuple[Tensor, ...]) -> None:
+        """sigmas, rgbs, extras, t, ray_starts -> rgb, accumulation, depth, extra_sums, weights."""
+
+    def backward(
+        self, given: tuple[Tensor, ...], step: float, grads: tuple[Tensor, ...], out: tuple[Tensor, ...]
+    ) -> None:
+        """sigmas, rgbs, weights, ray_starts and the gradients of rgb, accumulation, extra_sums, weights -> those of
+        sigmas, rgbs, extras."""
+
+
+class NumbaKernels:
+    """`CompositeKernels` on the CPU."""
+
     @staticmethod
-    def forward(ctx, sigmas, rgbs, extras, t, ray_starts, step):
-        sigmas, rgbs = sigmas.detach().contiguous(), rgbs.detach().contiguous()
+    def forward(given, step, out):
+        kernels.composite_forward(*(a.numpy() for a in given), np.float32(step), *(a.numpy() for a in out))
+
+    @staticmethod
+    def backward(given, step, grads, out):
+        kernels.composite_backward(*(a.numpy() for a in given), np.float32(step), *(a.numpy() for a in (*grads, *out)))
+
+
+class _Composite(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, sigmas, rgbs, extras, t, ray_starts, step, chosen_kernels):
+        given = tuple(a.detach().contiguous() for a in (sigmas, rgbs, extras, t, ray_starts))
+        sigmas, rgbs, extras, _, ray_starts = given
         n_rays = ray_starts.shape[0] - 1
-        rgb = torch.empty(n_rays, 3)
-        accumulation, depth = torch.empty(n_rays), torch.empty(n_rays)
-        extra_sums = torch.empty(n_rays, extras.shape[1])
-        weights = torch.empty_like(sigmas)
-        kernels.composite_forward(
-            sigmas.numpy(),
-            rgbs.numpy(),
-            extras.detach().contiguous().numpy(),
-            t.contiguous().numpy(),
-            ray_starts.contiguous().numpy(),
-            np.float32(step),
-            rgb.numpy(),
-            accumulation.numpy(),
-            depth.numpy(),
-            extra_sums.numpy(),
-            weights.numpy(),
-        )
-        ctx.save_for_backward(sigmas, rgbs, weights, ray_starts)
-        ctx.step = step
+        rgb, extra_sums = sigmas.new_empty(n_rays, 3), sigmas.new_empty(n_rays, extras.shape[1])
+        accumulation, depth = sigmas.new_empty(n_rays), sigmas.new_empty(n_rays)
+        out = (rgb, accumulation, depth, extra_sums, torch.empty_like(sigmas))
+        chosen_kernels.forward(given, step, out)
+        ctx.save_for_backward(sigmas, rgbs, out[-1], ray_starts)
+        ctx.step, ctx.kernels = step, chosen_kernels
         ctx.mark_non_differentiable(depth)
-        return rgb, accumulation, depth, extra_sums, weights
+        return out
 
     @staticmethod
     @once_differentiable
     def backward(ctx, grad_rgb, grad_accumulation, _grad_depth, grad_extra_sums, grad_weights):
         sigmas, rgbs, weights, ray_starts = ctx.saved_tensors
-        grad_sigmas, grad_rgbs = torch.empty_like(sigmas), torch.empty_like(rgbs)
+        grads = tuple(a.contiguous() for a in (grad_rgb, grad_accumulation, grad_extra_sums, grad_weights))
         grad_extras = sigmas.new_empty(sigmas.shape[0], grad_extra_sums.shape[1])
-        kernels.composite_backward(
-            sigmas.numpy(),
-            rgbs.numpy(),
-            weights.detach().numpy(),
-            ray_starts.contiguous().numpy(),
-            np.float32(ctx.step),
-            grad_rgb.contiguous().numpy(),
-            grad_accumulation.contiguous().numpy(),
-            grad_extra_sums.contiguous().numpy(),
-            grad_weights.contiguous().numpy(),
-            grad_sigmas.numpy(),
-            grad_rgbs.numpy(),
-            grad_extras.numpy(),
-        )
-        return grad_sigmas, grad_rgbs, grad_extras, None, None, None
+        out = (torch.empty_like(sigmas), torch.empty_like(rgbs), grad_extras)
+        ctx.kernels.backward((sigmas, rgbs, weights.detach(), ray_starts), ctx.step, grads, out)
+        return *out, None, None, None, None

@@ -1,4 +1,4 @@
-"""Triton kernels of compositing and their autograd Function; see compositing.py for what they compute.
+"""Triton kernels of compositing; see compositing.py for what they compute.
 
 A program handles a block of rays and walks along them, as far as its longest one goes. All floats are float32.
 """
@@ -8,7 +8,6 @@ from __future__ import annotations
 import torch
 import triton
 import triton.language as tl
-from torch.autograd.function import once_differentiable
 
 _WIDTH = 128
 
@@ -115,34 +114,13 @@ def _launch(kernel, tensors, n_rays, step, n_extras):
             kernel[(triton.cdiv(n_rays, _WIDTH),)](*tensors, n_rays, step, n_extras=n_extras, width=_WIDTH)
 
 
-class _TritonComposite(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, sigmas, rgbs, extras, t, ray_starts, step):
-        sigmas, rgbs, extras = (a.detach().contiguous() for a in (sigmas, rgbs, extras))
-        n_rays, n_extras = ray_starts.shape[0] - 1, extras.shape[1]
-        rgb, extra_sums = sigmas.new_empty(n_rays, 3), sigmas.new_empty(n_rays, n_extras)
-        accumulation, depth = sigmas.new_empty(n_rays), sigmas.new_empty(n_rays)
-        weights = torch.empty_like(sigmas)
-        given = (sigmas, rgbs, extras, t.contiguous(), ray_starts.contiguous())
-        _launch(composite_forward, (*given, rgb, accumulation, depth, extra_sums, weights), n_rays, step, n_extras)
-        ctx.save_for_backward(sigmas, rgbs, weights, ray_starts)
-        ctx.step = step
-        ctx.mark_non_differentiable(depth)
-        return rgb, accumulation, depth, extra_sums, weights
+class TritonKernels:
+    """`CompositeKernels` on a GPU (or in Triton's interpreter)."""
 
     @staticmethod
-    @once_differentiable
-    def backward(ctx, grad_rgb, grad_accumulation, _grad_depth, grad_extra_sums, grad_weights):
-        sigmas, rgbs, weights, ray_starts = ctx.saved_tensors
-        n_rays, n_extras = ray_starts.shape[0] - 1, grad_extra_sums.shape[1]
-        grad_sigmas, grad_rgbs = torch.empty_like(sigmas), torch.empty_like(rgbs)
-        grad_extras = sigmas.new_empty(sigmas.shape[0], n_extras)
-        grads = (a.contiguous() for a in (grad_rgb, grad_accumulation, grad_extra_sums, grad_weights))
-        tensors = (sigmas, rgbs, weights.detach(), ray_starts.contiguous(), *grads)
-        _launch(composite_backward, (*tensors, grad_sigmas, grad_rgbs, grad_extras), n_rays, ctx.step, n_extras)
-        return grad_sigmas, grad_rgbs, grad_extras, None, None, None
+    def forward(given, step, out):
+        _launch(composite_forward, (*given, *out), out[1].shape[0], step, given[2].shape[1])
 
-
-def composite_triton(sigmas, rgbs, extras, t, ray_starts, step):
-    """sigmas, t [M], rgbs [M, 3], extras [M, K], ray_starts [R + 1] -> the fields of `Composited`, in order."""
-    return _TritonComposite.apply(sigmas, rgbs, extras, t, ray_starts, step)
+    @staticmethod
+    def backward(given, step, grads, out):
+        _launch(composite_backward, (*given, *grads, *out), grads[1].shape[0], step, out[2].shape[1])

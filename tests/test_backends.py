@@ -6,6 +6,7 @@ Triton's kernels run in its interpreter, which has to be chosen before Triton is
 
 import importlib.util
 import os
+import platform
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 
-from aed_nerfstudio.backends import Backends, interpreted, resolve, unavailable
+from aed_nerfstudio.backends import Backends, has_bfloat16, interpreted, resolve, unavailable
 from aed_nerfstudio.errors import InputError
 from aed_nerfstudio.fields.grid_tcnn import encoding_config, level_scales
 from aed_nerfstudio.fields.hash_grid import HashGridLayout, encode, encode_torch
@@ -63,6 +64,12 @@ def test_auto_on_a_gpu_takes_what_there_is():
 def test_what_cannot_be_had_names_the_mend(choice, device, mend):
     with pytest.raises(InputError, match=f"^backend {choice}: .*{mend}"):
         resolve(choice, device)
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64" or not sys.platform.startswith("linux"), reason="reads /proc/cpuinfo")
+def test_bfloat16_is_for_processors_that_have_it():
+    flags = Path("/proc/cpuinfo").read_text().split()
+    assert has_bfloat16("cpu") == ("avx512_bf16" in flags or "amx_bf16" in flags)
 
 
 def test_tiny_cuda_nn_that_is_missing_or_does_not_load_is_an_error():

@@ -192,7 +192,7 @@ def measure(
         for backend, seconds in times.items():
             operation = operations[backend]
             median = statistics.median(seconds)
-            half = avatar.model.config.bfloat16
+            half = avatar.model.head.in_bfloat16(device)
             least = operation.flops / (1e9 * (limits.gflops_half if half else limits.gflops))
             least += operation.bytes / (1e9 * limits.gbytes)
             rows.append(

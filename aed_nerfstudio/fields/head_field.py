@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from aed_nerfstudio.backends import Backend
+from aed_nerfstudio.backends import Backend, has_bfloat16
 from aed_nerfstudio.fields.expression_grid import ExpressionGrid
 from aed_nerfstudio.fields.hash_grid import HashGrid, HashGridLayout
 from aed_nerfstudio.fields.mlp import MLP, truncated_exp
@@ -52,6 +52,7 @@ class HeadField(nn.Module):
         top_resolution: of all grids.
         expression_grid: whether a 3-D grid blended by emotion, eyes and lip shape joins the spatial one (the paper has
             none).
+        bfloat16: networks in bfloat16, on devices that multiply in it (`has_bfloat16`).
         backend: of all grids.
     """
 
@@ -90,6 +91,13 @@ class HeadField(nn.Module):
         self.colour = MLP(16 + hidden + appearance_dim, hidden, 3, 2)
         self.bfloat16 = bfloat16
 
+    def in_bfloat16(self, device: torch.device) -> bool:
+        """Whether the networks run in bfloat16 on a device."""
+        return self.bfloat16 and has_bfloat16(device.type)
+
+    def _precision(self, device: torch.device) -> torch.autocast:
+        return torch.autocast(device.type, torch.bfloat16, enabled=self.in_bfloat16(device))
+
     def spatial_features(self, positions: Tensor) -> Tensor:
         """x_g [N,32] of positions [N,3] in [-1,1]: what audio, emotion and eyes do not change."""
         return self.grid((positions + 1) / 2)
@@ -104,7 +112,7 @@ class HeadField(nn.Module):
         if not self.audio_compression:
             logits = x_g.new_zeros(len(x_g), 2)
             return x_g[:, :0], logits, logits
-        with torch.autocast(x_g.device.type, torch.bfloat16, enabled=self.bfloat16):
+        with self._precision(x_g.device):
             logits = self.compress.conditioned(x_g, torch.cat([audio, articulation], -1), counts).float()
         ambient = torch.tanh(logits)
         return self.audio_grid((ambient + 1) / 2), ambient, logits
@@ -135,7 +143,7 @@ class HeadField(nn.Module):
             condition = torch.cat([given["audio"], condition], -1)
         if self.expression_grid is not None:
             features.append(self.expression_grid((positions + 1) / 2, tables, counts))
-        with torch.autocast(positions.device.type, torch.bfloat16, enabled=self.bfloat16):
+        with self._precision(positions.device):
             return self.density.conditioned(torch.cat(features, -1), condition, counts)
 
     def density_at(self, positions: Tensor, audio: Tensor, emotion: Tensor, eye: Tensor, articulation: Tensor, **_):
@@ -176,6 +184,6 @@ class HeadField(nn.Module):
 
     def colours(self, h: Tensor, view: Tensor, code: Tensor, counts: list[int]) -> Tensor:
         """Colours [N,3] of samples of which `geometry` gave h [N,65]; the rest as in `forward`."""
-        with torch.autocast(h.device.type, torch.bfloat16, enabled=self.bfloat16):
+        with self._precision(h.device):
             rgb = self.colour.conditioned(torch.cat([view.to(h.dtype), h[:, 1:]], -1), code, counts)
         return torch.sigmoid(rgb.float())

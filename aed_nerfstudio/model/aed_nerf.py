@@ -101,7 +101,7 @@ class AedNerfModelConfig(ModelConfig):
     lambda_saturation: float = 0.0
     """Square of a_l before its tanh: keeps the tanh out of saturation."""
     bfloat16: bool = False
-    """MLPs in bfloat16."""
+    """MLPs in bfloat16, where the processor has it."""
     backend: Backend = "auto"
     """What computes grids, ray marching and compositing (docs/backends.md). auto: the fastest that this machine has;
     torch: plain PyTorch, anywhere; numba: CPU; triton and tcnn (tiny-cuda-nn): GPU. One that cannot be had is an error,

@@ -70,7 +70,7 @@ def _resolve(choice: str, kind: str) -> Backends:
 
 @functools.cache
 def has_bfloat16(kind: str) -> bool:
-    """Whether a kind of device multiplies in bfloat16 itself; one that does not is five times slower than in float32."""
+    """Whether a kind of device multiplies in bfloat16 itself; without that it is five times slower than float32."""
     if kind != "cpu":
         return torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
     from llvmlite import binding

@@ -66,7 +66,7 @@ def test_what_cannot_be_had_names_the_mend(choice, device, mend):
         resolve(choice, device)
 
 
-@pytest.mark.skipif(platform.machine() != "x86_64" or not sys.platform.startswith("linux"), reason="reads /proc/cpuinfo")
+@pytest.mark.skipif(platform.machine() != "x86_64" or sys.platform != "linux", reason="reads /proc/cpuinfo")
 def test_bfloat16_is_for_processors_that_have_it():
     flags = Path("/proc/cpuinfo").read_text().split()
     assert has_bfloat16("cpu") == ("avx512_bf16" in flags or "amx_bf16" in flags)

@@ -1,6 +1,6 @@
 """Occupancy grid of the head, on nerfacc's estimator; everything but `sampling` runs on the CPU as well."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import torch
 from nerfacc import OccGridEstimator
@@ -86,6 +86,29 @@ class HeadOccupancy(OccGridEstimator):
         # Lips are thin and move between frames: without a margin, a closed mouth's cells cull the open one.
         self.binaries = dilate(self.binaries) & self.allowed
         return True
+
+    @torch.no_grad()
+    def tighten(self, density_fns: Iterable[Callable[[Tensor], Tensor]], threshold: float = 10.0) -> None:
+        """Empties the occupied cells that no density reaches the threshold in, once nothing moves them any more.
+
+        The updates keep the neighbours of what is occupied, for what may yet come to be there: samples of every ray
+        before the surface.
+
+        Args:
+            density_fns: positions [N, 3] -> densities [N], for many conditions; each is asked for one point of every
+                cell, in turn one of its eight octants' centres.
+            threshold: density, per world unit.
+        """
+        size = self.binaries.shape[-1]
+        cells = torch.nonzero(self.binaries[0])
+        most = torch.zeros(len(cells), device=cells.device)
+        octants = torch.cartesian_prod(*[torch.tensor([0.25, 0.75], device=cells.device)] * 3)
+        for number, density_fn in enumerate(density_fns):
+            points = (cells + octants[number % 8]) * (2 / size) - 1
+            found = [density_fn(part).reshape(-1).float() for part in points.split(_CHUNK_POINTS)]
+            most = torch.maximum(most, torch.cat(found))
+        self.binaries = torch.zeros_like(self.binaries)
+        self.binaries[(0, *cells[most > threshold].unbind(-1))] = True
 
 
 def dilate(cells: Tensor) -> Tensor:

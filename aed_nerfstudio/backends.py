@@ -2,9 +2,9 @@
 
 - `torch`: plain tensor operations; runs anywhere and is the reference of all others.
 - `numba`: kernels that Numba compiles for the CPU.
-- `triton`: kernels that Triton compiles for the GPU (grids and compositing).
+- `triton`: kernels that Triton compiles for the GPU.
 - `tcnn`: tiny-cuda-nn's grids, where its PyTorch bindings are installed.
-- `auto`: the fastest that is there, `numba` on a CPU and on a GPU `tcnn`, else `triton`, else `torch`, for the grids.
+- `auto`: the fastest that is there: `numba` on a CPU, on a GPU `tcnn` for the grids, else `triton`, else `torch`.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Backends(NamedTuple):
 def resolve(choice: Backend, device: torch.device | str) -> Backends:
     """What a choice means on a device. The same answer for the whole of a process, and cheap to ask for again.
 
-    An operation that the chosen backend has no code for (marching with triton) runs in torch.
+    tcnn, which has grids only, leaves the others to what auto takes without it.
 
     Raises:
         InputError: no such backend, or it cannot be had here; says what would mend that.
@@ -53,19 +53,15 @@ def _resolve(choice: str, kind: str) -> Backends:
     if choice not in get_args(Backend):
         raise InputError(f"backend {choice}: must be one of {', '.join(get_args(Backend))}")
     if choice == "auto":
-        preferred = ("numba",) if kind == "cpu" else ("tcnn", "triton")
-        grids = next((name for name in preferred if unavailable(name, kind) is None), "torch")
-        return _resolve("numba", kind) if grids == "numba" else Backends(grids, "torch", "torch")
+        own = "numba" if kind == "cpu" else "triton" if unavailable("triton", kind) is None else "torch"
+        return _resolve("tcnn" if unavailable("tcnn", kind) is None else own, kind)
     reason = unavailable(choice, kind)
     if reason is not None:
         raise InputError(f"backend {choice}: {reason}")
     if choice == "numba":
         _announce_compilation()
-    return Backends(
-        grids=choice,
-        marching="numba" if choice == "numba" else "torch",
-        compositing=choice if choice in ("numba", "triton") else "torch",
-    )
+    others = "triton" if unavailable("triton", kind) is None else "torch"
+    return Backends("tcnn", others, others) if choice == "tcnn" else Backends(choice, choice, choice)
 
 
 @functools.cache

@@ -5,6 +5,7 @@ Triton's kernels run in its interpreter, which has to be chosen before Triton is
 """
 
 import importlib.util
+import math
 import os
 import platform
 import subprocess
@@ -49,7 +50,7 @@ def test_auto_and_forced_on_the_cpu():
 def test_auto_on_a_gpu_takes_what_there_is():
     grids, marching, compositing = resolve("auto", "cuda")
     assert grids in ("tcnn", "triton", "torch") and unavailable(grids, "cuda") is None
-    assert marching == compositing == "torch"
+    assert marching == compositing == ("triton" if unavailable("triton", "cuda") is None else "torch")
 
 
 @pytest.mark.parametrize(
@@ -197,10 +198,15 @@ def random_rays(count: int = 400) -> tuple[torch.Tensor, torch.Tensor, torch.Ten
     generator = torch.Generator().manual_seed(0)
     origins = torch.nn.functional.normalize(torch.randn(count, 3, generator=generator), dim=-1) * 2.5
     targets = torch.rand(count, 3, generator=generator) * 2.4 - 1.2
-    return origins, torch.nn.functional.normalize(targets - origins, dim=-1), torch.rand(count, generator=generator)
+    directions = torch.nn.functional.normalize(targets - origins, dim=-1)
+    # Along an axis, along two, without a direction, and without a place.
+    odd = torch.tensor([[0.1, 0.1, 2.0], [0.1, 0.2, 2.0], [0.0, 0.0, 0.0], [math.nan, 0.0, 2.0], [0.0, math.inf, 2.0]])
+    towards = torch.tensor([[0.0, 0.0, -1.0], [-0.1, 0.0, -0.99], [0.0, 0.0, 0.0], [0.0, 0.0, -1.0], [0.0, 0.0, -1.0]])
+    origins, directions = torch.cat([origins, odd]), torch.cat([directions, towards])
+    return origins, directions, torch.rand(len(origins), generator=generator)
 
 
-@runs(("numba", "cpu"), ("torch", "cuda"))
+@runs(("numba", "cpu"), ("triton", "cpu"), ("torch", "cuda"), ("triton", "cuda"))
 @pytest.mark.parametrize("max_samples", [0, 1, 16, 1000])
 @pytest.mark.parametrize("filled", [0.0, 0.1, 1.0])
 def test_marching_gives_identical_samples(max_samples, filled, backend, device):
@@ -282,7 +288,7 @@ def test_triton_kernels_in_the_interpreter():
     """The comparisons above, of Triton on the CPU, in a process that interprets its kernels."""
     command = [sys.executable, "-m", "pytest", "-q", "--noconftest", "-p", "no:cacheprovider"]
     run = subprocess.run(
-        [*command, "-k", "triton-cpu and (grid or compositing)", str(Path(__file__))],
+        [*command, "-k", "triton-cpu and (grid or marching or compositing)", str(Path(__file__))],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -304,15 +310,24 @@ def test_triton_kernels_compile_for_a_gpu(capability, monkeypatch, tmp_path):
     from triton.compiler import ASTSource
 
     from aed_nerfstudio.fields import grid_triton
-    from aed_nerfstudio.rendering import compositing_triton
+    from aed_nerfstudio.rendering import compositing_triton, ray_marching_triton
 
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
     grids = [grid_triton.forward_features, grid_triton.backward_table, grid_triton.backward_x]
     kernels = [(k.fn, {"n_dims": dims, "width": 128}) for k in grids for dims in (2, 3)]
     for kernel in (compositing_triton.composite_forward, compositing_triton.composite_backward):
         kernels.append((kernel, {"n_extras": 1, "width": 128}))
-    scalars = {"n_points": "i32", "n_levels": "i32", "n_rays": "i32", "step": "fp32"}
+    kernels += [(ray_marching_triton.march, {"size": 128, "width": 128}), (ray_marching_triton.pack, {"width": 128})]
+    scalars = {
+        "n_points": "i32",
+        "n_levels": "i32",
+        "n_rays": "i32",
+        "step": "fp32",
+        "near": "fp32",
+        "max_samples": "i32",
+    }
     integers = {"resolutions": "*i32", "begins": "*i64", "sizes": "*i32", "hashed": "*i32", "ray_starts": "*i64"}
+    integers |= {"occupancy": "*u8", "counts": "*i64", "ray_indices": "*i64"}
     for kernel, constants in kernels:
         kinds = {name: "constexpr" for name in constants} | scalars | integers
         signature = {name: kinds.get(name, "*fp32") for name in kernel.arg_names}

@@ -84,7 +84,7 @@ def march_rays(
     near, step = float(np.float32(near)), float(np.float32(step))
     arguments = (origins, directions, occupancy, aabb, step, max_samples, near, jitter)
     chosen = resolve(backend, origins.device).marching
-    return (_march_rays_numba if chosen == "numba" else march_rays_torch)(*arguments)
+    return {"numba": _march_rays_numba, "triton": _march_rays_triton, "torch": march_rays_torch}[chosen](*arguments)
 
 
 def _march_rays_numba(origins, directions, occupancy, aabb, step, max_samples, near, jitter) -> PackedSamples:
@@ -114,6 +114,12 @@ def _march_rays_numba(origins, directions, occupancy, aabb, step, max_samples, n
     ray_indices = np.empty(n_samples, np.int64)
     kernels.pack(o, d, t_samples, ray_starts, positions, t, ray_indices)
     return PackedSamples(*(torch.from_numpy(a) for a in (positions, t, ray_indices, ray_starts)))
+
+
+def _march_rays_triton(*arguments) -> PackedSamples:
+    from aed_nerfstudio.rendering.ray_marching_triton import march_and_pack  # not installed everywhere
+
+    return PackedSamples(*march_and_pack(*arguments))
 
 
 def march_rays_torch(origins, directions, occupancy, aabb, step, max_samples, near, jitter) -> PackedSamples:

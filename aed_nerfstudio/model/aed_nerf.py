@@ -523,22 +523,30 @@ class AedNerfModel(Model):
                 if module is not None:
                     module.requires_grad_(not frozen)
 
+    def _density_of(self, frame: int) -> Callable[[Tensor], Tensor]:
+        """Densities of positions under what drives a frame."""
+        given = self.encode([self.track[frame]])
+        return lambda positions: self.head.density_at(positions, **given)
+
     def _before_step(self, step: int) -> None:
         self.set_stage(step)
-        if self.config.schedule.stage(step) == "head":
-            # Each chunk of cells sees another frame's audio, emotion and eyes, drawn together.
-            def density(positions: Tensor) -> Tensor:
-                frame = int(torch.randint(len(self.track), ()))
-                return self.head.density_at(positions, **self.encode([self.track[frame]]))
+        c = self.config
+        # Untrained densities say nothing of what is empty, hence not at the first step.
+        if step and c.schedule.stage(step) == "head" and step % c.occupancy_every == 0:
+            if is_main_process():
+                # Each chunk of cells sees another frame's audio, emotion and eyes, drawn together.
+                def density(positions: Tensor) -> Tensor:
+                    return self._density_of(int(torch.randint(len(self.track), ())))(positions)
 
-            c = self.config
-            # Untrained densities say nothing of what is empty, hence not at the first step.
-            if step and step % c.occupancy_every == 0:
-                if is_main_process():
-                    decay = 0.95 ** (c.occupancy_every / 16)
-                    warmup = c.occupancy_warmup
-                    self.occupancy.update(step, density, decay, warmup_steps=warmup, every=c.occupancy_every)
-                broadcast((self.occupancy.occs, self.occupancy.binaries))
+                decay = 0.95 ** (c.occupancy_every / 16)
+                warmup = c.occupancy_warmup
+                self.occupancy.update(step, density, decay, warmup_steps=warmup, every=c.occupancy_every)
+            broadcast((self.occupancy.occs, self.occupancy.binaries))
+        if c.schedule.leaves_head(step):
+            if is_main_process():
+                picks = np.linspace(0, len(self.train_frames) - 1, 64).astype(int)
+                self.occupancy.tighten(self._density_of(self.train_frames[i]) for i in picks)
+            broadcast((self.occupancy.binaries,))
 
     def get_training_callbacks(self, training_callback_attributes: TrainingCallbackAttributes):
         if self.config.visual_hull:

@@ -88,7 +88,7 @@ class HeadOccupancy(OccGridEstimator):
         return True
 
     @torch.no_grad()
-    def tighten(self, density_fns: Iterable[Callable[[Tensor], Tensor]], threshold: float = 10.0) -> None:
+    def tighten(self, density_fns: Iterable[Callable[[Tensor], Tensor]], threshold: float = 1.0) -> None:
         """Empties the occupied cells that no density reaches the threshold in, once nothing moves them any more.
 
         The updates keep the neighbours of what is occupied, for what may yet come to be there: samples of every ray
@@ -97,7 +97,7 @@ class HeadOccupancy(OccGridEstimator):
         Args:
             density_fns: positions [N, 3] -> densities [N], for many conditions; each is asked for one point of every
                 cell, in turn one of its eight octants' centres.
-            threshold: density, per world unit.
+            threshold: density, per world unit; RAD-NeRF's step through one of 1 hides 3 % of what is behind it.
         """
         size = self.binaries.shape[-1]
         cells = torch.nonzero(self.binaries[0])

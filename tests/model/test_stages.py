@@ -12,10 +12,13 @@ def test_stages_follow_each_other():
     assert stages(schedule) == "hhhlltttt"
     assert [step for step in range(9) if schedule.ends(step)] == [4, 8]
     assert [schedule.progress(step) for step in (0, 5, 7)] == [0, 0, 0.5]
+    assert [step for step in range(9) if schedule.leaves_head(step)] == [3]
 
 
 def test_the_steps_of_a_stage_switched_off_go_to_the_head():
-    assert stages(StageSchedule(3, 2, 4, use_lips=False)) == "hhhhhtttt"
+    without_lips = StageSchedule(3, 2, 4, use_lips=False)
+    assert stages(without_lips) == "hhhhhtttt"
+    assert [step for step in range(9) if without_lips.leaves_head(step)] == [5]
     schedule = StageSchedule(3, 2, 4, use_torso=False)
     assert stages(schedule) == "hhhllhhhh"
     assert [step for step in range(9) if schedule.ends(step)] == [8]

@@ -41,6 +41,29 @@ def test_threshold_is_the_smaller_of_mean_and_cap():
     assert not dense.binaries.any()
 
 
+def test_tightening_keeps_what_any_condition_fills_and_drops_the_margin():
+    occupancy = HeadOccupancy(resolution=32)
+    occupancy.update(0, ball)
+    before = occupancy.binaries.clone()
+
+    def shifted(by):
+        return lambda positions: ball(positions - torch.tensor([by, 0.0, 0.0]))
+
+    occupancy.tighten([shifted(0.1 * (number % 3 - 1)) for number in range(24)])  # each with all octants
+    centres = (torch.nonzero(torch.ones(32, 32, 32)) + 0.5) / 16 - 1
+    octants = torch.cartesian_prod(*[torch.tensor([-0.25, 0.25])] * 3) / 16
+    points = centres[:, None] + octants
+    filled = torch.stack([shifted(by)(points.reshape(-1, 3)) for by in (-0.1, 0.0, 0.1)]).amax(0).view(-1, 8).amax(-1)
+    assert torch.equal(occupancy.binaries[0].reshape(-1), (filled > 0) & before[0].reshape(-1))
+    assert occupancy.binaries.sum() < 0.9 * before.sum()
+
+
+def test_tightening_forgets_what_is_too_thin():
+    occupancy = HeadOccupancy(resolution=8)
+    occupancy.tighten([lambda x: torch.where(x[:, 0] < 0, 0.9, 1.1)])
+    assert occupancy.binaries[0, 4:].all() and not occupancy.binaries[0, :4].any()
+
+
 def test_schedule_decay_and_partial_updates():
     occupancy = HeadOccupancy(resolution=16)
     assert not occupancy.update(5, ball)

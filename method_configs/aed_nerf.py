@@ -113,7 +113,7 @@ aed_nerf_paper = MethodSpecification(
 aed_nerf_tiny = MethodSpecification(
     config=_trainer(
         "aed-nerf-tiny",
-        StageSchedule(2600, 150, 900),
+        StageSchedule(2600, 150, 1500),
         2048,
         1e-2,
         2e-3,

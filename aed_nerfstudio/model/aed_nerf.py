@@ -542,7 +542,8 @@ class AedNerfModel(Model):
                 warmup = c.occupancy_warmup
                 self.occupancy.update(step, density, decay, warmup_steps=warmup, every=c.occupancy_every)
             broadcast((self.occupancy.occs, self.occupancy.binaries))
-        if c.schedule.leaves_head(step):
+        # A head stage as short as the grid's warm-up leaves densities that say nothing of what is empty.
+        if c.schedule.leaves_head(step) and step > c.occupancy_warmup:
             if is_main_process():
                 picks = np.linspace(0, len(self.train_frames) - 1, 64).astype(int)
                 self.occupancy.tighten(self._density_of(self.train_frames[i]) for i in picks)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,8 @@ rounds they would be fewer, and take longer. Later ones depend on the condition,
 OPAQUE = 1e-3
 """Transmittance below which nothing behind shows: a quarter of a level of 255."""
 
+TILE = 8
+"""Side, in pixels, of the parts of a picture that rays are cast in or not."""
 REGION, REGION_POSES = 96, 12
 """Cells along a side of the picture, and poses, for which it is found out where the torso can be."""
 HAZE = 0.02
@@ -35,8 +38,8 @@ HAZE = 0.02
 class Renderer:
     """Renders one camera at a time.
 
-    Rays are cast where the occupied cells are in the picture, and end where the head is opaque. What the camera and the
-    weights alone decide is kept while they stay as they are (`StillView`).
+    Rays are cast in the parts of the picture that see occupied cells, and end where the head is opaque. What the camera
+    and the weights alone decide is kept while they stay as they are (`StillView`).
     """
 
     def __init__(self, model: AedNerfModel) -> None:
@@ -96,8 +99,7 @@ class Renderer:
         """The pixels [R] that see an occupied cell, their directions' spherical harmonics [R, 16], and their samples'
         positions, t, ray_indices and ray_starts."""
         model = self.model
-        rows, columns = self._seen(camera)
-        y, x = (g.reshape(-1) for g in torch.meshgrid(rows, columns, indexing="ij"))
+        y, x = self._seen(camera)
         bundle = camera.generate_rays(camera_indices=0, coords=torch.stack([y, x], -1) + 0.5)
         origins, directions = bundle.origins.reshape(-1, 3), bundle.directions.reshape(-1, 3)
         c = model.config
@@ -112,32 +114,39 @@ class Renderer:
         return pixels, harmonics, samples.positions, samples.t, order[samples.ray_indices], starts
 
     def _seen(self, camera: Cameras) -> tuple[Tensor, Tensor]:
-        """Rows and columns of the picture in which occupied cells can be seen."""
-        model = self.model
+        """Rows and columns [P] of the pixels near occupied cells: of all tiles of the picture that touch one."""
         h, w = int(camera.height.item()), int(camera.width.item())
-        device = model.device
-        cells = model.occupancy.binaries[0]
-        low, high = [], []
-        for axis in range(3):
-            others = [a for a in range(3) if a != axis]
-            taken = torch.nonzero(cells.any(others[1]).any(others[0]))[:, 0]
-            if not len(taken):
-                return torch.arange(0, device=device), torch.arange(0, device=device)
-            low.append(2 * taken[0] / len(cells) - 1)
-            high.append(2 * (taken[-1] + 1) / len(cells) - 1)
-        corners = torch.cartesian_prod(*torch.stack([torch.stack(low), torch.stack(high)], -1).float())
+        (cells,) = self._of_weights.reuse("cells", (self.model.occupancy.binaries,), self._occupied_cells)
+        if not len(cells):
+            return cells.new_zeros(0, dtype=torch.long), cells.new_zeros(0, dtype=torch.long)
         pose = camera.camera_to_worlds[0].float()
-        x, y, z = ((corners - pose[:, 3]) @ pose[:, :3]).unbind(-1)
+        x, y, z = ((cells - pose[:, 3]) @ pose[:, :3]).unbind(-1)
+        radius = math.sqrt(3) / self.model.occupancy.binaries.shape[-1]  # of the ball around a cell
         plain = camera.distortion_params is None or not camera.distortion_params.any()
-        if not plain or int(camera.camera_type.item()) != 1 or z.max() > -0.05:  # near or behind the camera
-            return torch.arange(h, device=device), torch.arange(w, device=device)
-        column = camera.cx[0, 0] - camera.fx[0, 0] * x / z
-        row = camera.cy[0, 0] + camera.fy[0, 0] * y / z
-        ranges = []
-        for places, size in ((row, h), (column, w)):
-            first, last = places.min().floor().long().clamp(0, size), places.max().ceil().long().clamp(0, size)
-            ranges.append(torch.arange(int(first), int(last), device=device))
-        return ranges[0], ranges[1]
+        if not plain or int(camera.camera_type.item()) != 1 or z.max() > -0.05 - radius:  # near or behind the camera
+            tiles = torch.ones(-(-h // TILE), -(-w // TILE), dtype=torch.bool, device=cells.device)
+        else:
+            column, row, near = -x / z, y / z, -z - radius
+            spans = []
+            for place, focal, centre, size in ((row, camera.fy, camera.cy, h), (column, camera.fx, camera.cx, w)):
+                reach = focal[0, 0] * radius * (1 + place.abs()) / near
+                middle, count = centre[0, 0] + focal[0, 0] * place, -(-size // TILE)
+                first = ((middle - reach) / TILE).floor().clamp(0, count).long()
+                spans.append((first, ((middle + reach) / TILE).ceil().clamp(0, count).long(), count))
+            (top, bottom, rows), (left, right, columns) = spans
+            # Rectangles as the sums of their corners.
+            corners = torch.zeros((rows + 1) * (columns + 1), dtype=torch.int32, device=cells.device)
+            for line, place, sign in ((top, left, 1), (top, right, -1), (bottom, left, -1), (bottom, right, 1)):
+                ones = torch.full_like(line, sign, dtype=torch.int32)
+                corners.index_add_(0, line * (columns + 1) + place, ones)
+            tiles = corners.view(rows + 1, columns + 1).cumsum(0).cumsum(1)[:-1, :-1] > 0
+        pixels = tiles.repeat_interleave(TILE, 0).repeat_interleave(TILE, 1)[:h, :w]
+        return torch.nonzero(pixels).unbind(-1)
+
+    def _occupied_cells(self) -> tuple[Tensor]:
+        """The centres of the occupied cells, [C, 3]."""
+        cells = self.model.occupancy.binaries[0]
+        return ((torch.nonzero(cells) + 0.5) * (2 / len(cells)) - 1,)
 
     def _march(
         self,

@@ -89,26 +89,27 @@ class HeadOccupancy(OccGridEstimator):
 
     @torch.no_grad()
     def tighten(self, density_fns: Iterable[Callable[[Tensor], Tensor]], threshold: float = 1.0) -> None:
-        """Empties the occupied cells that no density reaches the threshold in, once nothing moves them any more.
+        """Empties the occupied cells that no density exceeds the threshold in, once nothing moves them any more.
 
         The updates keep the neighbours of what is occupied, for what may yet come to be there: samples of every ray
         before the surface.
 
         Args:
             density_fns: positions [N, 3] -> densities [N], for many conditions; each is asked for one point of every
-                cell, in turn one of its eight octants' centres.
+                cell still undecided, in turn one of its eight octants' centres.
             threshold: density, per world unit; RAD-NeRF's step through one of 1 hides 3 % of what is behind it.
         """
         size = self.binaries.shape[-1]
+        kept = torch.zeros_like(self.binaries)
         cells = torch.nonzero(self.binaries[0])
-        most = torch.zeros(len(cells), device=cells.device)
         octants = torch.cartesian_prod(*[torch.tensor([0.25, 0.75], device=cells.device)] * 3)
         for number, density_fn in enumerate(density_fns):
-            points = (cells + octants[number % 8]) * (2 / size) - 1
-            found = [density_fn(part).reshape(-1).float() for part in points.split(_CHUNK_POINTS)]
-            most = torch.maximum(most, torch.cat(found))
-        self.binaries = torch.zeros_like(self.binaries)
-        self.binaries[(0, *cells[most > threshold].unbind(-1))] = True
+            if len(cells):
+                points = (cells + octants[number % 8]) * (2 / size) - 1
+                dense = torch.cat([density_fn(part).reshape(-1) > threshold for part in points.split(_CHUNK_POINTS)])
+                kept[(0, *cells[dense].unbind(-1))] = True
+                cells = cells[~dense]
+        self.binaries = kept
 
 
 def dilate(cells: Tensor) -> Tensor:

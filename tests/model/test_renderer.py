@@ -79,3 +79,25 @@ def test_an_empty_head_costs_nothing(avatar):
         model.occupancy.binaries = everything
     assert model.renderer.evaluated == 0 and images["accumulation"].max() == 0
     assert torch.equal(images["rgb"], images["torso"].clamp(0, 1))
+
+
+@pytest.mark.parametrize("corner", [(0, 0, 0), (100, 60, 100), (64, 120, 10)])
+def test_single_cells_are_found_wherever_they_are(avatar, corner):
+    """Rays are cast in the tiles that cells project to: no ray of the picture that meets one may be left out."""
+    model, condition = avatar.model, avatar.model.track[3]
+    everything = model.occupancy.binaries
+    model.occupancy.binaries = torch.zeros_like(everything)
+    model.occupancy.binaries[(0, *corner)] = True
+    camera = avatar.recorded_view(condition, 3 * SIDE)
+    bundle = camera.generate_rays(camera_indices=0)
+    origins, directions = bundle.origins.reshape(-1, 3), bundle.directions.reshape(-1, 3)
+    try:
+        # Samples close together, that no ray steps over the cell.
+        box, model.box = model.box, torch.tensor([-1.0, -1, -1, 1, 1, 1])
+        step, model.config.step_size = model.config.step_size, 1e-3
+        want = model.occupancy.march(origins, directions, model.box, model.config.step_size, 1).ray_starts.diff()
+        pixels = model.renderer.hits(camera)[0]
+    finally:
+        model.occupancy.binaries, model.box, model.config.step_size = everything, box, step
+    assert torch.equal(pixels, torch.nonzero(want)[:, 0])
+    assert 0 < len(pixels) < 100

@@ -436,7 +436,8 @@ class AedNerfModel(Model):
         if c.lambda_mask:
             losses["mask"] = c.lambda_mask * nn.functional.mse_loss(outputs["alpha"][:, 0], batch["head"])
         if c.lambda_saturation and c.audio_compression:
-            losses["saturation"] = c.lambda_saturation * outputs["logits"].square().mean()
+            logits = outputs["logits"]
+            losses["saturation"] = c.lambda_saturation * logits.square().sum() / max(1, logits.numel())
         if c.lambda_distortion:
             losses["distortion"] = c.lambda_distortion * outputs["distortion"]
         if "articulation_error" in outputs:

@@ -19,7 +19,9 @@ _PARALLEL = f32(PARALLEL_EPSILON)
 _DEGENERATE = f32(DEGENERATE_DIRECTION)
 
 
-# No fastmath in `march` and `pack`: each rounding must be the one of the torch reference, for identical samples.
+# No fastmath here: `march` and `pack` must round as the torch reference does, for identical samples, and LLVM does not
+# vectorise a fast `composite_backward` alike each time, so that the process that compiled it trained to other weights
+# than those that load it from the cache. It gains nothing.
 @numba.njit(parallel=True, cache=True, boundscheck=False)
 def march(origins, directions, jitter, occupancy, low, high, near, step, t_samples, counts):
     """First t_samples.shape[1] samples of each ray that lie in occupied cells.
@@ -78,7 +80,7 @@ def pack(origins, directions, t_samples, ray_starts, positions, t, ray_indices):
                 positions[start + n, axis] = origins[r, axis] + t_n * directions[r, axis]
 
 
-@numba.njit(parallel=True, cache=True, fastmath=True, boundscheck=False)
+@numba.njit(parallel=True, cache=True, boundscheck=False)
 def composite_forward(sigmas, rgbs, extras, t, ray_starts, step, rgb, accumulation, depth, extra_sums, weights):
     """sigmas, t [M], rgbs [M, 3], extras [M, K] -> rgb [R, 3], accumulation, depth [R], extra_sums [R, K], weights [M].
 
@@ -107,7 +109,7 @@ def composite_forward(sigmas, rgbs, extras, t, ray_starts, step, rgb, accumulati
         depth[r] = distance
 
 
-@numba.njit(parallel=True, cache=True, fastmath=True, boundscheck=False)
+@numba.njit(parallel=True, cache=True, boundscheck=False)
 def composite_backward(
     sigmas,
     rgbs,

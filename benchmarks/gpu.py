@@ -83,6 +83,9 @@ class Gpu:
     """Run `aed eval`; it needs MediaPipe and its weights."""
 
     def main(self) -> None:
+        # What would be found wrong only after the trainings.
+        if self.repeats < 2:
+            raise SystemExit(f"--repeats must be at least 2, not {self.repeats}")
         figures: dict[str, object] = {}
         tests = Path(__file__).parents[1] / "tests" / "test_backends.py"
         figures["tests"] = run(sys.executable, "-m", "pytest", "-q", tests, check=False)[1]

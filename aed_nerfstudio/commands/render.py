@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import signal
-import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -38,32 +35,6 @@ def with_progress(frames: Iterable[np.ndarray], total: int, what: str) -> Iterat
             progress.advance(task)
             speed = progress.tasks[0].finished_speed or progress.tasks[0].speed
             progress.update(task, rate=f"{speed:.1f} frames/s" if speed else "")
-
-
-@contextmanager
-def ctrl_c_held() -> Iterator[Callable[[], None]]:
-    """Holds Ctrl-C back until the function that this gives raises it, for libraries may lose an interrupt that comes in
-    the middle of their work. A second one is raised at once."""
-    pressed = False
-
-    def hold(number, frame) -> None:
-        nonlocal pressed
-        if pressed:
-            raise KeyboardInterrupt
-        pressed = True
-
-    def release() -> None:
-        if pressed:
-            raise KeyboardInterrupt
-
-    if threading.current_thread() is not threading.main_thread():  # which alone is interrupted
-        yield release
-        return
-    before = signal.signal(signal.SIGINT, hold)
-    try:
-        yield release
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 @dataclass
@@ -149,11 +120,9 @@ class Render:
 
         def shown(stream: FrameStream) -> Iterator[np.ndarray]:
             nonlocal done
-            with ctrl_c_held() as release:
-                for frame in with_progress(stream, len(stream), "rendering"):
-                    yield frame
-                    done += 1
-                    release()
+            for frame in with_progress(stream, len(stream), "rendering"):
+                yield frame
+                done += 1
 
         try:
             tags = avatar.write_video(

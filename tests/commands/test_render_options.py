@@ -19,7 +19,7 @@ from PIL import Image
 from scipy.spatial.transform import Rotation
 
 from aed_nerfstudio.avatar import Avatar
-from aed_nerfstudio.commands.render import Render, ctrl_c_held
+from aed_nerfstudio.commands.render import Render
 from aed_nerfstudio.driving.audio import speech_wavs
 from aed_nerfstudio.driving.emotion_track import EmotionTrack, Keyframe
 from aed_nerfstudio.driving.lip_smoothing import LipSmoothing
@@ -319,17 +319,6 @@ def interrupted(command, when):
     os.close(terminal)
     assert process.wait(timeout=60) == 130, printed
     return printed.decode()
-
-
-def test_a_held_ctrl_c_is_raised_when_asked_and_the_second_at_once():
-    before = signal.getsignal(signal.SIGINT)
-    with pytest.raises(KeyboardInterrupt), ctrl_c_held() as release:
-        release()
-        signal.raise_signal(signal.SIGINT)
-        with pytest.raises(KeyboardInterrupt):
-            signal.raise_signal(signal.SIGINT)
-        release()
-    assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_an_interrupted_render_plays_and_goes_on(run, speech, tmp_path):

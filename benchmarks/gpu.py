@@ -77,15 +77,10 @@ class Gpu:
     """Which are trained; speed is measured on the first."""
     steps: int | None = None
     """Of each training; the method's own by default."""
-    repeats: int = 7
-    """Of what is timed."""
     evaluate: bool = True
     """Run `aed eval`; it needs MediaPipe and its weights."""
 
     def main(self) -> None:
-        # What would be found wrong only after the trainings.
-        if self.repeats < 2:
-            raise SystemExit(f"--repeats must be at least 2, not {self.repeats}")
         figures: dict[str, object] = {}
         tests = Path(__file__).parents[1] / "tests" / "test_backends.py"
         figures["tests"] = run(sys.executable, "-m", "pytest", "-q", tests, check=False)[1]
@@ -94,7 +89,7 @@ class Gpu:
             self._write(figures)
         config = Path(figures[self.methods[0]]["config"])
         bench = self.output.with_suffix(".bench.json")
-        run(SCRIPTS / "aed", "bench", "--load-config", config, "--output", bench, "--repeats", str(self.repeats))
+        run(SCRIPTS / "aed", "bench", "--load-config", config, "--output", bench)
         figures["bench"] = json.loads(bench.read_text())
         bench.unlink()
         figures["exchanged"] = exchanged(config)

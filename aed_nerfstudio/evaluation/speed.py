@@ -312,7 +312,7 @@ def _frame(avatar: Avatar, size: int) -> Operation:
         return avatar.images(avatar.model.track[frames[next(count) % len(frames)]], size)["rgb"]
 
     run()
-    flops = avatar.model.renderer.evaluated * _field_flops(avatar.model)
+    flops = avatar.model.evaluated * _field_flops(avatar.model)
     return Operation(f"picture {size} x {size}", run, flops)
 
 

@@ -278,4 +278,4 @@ class _NumbaKernels:
 
 def encode_numba(x, table, layout):
     """x [N, D] in [0, 1], table [n_entries, 2] -> features [N, 2L], on the CPU."""
-    return GridFunction.apply(x.float(), table, layout, _NumbaKernels)
+    return GridFunction.apply(x.float(), table.float(), layout, _NumbaKernels, torch.float32)

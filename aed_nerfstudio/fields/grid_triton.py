@@ -1,7 +1,8 @@
 """Triton kernels of the multiresolution hash grid (2-D and 3-D, two features per entry).
 
-Shapes and layout as in grid_numba.py. A program handles a block of points: one level of them in `forward_features` and
-`backward_table`, all levels in `backward_x`, which sums over them.
+Shapes and layout as in grid_numba.py; sums are float32 whatever the table's and the features' type. A program handles
+a block of points: one level of them in `forward_features` and `backward_table`, all levels in `backward_x`, which sums
+over them.
 """
 
 from __future__ import annotations
@@ -186,7 +187,7 @@ class _TritonKernels:
 
     @staticmethod
     def features(x, table, layout):
-        features = x.new_empty(x.shape[0], 2 * layout.n_levels)
+        features = table.new_empty(x.shape[0], 2 * layout.n_levels)
         _launch(forward_features, (x, table, features), layout, x.shape[0], layout.n_levels)
         return features
 
@@ -198,11 +199,16 @@ class _TritonKernels:
 
     @staticmethod
     def gradient_of_table(x, table, grad, layout):
-        grad_table = torch.zeros_like(table)
+        grad_table = torch.zeros_like(table, dtype=torch.float32)
         _launch(backward_table, (x, grad, grad_table), layout, x.shape[0], layout.n_levels)
         return grad_table
 
 
 def encode_triton(x, table, layout):
-    """x [N, D] in [0, 1], table [n_entries, 2] -> features [N, 2L], on a GPU (or in Triton's interpreter)."""
-    return GridFunction.apply(x.float(), table.float(), layout, _TritonKernels)
+    """x [N, D] in [0, 1], table [n_entries, 2] -> features [N, 2L], on a GPU (or in Triton's interpreter).
+
+    Under autocast (`--mixed-precision True`) the table is read in its type and the features have it.
+    """
+    kind = x.device.type
+    dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else torch.float32
+    return GridFunction.apply(x.float(), table.float(), layout, _TritonKernels, dtype)

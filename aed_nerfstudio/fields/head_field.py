@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
+
 import torch
 from torch import Tensor, nn
 
@@ -95,8 +97,9 @@ class HeadField(nn.Module):
         """Whether the networks run in bfloat16 on a device."""
         return self.bfloat16 and has_bfloat16(device.type)
 
-    def _precision(self, device: torch.device) -> torch.autocast:
-        return torch.autocast(device.type, torch.bfloat16, enabled=self.in_bfloat16(device))
+    def _precision(self, device: torch.device) -> AbstractContextManager:
+        # Without bfloat16 the trainer's own autocast holds (`--mixed-precision True`).
+        return torch.autocast(device.type, torch.bfloat16) if self.in_bfloat16(device) else nullcontext()
 
     def spatial_features(self, positions: Tensor) -> Tensor:
         """x_g [N,32] of positions [N,3] in [-1,1]: what audio, emotion and eyes do not change."""

@@ -32,10 +32,12 @@ from aed_nerfstudio.fields.linear_lips import LinearLips
 from aed_nerfstudio.fields.torso_field import TorsoField
 from aed_nerfstudio.media.backgrounds import open_background
 from aed_nerfstudio.model.camera_driver import CameraDriver
+from aed_nerfstudio.model.fixed_renderer import FixedRenderer
 from aed_nerfstudio.model.losses import PerceptualLoss, distortion, entropy
 from aed_nerfstudio.model.processes import broadcast
 from aed_nerfstudio.model.renderer import Renderer
 from aed_nerfstudio.model.stages import StageSchedule
+from aed_nerfstudio.model.transfer import send
 from aed_nerfstudio.rendering.compositing import composite
 from aed_nerfstudio.rendering.occupancy import HeadOccupancy, visual_hull
 
@@ -186,11 +188,14 @@ class AedNerfModel(Model):
         self.codes = nn.Embedding(len(data.frames), c.appearance_dim) if c.appearance_dim else None
         if self.codes is not None:
             nn.init.normal_(self.codes.weight, std=0.1)
+            self.register_buffer("trained_codes", torch.tensor(self.train_frames), persistent=False)
         self.torso = TorsoField(c.log2_size, c.top_resolution, c.backend) if c.schedule.use_torso else None
         self.occupancy = HeadOccupancy(128, c.backend)
         self.register_buffer("box", torch.tensor(c.aabb), persistent=False)
         self.register_buffer("background", torch.from_numpy(self.static_background).float() / 255)
-        self.renderer = Renderer(self)
+        self.renderer, self.fixed_renderer = Renderer(self), FixedRenderer(self)
+        self.evaluated = 0
+        """Samples of the head that the last picture took."""
         self.driver: Callable[[Cameras], dict[str, Tensor]] | None = None
         """Renders the cameras that name no frame of the dataset, in place of `condition_for`: the viewer's panel."""
         self._perceptual: list[PerceptualLoss] = []  # in a list: its weights do not belong into the checkpoint
@@ -270,7 +275,7 @@ class AedNerfModel(Model):
 
     def standardised(self, audio: np.ndarray) -> Tensor:
         """Audio features [..., dim] in units of their deviation; padding stays zero."""
-        audio = torch.from_numpy(audio).to(self.feature_mean.device)
+        audio = send(audio, self.device)
         silent = (audio == 0).all(-1, keepdim=True)
         return torch.where(silent, 0.0, (audio - self.feature_mean) * self.feature_scale)
 
@@ -291,18 +296,19 @@ class AedNerfModel(Model):
     def encode(self, conditions: list[FrameCondition]) -> dict[str, Tensor]:
         """C conditions -> what the head field takes of them, [C, ...] each: audio, emotion, eye, articulation, code."""
         a_h, _, articulation = self.encode_audio([condition.audio for condition in conditions])
-        emotion = torch.from_numpy(np.stack([condition.emotion for condition in conditions])).to(a_h.device)
+        emotion = send(np.stack([condition.emotion for condition in conditions]), a_h.device)
+        eye = send(np.array([[condition.eye_openness] for condition in conditions], np.float32), a_h.device)
         code = a_h[:, :0]
         if self.codes is not None:
             weight = self.codes.weight
             if self.training:
                 code = weight[[condition.appearance for condition in conditions]]
             else:  # held-out frames' own codes were never trained
-                code = weight[self.train_frames].mean(0, keepdim=True).expand(len(conditions), -1)
+                code = weight[self.trained_codes].mean(0, keepdim=True).expand(len(conditions), -1)
         return {
             "audio": a_h,
             "emotion": emotion if self.config.use_emotion else a_h[:, :0],
-            "eye": a_h.new_tensor([[c.eye_openness] for c in conditions]) if self.config.use_eye else a_h[:, :0],
+            "eye": eye if self.config.use_eye else a_h[:, :0],
             "articulation": articulation,
             "code": code,
         }
@@ -366,7 +372,7 @@ class AedNerfModel(Model):
 
     def pose_of(self, condition: FrameCondition) -> Tensor:
         """The condition's head pose as the torso field takes it, [6]."""
-        return (torch.from_numpy(pose_vector(condition.head_pose)).to(self.device) - self.pose_mean) * self.pose_scale
+        return (send(pose_vector(condition.head_pose), self.device) - self.pose_mean) * self.pose_scale
 
     @torch.no_grad()
     def render_condition(
@@ -396,9 +402,11 @@ class AedNerfModel(Model):
         """
         training = self.training
         self.eval()
-        camera = camera.to(self.device).reshape((1,))
+        camera = camera.reshape((1,))
         background = self.background if background is None else background
-        images = self.renderer.render(camera, condition, background, given or self.encode([condition]), show_torso)
+        renderer = self.fixed_renderer if self.fixed_renderer.fits(camera) else self.renderer
+        images = renderer.render(camera, condition, background, given or self.encode([condition]), show_torso)
+        self.evaluated = renderer.evaluated
         self.train(training)
         return images
 

@@ -14,6 +14,8 @@ from torch import Tensor, nn
 from aed_nerfstudio.driving.track import FrameCondition
 from aed_nerfstudio.fields.head_field import spherical_harmonics
 from aed_nerfstudio.fields.mlp import truncated_exp
+from aed_nerfstudio.model.picture_plane import in_recording, on_torso, plane
+from aed_nerfstudio.model.transfer import send
 from aed_nerfstudio.rendering.compositing import composite
 from aed_nerfstudio.rendering.ray_marching import PackedSamples
 from aed_nerfstudio.rendering.still_view import StillView
@@ -31,6 +33,8 @@ TILE = 8
 """Side, in pixels, of the parts of a picture that rays are cast in or not."""
 REGION, REGION_POSES = 96, 12
 """Cells along a side of the picture, and poses, for which it is found out where the torso can be."""
+SAME_POSE = 1e-6
+"""Difference of pose matrices below which the torso is seen as it was recorded."""
 HAZE = 0.02
 """Alpha of the torso that counts as none where it is not exceeded nearby: networks seldom say exactly zero."""
 
@@ -55,25 +59,14 @@ class Renderer:
         self, camera: Cameras, condition: FrameCondition, background: Tensor, given: dict[str, Tensor], torso: bool
     ) -> dict[str, Tensor]:
         """The layers of `AedNerfModel.render_condition`, [H, W, C] each; `torso`: whether to show it."""
+        camera = camera.to(self.model.device)
         view = _view_key(camera)
         h, w = int(camera.height.item()), int(camera.width.item())
-        head, alpha, depth, ambient = self._head(camera, view, given)
+        head = self._head(camera, view, given)
         behind = self._backdrop(camera, view, background)
-        torso_alpha, colour = torch.zeros_like(alpha), torch.zeros_like(head)
-        if self.model.torso is not None and torso:
-            torso_alpha, colour = self._torso(camera, view, condition)
-        behind = colour + (1 - torso_alpha) * behind
-        images = {
-            "rgb": (head + (1 - alpha) * behind).clamp(0, 1),
-            "head": head.clamp(0, 1),
-            "accumulation": alpha,
-            "torso": behind,
-            "foreground": (head + (1 - alpha) * colour).clamp(0, 1),
-            "alpha": alpha + (1 - alpha) * torso_alpha,
-            "depth": depth,
-            "ambient": ambient,
-        }
-        return {k: v.reshape(h, w, -1) for k, v in images.items()}
+        none = torch.zeros_like(head[1]), torch.zeros_like(head[0])
+        shown = self.model.torso is not None and torso
+        return layers((h, w), head, self._torso(camera, view, condition) if shown else none, behind)
 
     # ---- head
 
@@ -213,24 +206,18 @@ class Renderer:
         """What a camera [1] sees of a background [H',W',3], [h*w, 3]."""
 
         def sample() -> tuple[Tensor, ...]:
-            pixels = self._recorded_pixels(camera)
-            seen = nn.functional.grid_sample(
-                background.permute(2, 0, 1)[None], pixels[None, None], padding_mode="border", align_corners=False
-            )
-            return (seen[0, :, 0].T,)
+            return (painted(background, in_recording(*_plane(camera), self.model.dataset.camera)),)
 
         return self.still.reuse(("background", view), (background,), sample)[0]
 
     def _torso(self, camera: Cameras, view: Hashable, condition: FrameCondition) -> tuple[Tensor, ...]:
         """Alpha [h*w, 1] and premultiplied colour [h*w, 3] of the torso in a camera's [1] picture."""
         model = self.model
-        depends = (*model.torso.parameters(), model.pose_mean, model.pose_scale)
+        depends = self._torso_weights()
 
         def paint() -> tuple[Tensor, ...]:
             pixels = self._torso_pixels(camera, condition.head_pose)
-            (region,) = self._of_weights.reuse("torso region", depends, self._torso_region)
-            column, row = ((pixels + 1) * (len(region) / 2)).long().clamp(0, len(region) - 1).unbind(-1)
-            within = torch.nonzero(region[row, column])[:, 0]
+            within = torch.nonzero(in_region(pixels, self.torso_region()))[:, 0]
             alpha, rgb = model.torso(pixels[within], model.pose_of(condition))
             layer = torch.zeros(len(pixels), 4, device=pixels.device)
             layer[within] = torch.cat([alpha, alpha * rgb], -1)
@@ -238,8 +225,15 @@ class Renderer:
 
         return self.still.reuse(("torso", view, condition.head_pose.tobytes()), depends, paint)
 
-    def _torso_region(self) -> tuple[Tensor]:
+    def _torso_weights(self) -> tuple[Tensor, ...]:
+        model = self.model
+        return (*model.torso.parameters(), model.pose_mean, model.pose_scale)
+
+    def torso_region(self) -> Tensor:
         """Where in the recording's picture a torso is for some of its poses, and a margin: bool [S, S], by rows."""
+        return self._of_weights.reuse("torso region", self._torso_weights(), self._torso_region)[0]
+
+    def _torso_region(self) -> tuple[Tensor]:
         model = self.model
         train = model.train_frames
         middles = (torch.arange(REGION, device=model.device) + 0.5) * (2 / REGION) - 1
@@ -251,42 +245,59 @@ class Renderer:
         found = nn.functional.max_pool2d(most.view(1, 1, REGION, REGION), 5, 1, 2)[0, 0]
         return (found > HAZE,)
 
-    def _plane(self, camera: Cameras) -> tuple[Tensor, Tensor]:
-        """The pixels of a camera [1] at distance 1 before it, x and y (down), [h*w] each."""
-        device = self.model.device
-        x = (torch.arange(int(camera.width.item()), device=device) + 0.5 - camera.cx.item()) / camera.fx.item()
-        y = (torch.arange(int(camera.height.item()), device=device) + 0.5 - camera.cy.item()) / camera.fy.item()
-        x, y = (grid.reshape(-1) for grid in torch.meshgrid(x, y, indexing="xy"))
-        return x, y
-
-    def _in_recording(self, x: Tensor, y: Tensor) -> Tensor:
-        """Places x, y (down) at distance 1 in the recording's picture, [N, 2] in [-1, 1]; beyond: outside of it."""
-        recorded = self.model.dataset.camera
-        x = (x * recorded.fl_x + recorded.cx) * (2 / recorded.w) - 1
-        y = (y * recorded.fl_y + recorded.cy) * (2 / recorded.h) - 1
-        return torch.stack([x, y], -1)
-
-    def _recorded_pixels(self, camera: Cameras) -> Tensor:
-        """The pixels of a camera [1] as places in the recording's picture, [h*w, 2]."""
-        return self._in_recording(*self._plane(camera))
-
     def _torso_pixels(self, camera: Cameras, head_pose: np.ndarray) -> Tensor:
-        """As `_recorded_pixels`, for the torso of a head pose [3,4].
+        """The pixels of a camera [1] as places in the picture of a head pose's torso, [h*w, 2]."""
+        pose = camera.camera_to_worlds[0]
+        if np.allclose(pose.cpu().numpy(), head_pose, atol=SAME_POSE):
+            return in_recording(*_plane(camera), self.model.dataset.camera)
+        seen_from = send(head_pose, self.model.device)
+        return on_torso(*_plane(camera), pose, seen_from, self.model.dataset.camera)
 
-        Where that is not the camera's own, the torso is a picture that stands in the plane through the head's centre,
-        as the head pose sees it, so that it stays with a head which the camera sees from elsewhere.
-        """
-        if np.allclose(camera.camera_to_worlds[0].cpu().numpy(), head_pose, atol=1e-6):
-            return self._recorded_pixels(camera)
-        x, y = self._plane(camera)
-        seen_from = torch.from_numpy(head_pose).to(self.model.device)
-        turn = seen_from[:, :3].T @ camera.camera_to_worlds[0, :, :3]
-        place = seen_from[:, :3].T @ (camera.camera_to_worlds[0, :, 3] - seen_from[:, 3])
-        rays = torch.stack([x, -y, -torch.ones_like(x)], -1) @ turn.T
-        depth = seen_from[:, 2] @ seen_from[:, 3]  # of the plane, for the head pose
-        reach = (depth + place[2]).clamp_min(0) / (-rays[:, 2]).clamp_min(1e-6)
-        points = place + reach[:, None] * rays
-        return self._in_recording(points[:, 0] / depth, -points[:, 1] / depth).clamp(-1, 1)
+
+def layers(
+    size: tuple[int, int], head: tuple[Tensor, ...], torso: tuple[Tensor, Tensor], backdrop: Tensor
+) -> dict[str, Tensor]:
+    """The layers of `AedNerfModel.render_condition`, [H, W, C] each.
+
+    Args:
+        size: height, width.
+        head: premultiplied colour [h*w, 3], alpha, depth and ambient [h*w, 1].
+        torso: alpha [h*w, 1] and premultiplied colour [h*w, 3].
+        backdrop: what is behind both, [h*w, 3].
+    """
+    colour, alpha, depth, ambient = head
+    torso_alpha, torso_colour = torso
+    behind = torso_colour + (1 - torso_alpha) * backdrop
+    images = {
+        "rgb": (colour + (1 - alpha) * behind).clamp(0, 1),
+        "head": colour.clamp(0, 1),
+        "accumulation": alpha,
+        "torso": behind,
+        "foreground": (colour + (1 - alpha) * torso_colour).clamp(0, 1),
+        "alpha": alpha + (1 - alpha) * torso_alpha,
+        "depth": depth,
+        "ambient": ambient,
+    }
+    return {name: image.reshape(*size, -1) for name, image in images.items()}
+
+
+def painted(background: Tensor, pixels: Tensor) -> Tensor:
+    """A background [H',W',3] at places of the recording's picture [N, 2] in [-1, 1], [N, 3]."""
+    picture = background.permute(2, 0, 1)[None]
+    found = nn.functional.grid_sample(picture, pixels[None, None], padding_mode="border", align_corners=False)
+    return found[0, :, 0].T
+
+
+def in_region(pixels: Tensor, region: Tensor) -> Tensor:
+    """Which places of the recording's picture [N, 2] in [-1, 1] a region bool [S, S] holds, bool [N]."""
+    column, row = ((pixels + 1) * (len(region) / 2)).long().clamp(0, len(region) - 1).unbind(-1)
+    return region[row, column]
+
+
+def _plane(camera: Cameras) -> tuple[Tensor, Tensor]:
+    """The pixels of a camera [1] at distance 1 before it, x and y (down), [h*w] each."""
+    intrinsics = torch.cat([camera.fx[0], camera.fy[0], camera.cx[0], camera.cy[0]])
+    return plane(int(camera.height.item()), int(camera.width.item()), intrinsics)
 
 
 def _view_key(camera: Cameras) -> Hashable:

@@ -66,6 +66,39 @@ def march_rays(
         InputError: the backend cannot be had on the rays' device.
         ValueError: shapes that do not fit each other, or a step that is not positive.
     """
+    arguments = _checked(origins, directions, occupancy, aabb, step, max_samples, near, jitter)
+    chosen = resolve(backend, origins.device).marching
+    return {"numba": _march_rays_numba, "triton": _march_rays_triton, "torch": march_rays_torch}[chosen](*arguments)
+
+
+@torch.no_grad()
+def march_rays_within(
+    capacity: int,
+    origins: Tensor,
+    directions: Tensor,
+    occupancy: Tensor,
+    aabb: Tensor,
+    step: float,
+    max_samples: int,
+    near: float = 0.05,
+) -> tuple[PackedSamples, Tensor]:
+    """As `march_rays` on Triton, without waiting for the device, which alone knows how many samples there are.
+
+    Returns: the first `capacity` samples, and rows of zeros that belong to no ray behind them where there are fewer;
+    how many there are, int64 [].
+
+    Raises:
+        ValueError: as `march_rays`.
+    """
+    from aed_nerfstudio.rendering.ray_marching_triton import march_and_pack  # not installed everywhere
+
+    arguments = _checked(origins, directions, occupancy, aabb, step, max_samples, near, None)
+    *packed, wanted = march_and_pack(*arguments, capacity)
+    return PackedSamples(*packed), wanted
+
+
+def _checked(origins, directions, occupancy, aabb, step, max_samples, near, jitter) -> tuple:
+    """What the marchers take: float32, jitter [R], occupancy bool; all on the rays' device."""
     if origins.shape != directions.shape or origins.ndim != 2 or origins.shape[1] != 3:
         raise ValueError(f"expected rays [R, 3], got {list(origins.shape)} and {list(directions.shape)}")
     if occupancy.ndim != 3 or len(set(occupancy.shape)) != 1:
@@ -80,11 +113,9 @@ def march_rays(
         raise ValueError(f"expected {origins.shape[0]} jitters, got {jitter.shape[0]}")
     aabb = aabb.to(origins)
     occupancy = occupancy.to(origins.device).bool()
-    # near and step are rounded once, the same for both marchers.
+    # near and step are rounded once, the same for all marchers.
     near, step = float(np.float32(near)), float(np.float32(step))
-    arguments = (origins, directions, occupancy, aabb, step, max_samples, near, jitter)
-    chosen = resolve(backend, origins.device).marching
-    return {"numba": _march_rays_numba, "triton": _march_rays_triton, "torch": march_rays_torch}[chosen](*arguments)
+    return origins, directions, occupancy, aabb, step, max_samples, near, jitter
 
 
 def _march_rays_numba(origins, directions, occupancy, aabb, step, max_samples, near, jitter) -> PackedSamples:
@@ -119,11 +150,11 @@ def _march_rays_numba(origins, directions, occupancy, aabb, step, max_samples, n
 def _march_rays_triton(*arguments) -> PackedSamples:
     from aed_nerfstudio.rendering.ray_marching_triton import march_and_pack  # not installed everywhere
 
-    return PackedSamples(*march_and_pack(*arguments))
+    return PackedSamples(*march_and_pack(*arguments)[:-1])
 
 
 def march_rays_torch(origins, directions, occupancy, aabb, step, max_samples, near, jitter) -> PackedSamples:
-    """Vectorised reference marcher, on any device. Takes what `march_rays` prepared: jitter [R], occupancy bool."""
+    """Vectorised reference marcher, on any device. Takes what `_checked` gives."""
     size = occupancy.shape[0]
     step_t = torch.tensor(step, dtype=torch.float32, device=origins.device)
     parallel = torch.tensor(kernels.PARALLEL_EPSILON, dtype=torch.float32, device=origins.device)

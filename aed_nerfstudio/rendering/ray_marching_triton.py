@@ -100,8 +100,14 @@ def pack(
         tl.store(positions + 3 * i + 2, oz + t_k * dz, mask=here)
 
 
-def march_and_pack(origins, directions, occupancy, aabb, step, max_samples, near, jitter):
-    """Takes what `march_rays` prepared; positions, t, ray_indices and ray_starts of `PackedSamples`."""
+def march_and_pack(
+    origins, directions, occupancy, aabb, step, max_samples, near, jitter, capacity: int | None = None
+) -> tuple[torch.Tensor, ...]:
+    """Takes what `march_rays` prepared.
+
+    Returns: positions, t, ray_indices and ray_starts of `PackedSamples`, and how many samples there are, []. With a
+    capacity the first so many, padded with zeros; without, all, for which the host waits for the device.
+    """
     o, d = origins.contiguous(), directions.contiguous()
     n_rays, device = len(o), o.device
     grid = (triton.cdiv(n_rays, _WIDTH),)
@@ -115,10 +121,13 @@ def march_and_pack(origins, directions, occupancy, aabb, step, max_samples, near
             given = (o, d, jitter.contiguous(), cells, aabb.contiguous(), t_samples, counts)
             march[grid](*given, n_rays, near, step, size=len(cells), max_samples=max_samples, **exact)
             torch.cumsum(counts, 0, out=ray_starts[1:])
-        n_samples = int(ray_starts[-1])  # the only wait for the device
-        positions = torch.empty(n_samples, 3, device=device)
-        t = torch.empty(n_samples, device=device)
-        ray_indices = torch.empty(n_samples, dtype=torch.int64, device=device)
-        if n_samples:
+        wanted = ray_starts[-1].clone()
+        if capacity is None:
+            capacity = int(wanted)
+        ray_starts.clamp_(max=capacity)
+        positions = torch.zeros(capacity, 3, device=device)
+        t = torch.zeros(capacity, device=device)
+        ray_indices = torch.zeros(capacity, dtype=torch.int64, device=device)
+        if n_rays and capacity:
             pack[grid](o, d, t_samples, ray_starts, positions, t, ray_indices, n_rays, max_samples, **exact)
-    return positions, t, ray_indices, ray_starts
+    return positions, t, ray_indices, ray_starts, wanted

@@ -21,6 +21,7 @@ from aed_nerfstudio.dataparsers.talking_face import TalkingFaceDataParserConfig
 from aed_nerfstudio.dataset.frames import FramePixels, FrameStore, over_background
 from aed_nerfstudio.dataset.schema import Dataset
 from aed_nerfstudio.model.stages import StageSchedule
+from aed_nerfstudio.model.transfer import send
 
 AnyDataParser = tyro.conf.OmitSubcommandPrefixes[
     tyro.extras.subcommand_type_from_defaults(
@@ -74,7 +75,7 @@ class AedDataManager(VanillaDataManager[InputDataset]):
         self._store: FrameStore | None = None
         self._kept: dict[int, Tensor] = {}
         """Pixels [H*W, 8] of the frames that stay on the GPU."""
-        self.background = self._to(self.train_dataparser_outputs.metadata["background"].reshape(-1, 3))
+        self.background = send(self.train_dataparser_outputs.metadata["background"].reshape(-1, 3), self.device)
         self.train_indices = self.dataset.split("train")
         self.chances = self._chances()
         # nerfstudio seeds NumPy with the machine's seed.
@@ -115,19 +116,14 @@ class AedDataManager(VanillaDataManager[InputDataset]):
     def _on_gpu(self) -> bool:
         return torch.device(self.device).type == "cuda"
 
-    def _to(self, array: np.ndarray) -> Tensor:
-        """An array on the device; the copy need not have ended."""
-        tensor = torch.from_numpy(np.ascontiguousarray(array))
-        return tensor.pin_memory().to(self.device, non_blocking=True) if self._on_gpu else tensor.to(self.device)
-
     def _pixels(self, frame_index: int, pixels: np.ndarray) -> FramePixels:
         """A frame's pixels [N] (row-major numbers), on the device."""
         store = self.store()
         if not (self._on_gpu and store.total_bytes <= self.config.frames_on_gpu * 2**30):
-            return FramePixels(self._to(store.draw(frame_index, pixels).values))
+            return FramePixels(send(store.draw(frame_index, pixels).values, self.device))
         if frame_index not in self._kept:
-            self._kept[frame_index] = self._to(store.draw(frame_index).values)
-        return FramePixels(self._kept[frame_index][self._to(pixels)])
+            self._kept[frame_index] = send(store.draw(frame_index).values, self.device)
+        return FramePixels(self._kept[frame_index][send(pixels, self.device)])
 
     def _boxed(self, box: list[int], count: int, width: int, height: int) -> np.ndarray:
         left, top = max(0, box[0]), max(0, box[1])
@@ -148,17 +144,17 @@ class AedDataManager(VanillaDataManager[InputDataset]):
         )
         directions = (local / np.linalg.norm(local, axis=-1, keepdims=True)).astype(np.float32) @ pose[:3, :3].T
         n = len(pixels)
-        stored, background = self._pixels(frame_index, pixels), self.background[self._to(pixels)]
+        stored, background = self._pixels(frame_index, pixels), self.background[send(pixels, self.device)]
         box = frame.face_box
         face = (x >= box[0]) & (x < box[2]) & (y >= box[1]) & (y < box[3])
         pixel = np.stack([(x + 0.5) / w, (y + 0.5) / h], -1).astype(np.float32) * 2 - 1
         bundle = RayBundle(
-            origins=self._to(np.tile(pose[:3, 3], (n, 1))),
-            directions=self._to(directions),
+            origins=send(np.tile(pose[:3, 3], (n, 1)), self.device),
+            directions=send(directions, self.device),
             pixel_area=torch.ones(n, 1, device=self.device),
             metadata={
                 "frame": torch.full((n, 1), frame_index, device=self.device),
-                "pixel": self._to(pixel),
+                "pixel": send(pixel, self.device),
             },
         )
         batch = {
@@ -166,7 +162,7 @@ class AedDataManager(VanillaDataManager[InputDataset]):
             "torso": over_background(stored.torso, background),
             "torso_alpha": stored.torso[:, 3] / 255,
             "background": background / 255,
-            "face": self._to(face),
+            "face": send(face, self.device),
             "head": stored.head.float(),
         }
         return bundle, batch

@@ -1,0 +1,39 @@
+"""Where the pixels of a camera lie in the recording's picture, which torso and background belong to."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from aed_nerfstudio.dataset.schema import Camera
+
+
+def plane(height: int, width: int, intrinsics: Tensor) -> tuple[Tensor, Tensor]:
+    """The pixels of a camera at distance 1 before it, x and y (down), [h*w] each; intrinsics [4]: fx, fy, cx, cy."""
+    fx, fy, cx, cy = intrinsics.unbind()
+    x = (torch.arange(width, device=intrinsics.device) + 0.5 - cx) / fx
+    y = (torch.arange(height, device=intrinsics.device) + 0.5 - cy) / fy
+    y, x = torch.meshgrid(y, x, indexing="ij")
+    return x.reshape(-1), y.reshape(-1)
+
+
+def in_recording(x: Tensor, y: Tensor, recorded: Camera) -> Tensor:
+    """Places x, y (down) at distance 1 in the recording's picture, [N, 2] in [-1, 1]; beyond: outside of it."""
+    x = (x * recorded.fl_x + recorded.cx) * (2 / recorded.w) - 1
+    y = (y * recorded.fl_y + recorded.cy) * (2 / recorded.h) - 1
+    return torch.stack([x, y], -1)
+
+
+def on_torso(x: Tensor, y: Tensor, pose: Tensor, head_pose: Tensor, recorded: Camera) -> Tensor:
+    """As `in_recording`, for the torso of a head pose seen from another pose, [3, 4] camera-to-world each.
+
+    The torso is a picture that stands in the plane through the head's centre, as the head pose sees it, so that it
+    stays with a head which the camera sees from elsewhere.
+    """
+    turn = head_pose[:, :3].T @ pose[:, :3]
+    place = head_pose[:, :3].T @ (pose[:, 3] - head_pose[:, 3])
+    rays = torch.stack([x, -y, -torch.ones_like(x)], -1) @ turn.T
+    depth = head_pose[:, 2] @ head_pose[:, 3]  # of the plane, for the head pose
+    reach = (depth + place[2]).clamp_min(0) / (-rays[:, 2]).clamp_min(1e-6)
+    points = place + reach[:, None] * rays
+    return in_recording(points[:, 0] / depth, -points[:, 1] / depth, recorded).clamp(-1, 1)

@@ -1,0 +1,67 @@
+"""Work that is the same each time but for its inputs, recorded as CUDA graphs.
+
+A graph holds the addresses of all that it reads and writes. The host starts the whole of it at once, where hundreds of
+kernels started one by one take it longer than they take the GPU.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+
+import torch
+from torch import Tensor
+
+Tensors = dict[str, Tensor]
+
+
+class CudaGraphs:
+    """Runs functions of tensors, and from the second time on under the same key, their recordings.
+
+    Only for functions that never wait for the device. The first, unrecorded run lets Triton tune its kernels, which
+    it cannot while recording.
+    """
+
+    def __init__(self, most: int) -> None:
+        """most: recordings that are kept, the latest used."""
+        self.most = most
+        self._kept: OrderedDict[Hashable, _Recording | None] = OrderedDict()
+
+    def run(self, key: Hashable, function: Callable[..., Tensors], inputs: list[Tensor]) -> Tensors:
+        """What the function makes of the inputs, all on one CUDA device; not differentiable.
+
+        Args:
+            key: all that decides the work besides the inputs' values: their shapes and types, the addresses of what
+                else the function reads.
+            function: tensors -> tensors by name.
+            inputs: what changes from call to call.
+        """
+        if key not in self._kept:
+            self._kept[key] = None
+            while len(self._kept) > self.most:
+                self._kept.popitem(last=False)
+            return function(*inputs)
+        self._kept.move_to_end(key)
+        if self._kept[key] is None:
+            self._kept[key] = _Recording(function, inputs)
+        return self._kept[key].replay(inputs)
+
+
+class _Recording:
+    """A function's work, with inputs and outputs of its own."""
+
+    def __init__(self, function: Callable[..., Tensors], inputs: list[Tensor]) -> None:
+        self.inputs = [tensor.clone() for tensor in inputs]
+        self.graph = torch.cuda.CUDAGraph()
+        # Autocast keeps the weights that it has converted: ones from before would be recorded as they are now.
+        torch.clear_autocast_cache()
+        # Other threads, as the viewer's, may start work meanwhile.
+        with torch.cuda.graph(self.graph, capture_error_mode="thread_local"):
+            self.outputs = function(*self.inputs)
+        torch.clear_autocast_cache()
+
+    def replay(self, inputs: list[Tensor]) -> Tensors:
+        for own, given in zip(self.inputs, inputs, strict=True):
+            own.copy_(given, non_blocking=True)
+        self.graph.replay()
+        return {name: tensor.clone() for name, tensor in self.outputs.items()}

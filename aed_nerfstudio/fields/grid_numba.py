@@ -8,6 +8,9 @@ The layout arrays (scales, resolutions, offsets, hashed) are those of `HashGridL
 import numba
 import numpy as np
 import torch
+from llvmlite import ir
+from numba.core import cgutils, types
+from numba.extending import intrinsic
 
 from aed_nerfstudio.fields.grid_function import GridFunction
 
@@ -25,6 +28,46 @@ _BLOCK = 512
 # Multiplication and addition are not fused ("contract" is left out), so that a point falls into the same cell here and
 # in the torch reference. NaNs are not assumed away ("nnan" is left out): `_cell` relies on comparing them.
 _JIT = {"parallel": True, "cache": True, "fastmath": {"reassoc", "nsz", "arcp"}, "boundscheck": False}
+
+
+@intrinsic
+def _interpolate(typing_context, table, rows, fractions, features, place):
+    """features[place] = the entries at a cell's corners, interpolated along x, then y, then z.
+
+    table, features: [.., 2] float32. rows: of the corners, x fastest. fractions: one an axis. place: which pair of
+    features. Both features are computed at once, in a vector, which LLVM does not find in a loop over them: 1.5 times
+    as fast.
+    """
+    signature = types.void(table, rows, fractions, features, place)
+
+    def generate(context, builder, signature, arguments):
+        pair, integer = ir.VectorType(ir.FloatType(), 2), ir.IntType(32)
+
+        def at(array_type, array, index):
+            data = context.make_array(array_type)(context, builder, array).data
+            return builder.gep(builder.bitcast(data, pair.as_pointer()), [index])
+
+        def both(value):
+            vector = ir.Constant(pair, ir.Undefined)
+            for lane in range(2):
+                vector = builder.insert_element(vector, value, ir.Constant(integer, lane))
+            return vector
+
+        values = []
+        for row in cgutils.unpack_tuple(builder, arguments[1]):
+            values.append(builder.load(at(signature.args[0], arguments[0], row)))
+            values[-1].align = 4
+        one = ir.Constant(ir.FloatType(), 1.0)
+        for fraction in cgutils.unpack_tuple(builder, arguments[2]):
+            above, below = both(fraction), both(builder.fsub(one, fraction))
+            values = [
+                builder.fadd(builder.fmul(below, values[i]), builder.fmul(above, values[i + 1]))
+                for i in range(0, len(values), 2)
+            ]
+        builder.store(values[0], at(signature.args[3], arguments[3], arguments[4])).align = 4
+        return context.get_dummy_value()
+
+    return signature, generate
 
 
 @numba.njit(inline="always")
@@ -102,7 +145,7 @@ def _corners_3d(ix, iy, iz, resolution, begin, entries, is_hashed):
 
 @numba.njit(**_JIT)
 def forward_2d(x, table, scales, resolutions, offsets, hashed, features):
-    n_points = x.shape[0]
+    n_points, n_levels = x.shape[0], scales.shape[0]
     for block in numba.prange((n_points + _BLOCK - 1) // _BLOCK):
         for level in range(scales.shape[0]):
             scale, resolution, is_hashed = scales[level], resolutions[level], hashed[level]
@@ -110,17 +153,13 @@ def forward_2d(x, table, scales, resolutions, offsets, hashed, features):
             for n in range(block * _BLOCK, min(n_points, (block + 1) * _BLOCK)):
                 ix, fx = _cell(x[n, 0], scale)
                 iy, fy = _cell(x[n, 1], scale)
-                gx, gy = _ONE - fx, _ONE - fy
-                c0, c1, c2, c3 = _corners_2d(ix, iy, resolution, begin, entries, is_hashed)
-                for f in range(2):
-                    low = gx * table[c0, f] + fx * table[c1, f]
-                    high = gx * table[c2, f] + fx * table[c3, f]
-                    features[n, 2 * level + f] = gy * low + fy * high
+                rows = _corners_2d(ix, iy, resolution, begin, entries, is_hashed)
+                _interpolate(table, rows, (fx, fy), features, n * n_levels + level)
 
 
 @numba.njit(**_JIT)
 def forward_3d(x, table, scales, resolutions, offsets, hashed, features):
-    n_points = x.shape[0]
+    n_points, n_levels = x.shape[0], scales.shape[0]
     for block in numba.prange((n_points + _BLOCK - 1) // _BLOCK):
         for level in range(scales.shape[0]):
             scale, resolution, is_hashed = scales[level], resolutions[level], hashed[level]
@@ -129,16 +168,8 @@ def forward_3d(x, table, scales, resolutions, offsets, hashed, features):
                 ix, fx = _cell(x[n, 0], scale)
                 iy, fy = _cell(x[n, 1], scale)
                 iz, fz = _cell(x[n, 2], scale)
-                gx, gy, gz = _ONE - fx, _ONE - fy, _ONE - fz
-                c0, c1, c2, c3, c4, c5, c6, c7 = _corners_3d(ix, iy, iz, resolution, begin, entries, is_hashed)
-                w00, w10, w01, w11 = gy * gz, fy * gz, gy * fz, fy * fz
-                for f in range(2):
-                    features[n, 2 * level + f] = (
-                        w00 * (gx * table[c0, f] + fx * table[c1, f])
-                        + w10 * (gx * table[c2, f] + fx * table[c3, f])
-                        + w01 * (gx * table[c4, f] + fx * table[c5, f])
-                        + w11 * (gx * table[c6, f] + fx * table[c7, f])
-                    )
+                rows = _corners_3d(ix, iy, iz, resolution, begin, entries, is_hashed)
+                _interpolate(table, rows, (fx, fy, fz), features, n * n_levels + level)
 
 
 # The gradient of the table is parallel over levels: each owns its rows, so no two threads add to the same entry.

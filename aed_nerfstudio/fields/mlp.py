@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import functools
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+_BLOCK = 1 << 14
+"""Rows that a CPU takes through all layers at once: their hidden layers stay in its caches, and in memory that is used
+again, where larger ones are given back to the system and asked for anew each time."""
 
 
 class MLP(nn.Sequential):
@@ -24,11 +30,12 @@ class MLP(nn.Sequential):
         with each condition; they sum to N.
         """
         rows = len(x)
-        if x.device.type == "cpu" and torch.is_autocast_enabled("cpu") and rows:
-            # In bfloat16 oneDNN compiles kernels for each number of rows and keeps them. Every step has another one,
-            # so these grow by 10 MB a step, and scattered between them the heap cannot shrink: gigabytes in a training.
-            extra = -rows % (1 << max(0, rows.bit_length() - 5))
-            x, counts = functional.pad(x, (0, 0, 0, extra)), [*counts[:-1], counts[-1] + extra]
+        if x.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
+            extra = whole_rows(rows) - rows
+            if extra:
+                x, counts = functional.pad(x, (0, 0, 0, extra)), [*counts[:-1], counts[-1] + extra]
+        if len(counts) == 1 and not torch.is_grad_enabled() and _can_fuse(x.device):
+            return self._fused(x, condition)[:rows]
         first = self[0].weight
         hidden = functional.linear(x, first[:, : x.shape[1]])
         if condition.shape[1]:
@@ -37,6 +44,45 @@ class MLP(nn.Sequential):
         for module in list(self)[1:]:
             hidden = module(hidden)
         return hidden[:rows]
+
+    def _fused(self, x: Tensor, condition: Tensor) -> Tensor:
+        """`conditioned` with one condition, each layer's sum and ReLU done where oneDNN writes its result: on its own
+        each of them takes as long as the product."""
+        dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype
+        first, *others = (module.weight for module in self if isinstance(module, nn.Linear))
+        given = functional.linear(condition, first[:, x.shape[1] :])[0].to(dtype) if condition.shape[1] else None
+        # Contiguous, else oneDNN takes its slowest way.
+        weights = [weight.to(dtype).contiguous() for weight in (first[:, : x.shape[1]], *others)]
+        found = []
+        for hidden in x.split(_BLOCK):
+            hidden = hidden.to(dtype)
+            for number, weight in enumerate(weights):
+                bias, after = None if number else given, "none" if number == len(weights) - 1 else "relu"
+                hidden = torch.ops.mkldnn._linear_pointwise(hidden, weight, bias, after, [], "")
+            found.append(hidden)
+        return found[0] if len(found) == 1 else torch.cat(found)
+
+
+def whole_rows(rows: int) -> int:
+    """At least so many rows, and one of few numbers: at most a sixteenth more.
+
+    In bfloat16 oneDNN compiles kernels for each number of rows and keeps them. Every step has another one, so these
+    grow by 10 MB a step, and scattered between them the heap cannot shrink: gigabytes in a training.
+    """
+    return rows + -rows % (1 << max(0, rows.bit_length() - 5))
+
+
+@functools.cache
+def _can_fuse(device: torch.device) -> bool:
+    """Whether PyTorch has oneDNN's fused layers, which its own compiler uses, on a device."""
+    if device.type != "cpu" or not torch.backends.mkldnn.is_available():
+        return False
+    try:
+        row, weight = torch.ones(1, 2), torch.ones(2, 2)
+        found = torch.ops.mkldnn._linear_pointwise(row, weight, torch.tensor([-3.0, 1.0]), "relu", [], "")
+    except (AttributeError, RuntimeError, TypeError):  # not there, or with other arguments: it is no public operation
+        return False
+    return found.tolist() == [[0.0, 3.0]]
 
 
 def spread(rows: Tensor, counts: list[int]) -> Tensor:

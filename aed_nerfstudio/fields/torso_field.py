@@ -40,5 +40,5 @@ class TorsoField(nn.Module):
         shift = self.deform.conditioned(frequencies(points, 6), pose[None], [len(points)])
         # Shrunk, so that points moved beyond the picture still have entries of their own.
         moved = (points * 0.8 + shift).clamp(-1, 1)
-        h = self.net(self.grid((moved + 1) / 2))
+        h = self.net.conditioned(self.grid((moved + 1) / 2), pose[None, :0], [len(points)])
         return torch.sigmoid(h[:, :1]), torch.sigmoid(h[:, 1:])

@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from nerfstudio.cameras.cameras import Cameras, CameraType
-from torch import Tensor, nn
+from nerfstudio.cameras.cameras import Cameras
+from torch import Tensor
 
 from aed_nerfstudio.backends import resolve
 from aed_nerfstudio.driving.head_pose import pose_vector
 from aed_nerfstudio.driving.track import FrameCondition
 from aed_nerfstudio.fields.head_field import spherical_harmonics
-from aed_nerfstudio.model.picture_plane import in_recording, on_torso, plane
-from aed_nerfstudio.model.renderer import SAME_POSE, in_region, layers, painted
+from aed_nerfstudio.model.picture_plane import directions_at, in_recording, on_torso, plane
+from aed_nerfstudio.model.renderer import SAME_POSE, in_region, is_plain, layers, painted
 from aed_nerfstudio.model.transfer import send
 from aed_nerfstudio.rendering.compositing import composite
 from aed_nerfstudio.rendering.cuda_graphs import CudaGraphs
@@ -51,10 +51,7 @@ class FixedRenderer:
 
     def fits(self, camera: Cameras) -> bool:
         """Whether a camera [1] can be rendered here."""
-        if resolve(self.model.config.backend, self.model.device).marching != "triton":
-            return False
-        plain = camera.distortion_params is None or not camera.distortion_params.any()
-        return plain and int(camera.camera_type.item()) == CameraType.PERSPECTIVE.value
+        return resolve(self.model.config.backend, self.model.device).marching == "triton" and is_plain(camera)
 
     @torch.no_grad()
     def render(
@@ -91,7 +88,7 @@ class FixedRenderer:
         pose, intrinsics, head_pose, turn, same = numbers.split(NUMBERS)
         pose, head_pose = pose.view(3, 4), head_pose.view(3, 4)
         x, y = plane(*size, intrinsics)
-        directions = nn.functional.normalize(torch.stack([x, -y, -torch.ones_like(x)], -1), dim=-1) @ pose[:, :3].T
+        directions = directions_at(x, y, pose)
         origins = pose[:, 3].expand_as(directions)
         samples, wanted = march_rays_within(capacity, origins, directions, occupied, box, c.step_size, c.max_samples)
         view = spherical_harmonics(directions)[samples.ray_indices]

@@ -4,17 +4,28 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from aed_nerfstudio.dataset.schema import Camera
 
 
-def plane(height: int, width: int, intrinsics: Tensor) -> tuple[Tensor, Tensor]:
-    """The pixels of a camera at distance 1 before it, x and y (down), [h*w] each; intrinsics [4]: fx, fy, cx, cy."""
+def at_distance_one(row: Tensor, column: Tensor, intrinsics: Tensor) -> tuple[Tensor, Tensor]:
+    """The middles of pixels at distance 1 before a camera, x and y (down); intrinsics [4]: fx, fy, cx, cy."""
     fx, fy, cx, cy = intrinsics.unbind()
-    x = (torch.arange(width, device=intrinsics.device) + 0.5 - cx) / fx
-    y = (torch.arange(height, device=intrinsics.device) + 0.5 - cy) / fy
-    y, x = torch.meshgrid(y, x, indexing="ij")
+    return (column + 0.5 - cx) / fx, (row + 0.5 - cy) / fy
+
+
+def plane(height: int, width: int, intrinsics: Tensor) -> tuple[Tensor, Tensor]:
+    """`at_distance_one` of a whole picture, [h*w] each."""
+    sides = (torch.arange(side, device=intrinsics.device) for side in (height, width))
+    y, x = torch.meshgrid(*reversed(at_distance_one(*sides, intrinsics)), indexing="ij")
     return x.reshape(-1), y.reshape(-1)
+
+
+def directions_at(x: Tensor, y: Tensor, pose: Tensor) -> Tensor:
+    """Unit directions in the world, [N, 3], of places [N] each at distance 1 before a camera of a pose [3, 4]."""
+    ahead = torch.stack([x, -y, -torch.ones_like(x)], -1)
+    return functional.normalize(ahead, dim=-1) @ pose[:, :3].T
 
 
 def in_recording(x: Tensor, y: Tensor, recorded: Camera) -> Tensor:

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from nerfstudio.cameras.cameras import Cameras
+from nerfstudio.cameras.cameras import Cameras, CameraType
 from torch import Tensor, nn
 
 from aed_nerfstudio.driving.track import FrameCondition
 from aed_nerfstudio.fields.head_field import spherical_harmonics
-from aed_nerfstudio.fields.mlp import truncated_exp
-from aed_nerfstudio.model.picture_plane import in_recording, on_torso, plane
+from aed_nerfstudio.fields.mlp import truncated_exp, whole_rows
+from aed_nerfstudio.model.picture_plane import at_distance_one, directions_at, in_recording, on_torso, plane
 from aed_nerfstudio.model.transfer import send
 from aed_nerfstudio.rendering.compositing import composite
 from aed_nerfstudio.rendering.ray_marching import PackedSamples
@@ -63,7 +63,7 @@ class Renderer:
         view = _view_key(camera)
         h, w = int(camera.height.item()), int(camera.width.item())
         head = self._head(camera, view, given)
-        behind = self._backdrop(camera, view, background)
+        behind = self._backdrop(camera, background)
         none = torch.zeros_like(head[1]), torch.zeros_like(head[0])
         shown = self.model.torso is not None and torso
         return layers((h, w), head, self._torso(camera, view, condition) if shown else none, behind)
@@ -93,8 +93,13 @@ class Renderer:
         positions, t, ray_indices and ray_starts."""
         model = self.model
         y, x = self._seen(camera)
-        bundle = camera.generate_rays(camera_indices=0, coords=torch.stack([y, x], -1) + 0.5)
-        origins, directions = bundle.origins.reshape(-1, 3), bundle.directions.reshape(-1, 3)
+        if is_plain(camera):
+            pose = camera.camera_to_worlds[0].float()
+            directions = directions_at(*at_distance_one(y, x, _intrinsics(camera)), pose)
+            origins = pose[:, 3].expand_as(directions)
+        else:
+            bundle = camera.generate_rays(camera_indices=0, coords=torch.stack([y, x], -1) + 0.5)
+            origins, directions = bundle.origins.reshape(-1, 3), bundle.directions.reshape(-1, 3)
         c = model.config
         samples = model.occupancy.march(origins, directions, model.box, c.step_size, c.max_samples)
         counts = samples.ray_starts.diff()
@@ -115,8 +120,7 @@ class Renderer:
         pose = camera.camera_to_worlds[0].float()
         x, y, z = ((cells - pose[:, 3]) @ pose[:, :3]).unbind(-1)
         radius = math.sqrt(3) / self.model.occupancy.binaries.shape[-1]  # of the ball around a cell
-        plain = camera.distortion_params is None or not camera.distortion_params.any()
-        if not plain or int(camera.camera_type.item()) != 1 or z.max() > -0.05 - radius:  # near or behind the camera
+        if not is_plain(camera) or z.max() > -0.05 - radius:  # near or behind the camera
             tiles = torch.ones(-(-h // TILE), -(-w // TILE), dtype=torch.bool, device=cells.device)
         else:
             column, row, near = -x / z, y / z, -z - radius
@@ -168,12 +172,16 @@ class Renderer:
             own = torch.repeat_interleave(torch.arange(len(live), device=live.device), counts)
             ends = counts.cumsum(0)
             index = torch.arange(len(own), device=live.device) + (starts[live] + first - ends + counts)[own]
-            packed = PackedSamples(samples.positions[index], samples.t[index], own, nn.functional.pad(ends, (1, 0)))
-            x_g, a_g, ambient = self._features(packed.positions, given, name if not first else None)
-            h = head.geometry(packed.positions, x_g, a_g, given, [len(own)], tables)
+            # The networks' numbers of rows, and samples that belong to no ray to fill them.
+            rows = whole_rows(len(own))
+            index, ray = (nn.functional.pad(of, (0, rows - len(own))) for of in (index, live[own]))
+            positions = samples.positions[index]
+            x_g, a_g, ambient = self._features(positions, given, name if not first else None)
+            h = head.geometry(positions, x_g, a_g, given, [rows], tables)
             sigma = truncated_exp(h[:, 0].float())
-            colours = head.colours(h, harmonics[rays][live[own]], given["code"], [len(own)])
+            colours = head.colours(h, harmonics[rays][ray], given["code"], [rows])
             length = ambient.abs().sum(-1, keepdim=True)
+            packed = PackedSamples(positions, samples.t[index], own, nn.functional.pad(ends, (1, 0)))
             result = composite(sigma, colours, length, packed, step, model.config.backend)
             passed = 1 - found[live, 3:4]
             part = torch.cat([result.rgb, result.accumulation[:, None], result.depth[:, None]], -1) * passed
@@ -202,13 +210,18 @@ class Renderer:
 
     # ---- what is behind it
 
-    def _backdrop(self, camera: Cameras, view: Hashable, background: Tensor) -> Tensor:
+    def _backdrop(self, camera: Cameras, background: Tensor) -> Tensor:
         """What a camera [1] sees of a background [H',W',3], [h*w, 3]."""
 
         def sample() -> tuple[Tensor, ...]:
-            return (painted(background, in_recording(*_plane(camera), self.model.dataset.camera)),)
+            return (painted(background, self._recorded_pixels(camera)),)
 
-        return self.still.reuse(("background", view), (background,), sample)[0]
+        return self.still.reuse(("background", _lens_key(camera)), (background,), sample)[0]
+
+    def _recorded_pixels(self, camera: Cameras) -> Tensor:
+        """The pixels of a camera [1] as places in the recording's picture, [h*w, 2] in [-1, 1]; beyond: outside."""
+        size = int(camera.height.item()), int(camera.width.item())
+        return in_recording(*plane(*size, _intrinsics(camera)), self.model.dataset.camera)
 
     def _torso(self, camera: Cameras, view: Hashable, condition: FrameCondition) -> tuple[Tensor, ...]:
         """Alpha [h*w, 1] and premultiplied colour [h*w, 3] of the torso in a camera's [1] picture."""
@@ -216,14 +229,27 @@ class Renderer:
         depends = self._torso_weights()
 
         def paint() -> tuple[Tensor, ...]:
-            pixels = self._torso_pixels(camera, condition.head_pose)
-            within = torch.nonzero(in_region(pixels, self.torso_region()))[:, 0]
-            alpha, rgb = model.torso(pixels[within], model.pose_of(condition))
-            layer = torch.zeros(len(pixels), 4, device=pixels.device)
+            within, pixels = self._torso_pixels(camera, condition.head_pose)
+            alpha, rgb = model.torso(pixels, model.pose_of(condition))
+            layer = torch.zeros(int(camera.height.item()) * int(camera.width.item()), 4, device=pixels.device)
             layer[within] = torch.cat([alpha, alpha * rgb], -1)
             return layer.split([1, 3], -1)
 
         return self.still.reuse(("torso", view, condition.head_pose.tobytes()), depends, paint)
+
+    def _torso_pixels(self, camera: Cameras, head_pose: np.ndarray) -> tuple[Tensor, ...]:
+        """The pixels [N] of a camera [1] that a head pose's torso can be seen in, and their places in its picture."""
+
+        def within(pixels: Tensor) -> tuple[Tensor, ...]:
+            found = torch.nonzero(in_region(pixels, self.torso_region()))[:, 0]
+            return found, pixels[found]
+
+        pose = camera.camera_to_worlds[0]
+        if np.allclose(pose.cpu().numpy(), head_pose, atol=SAME_POSE):
+            key, depends = ("torso pixels", _lens_key(camera)), self._torso_weights()
+            return self.still.reuse(key, depends, lambda: within(self._recorded_pixels(camera)))
+        x, y = plane(int(camera.height.item()), int(camera.width.item()), _intrinsics(camera))
+        return within(on_torso(x, y, pose, send(head_pose, self.model.device), self.model.dataset.camera))
 
     def _torso_weights(self) -> tuple[Tensor, ...]:
         model = self.model
@@ -244,14 +270,6 @@ class Renderer:
             most = torch.maximum(most, alpha[:, 0])
         found = nn.functional.max_pool2d(most.view(1, 1, REGION, REGION), 5, 1, 2)[0, 0]
         return (found > HAZE,)
-
-    def _torso_pixels(self, camera: Cameras, head_pose: np.ndarray) -> Tensor:
-        """The pixels of a camera [1] as places in the picture of a head pose's torso, [h*w, 2]."""
-        pose = camera.camera_to_worlds[0]
-        if np.allclose(pose.cpu().numpy(), head_pose, atol=SAME_POSE):
-            return in_recording(*_plane(camera), self.model.dataset.camera)
-        seen_from = send(head_pose, self.model.device)
-        return on_torso(*_plane(camera), pose, seen_from, self.model.dataset.camera)
 
 
 def layers(
@@ -294,16 +312,26 @@ def in_region(pixels: Tensor, region: Tensor) -> Tensor:
     return region[row, column]
 
 
-def _plane(camera: Cameras) -> tuple[Tensor, Tensor]:
-    """The pixels of a camera [1] at distance 1 before it, x and y (down), [h*w] each."""
-    intrinsics = torch.cat([camera.fx[0], camera.fy[0], camera.cx[0], camera.cy[0]])
-    return plane(int(camera.height.item()), int(camera.width.item()), intrinsics)
+def is_plain(camera: Cameras) -> bool:
+    """Whether a camera [1] is a perspective one without distortion."""
+    plain = camera.distortion_params is None or not camera.distortion_params.any()
+    return plain and int(camera.camera_type.item()) == CameraType.PERSPECTIVE.value
 
 
-def _view_key(camera: Cameras) -> Hashable:
-    """Names a camera [1]: equal for cameras that see the same picture."""
-    numbers = [camera.camera_to_worlds, camera.fx, camera.fy, camera.cx, camera.cy, camera.width, camera.height]
+def _intrinsics(camera: Cameras) -> Tensor:
+    """fx, fy, cx, cy of a camera [1], [4]."""
+    return torch.cat([camera.fx[0], camera.fy[0], camera.cx[0], camera.cy[0]])
+
+
+def _lens_key(camera: Cameras) -> Hashable:
+    """Names a camera [1] wherever it stands."""
+    numbers = [camera.fx, camera.fy, camera.cx, camera.cy, camera.width, camera.height]
     if camera.distortion_params is not None:
         numbers.append(camera.distortion_params)
     kind = int(camera.camera_type.item())
     return kind, torch.cat([n.flatten().double().cpu() for n in numbers]).numpy().tobytes()
+
+
+def _view_key(camera: Cameras) -> Hashable:
+    """Names a camera [1]: equal for cameras that see the same picture."""
+    return _lens_key(camera), camera.camera_to_worlds.double().cpu().numpy().tobytes()

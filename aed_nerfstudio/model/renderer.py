@@ -159,8 +159,8 @@ class Renderer:
         back, until nothing more can show."""
         model = self.model
         head, step = model.head, model.config.step_size
-        bounds = samples.ray_starts[rays.start : rays.stop + 1]
-        starts, left = bounds[:-1], bounds.diff()
+        starts = samples.ray_starts[rays.start : rays.stop + 1]
+        starts, left = starts[:-1], starts.diff()
         live = torch.arange(len(starts), device=starts.device)
         first = 0
         for number in ROUNDS if starts.device.type == "cpu" else (model.config.max_samples,):
@@ -172,17 +172,18 @@ class Renderer:
             own = torch.repeat_interleave(torch.arange(len(live), device=live.device), counts)
             ends = counts.cumsum(0)
             index = torch.arange(len(own), device=live.device) + (starts[live] + first - ends + counts)[own]
-            # The networks' numbers of rows, and samples that belong to no ray to fill them.
-            rows = whole_rows(len(own))
-            index, ray = (nn.functional.pad(of, (0, rows - len(own))) for of in (index, live[own]))
+            # The networks get whole rows, the last of which belong to no ray.
+            count, rows = len(own), whole_rows(len(own))
+            index, ray = (nn.functional.pad(of, (0, rows - count)) for of in (index, live[own]))
             positions = samples.positions[index]
             x_g, a_g, ambient = self._features(positions, given, name if not first else None)
             h = head.geometry(positions, x_g, a_g, given, [rows], tables)
             sigma = truncated_exp(h[:, 0].float())
             colours = head.colours(h, harmonics[rays][ray], given["code"], [rows])
             length = ambient.abs().sum(-1, keepdim=True)
-            packed = PackedSamples(positions, samples.t[index], own, nn.functional.pad(ends, (1, 0)))
-            result = composite(sigma, colours, length, packed, step, model.config.backend)
+            t, bounds = samples.t[index[:count]], nn.functional.pad(ends, (1, 0))
+            packed = PackedSamples(positions[:count], t, own, bounds)
+            result = composite(sigma[:count], colours[:count], length[:count], packed, step, model.config.backend)
             passed = 1 - found[live, 3:4]
             part = torch.cat([result.rgb, result.accumulation[:, None], result.depth[:, None]], -1) * passed
             found.index_add_(0, live, torch.cat([part, result.extra_sums], -1))

@@ -147,6 +147,19 @@ def test_grid_is_the_reference(layout, backend, device):
         torch.testing.assert_close(a.double(), b, rtol=0, atol=share * b.abs().max().item())
 
 
+@runs(("triton", "cpu"), ("triton", "cuda"))
+@pytest.mark.parametrize("layout", LAYOUTS, ids=["2d", "3d", "small"])
+def test_grid_in_half_precision(layout, backend, device):
+    """Under autocast the table and the features are float16, as the rounded table's; gradients stay float32."""
+    x, table = points_for(layout).to(device), random_table(layout).to(device)
+    with torch.autocast(device, torch.float16):
+        got = encoded(lambda x, table: encode(x, table, layout, backend), x, table)
+    want = encoded(lambda x, table: encode_torch(x, table, layout), x, table.half().float())
+    assert [a.dtype for a in got] == [torch.float16, torch.float32, torch.float32]
+    for a, b in zip(got, want, strict=True):
+        torch.testing.assert_close(a.float(), b, rtol=0, atol=1e-3 * b.abs().max().item())
+
+
 def test_reference_has_the_right_gradients():
     layout = HashGridLayout(3, n_levels=2, log2_size=4, base_resolution=2, top_resolution=4)
     x = torch.tensor([[0.3, 0.6, 0.8], [0.12, 0.7, 0.4]], dtype=torch.float64, requires_grad=True)

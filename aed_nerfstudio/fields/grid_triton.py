@@ -17,7 +17,7 @@ from aed_nerfstudio.backends import interpreted
 from aed_nerfstudio.fields.grid_function import GridFunction
 
 # A program of the interpreter costs the same however wide it is.
-_WIDTHS = [(1024, 4)] if interpreted() else [(128, 4), (256, 4), (256, 8), (512, 8)]
+_WIDTHS = [(8192, 4)] if interpreted() else [(128, 4), (256, 4), (256, 8), (512, 8)]
 _CONFIGS = [triton.Config({"width": width}, num_warps=warps) for width, warps in _WIDTHS]
 # Points differ in number from call to call: they are no key, else every call would tune anew.
 _TUNED = {"configs": _CONFIGS, "key": ["n_dims"]}

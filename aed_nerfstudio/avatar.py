@@ -202,7 +202,7 @@ class Avatar:
             pose = camera.camera_to_worlds.reshape(-1, 3, 4)[0].cpu().numpy()
             condition = replace(condition, head_pose=self._pose_range.nearest(pose))
         with torch.no_grad():
-            return self.model.render_condition(camera.to(self.model.device), condition, background, given)
+            return self.model.render_condition(camera, condition, background, given)
 
     def render(
         self,

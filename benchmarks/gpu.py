@@ -82,8 +82,9 @@ class Gpu:
 
     def main(self) -> None:
         figures: dict[str, object] = {}
-        tests = Path(__file__).parents[1] / "tests" / "test_backends.py"
-        figures["tests"] = run(sys.executable, "-m", "pytest", "-q", tests, check=False)[1]
+        tests = Path(__file__).parents[1] / "tests"
+        suites = tests / "test_backends.py", tests / "model" / "test_fixed_renderer.py"
+        figures["tests"] = run(sys.executable, "-m", "pytest", "-q", *suites, check=False)[1]
         for method in self.methods:
             figures[method] = self._train(method)
             self._write(figures)
@@ -124,7 +125,7 @@ class Gpu:
             ("picture 512 x 512, condition to picture", "10 ms, 12 at most", fastest("picture 512")),
             ("training step, head, 65 536 rays", "25 ms", fastest("training step, head, 65536")),
             ("the same pictures on a CPU", "45 dB", f"{figures['exchanged']:.1f} dB"),
-            ("tests of the backends", "all", figures["tests"]),
+            ("tests of backends and pictures", "all", figures["tests"]),
         ]
         for method in self.methods:
             found = figures[method]

@@ -20,7 +20,7 @@ from aed_nerfstudio.media.video_writer import SYNTHETIC_NOTE
 
 METADATA = "metadata.json"
 SOUND = "audio.wav"
-PART = ".frame.part"
+PART = ".unfinished.part"
 PATTERN = "[0-9]" * 6 + ".png"
 
 
@@ -106,7 +106,9 @@ class PngSequence:
             "size": list(self.size),
             "sound": None if self._audio is None else SOUND,
         }
-        (self.path / METADATA).write_text(json.dumps(about, indent=1), "utf-8")
+        part = self.path / PART
+        part.write_text(json.dumps(about, indent=1), "utf-8")
+        os.replace(part, self.path / METADATA)
 
     def __enter__(self) -> PngSequence:
         return self

@@ -19,7 +19,6 @@ u32 = np.uint32
 
 _HALF = f32(0.5)
 _ZERO = f32(0)
-_ONE = f32(1)
 _PRIME_Y = u32(2654435761)
 _PRIME_Z = u32(805459861)
 # Points handled together per level: the block's coordinates and outputs stay in L1 while one level's table is read.
@@ -30,44 +29,112 @@ _BLOCK = 512
 _JIT = {"parallel": True, "cache": True, "fastmath": {"reassoc", "nsz", "arcp"}, "boundscheck": False}
 
 
+# Both features of an entry are computed at once, as a vector, which LLVM does not find in a loop over them: 1.5 times
+# as fast. Numba has no vectors, hence the instructions by hand.
+
+_PAIR = ir.VectorType(ir.FloatType(), 2)
+
+
+def _place(context, builder, kind, array, index):
+    """Where pair number `index` of an array [.., 2] of float32 lies."""
+    data = context.make_array(kind)(context, builder, array).data
+    return builder.gep(builder.bitcast(data, _PAIR.as_pointer()), [index])
+
+
+def _load(builder, place):
+    value = builder.load(place)
+    value.align = 4
+    return value
+
+
+def _shares(builder, fraction):
+    """What falls to the lower and to the upper corner along an axis, as pairs."""
+    shares = []
+    for share in (builder.fsub(ir.Constant(ir.FloatType(), 1.0), fraction), fraction):
+        pair = ir.Constant(_PAIR, ir.Undefined)
+        for lane in range(2):
+            pair = builder.insert_element(pair, share, ir.Constant(ir.IntType(32), lane))
+        shares.append(pair)
+    return shares
+
+
+def _entries(context, builder, kind, table, rows):
+    """The pairs of a table's rows."""
+    places = (_place(context, builder, kind, table, row) for row in cgutils.unpack_tuple(builder, rows))
+    return [_load(builder, place) for place in places]
+
+
+def _between(builder, values, below, above):
+    """Neighbours along an axis, the first two, the next two and so on, interpolated."""
+    return [
+        builder.fadd(builder.fmul(below, values[i]), builder.fmul(above, values[i + 1]))
+        for i in range(0, len(values), 2)
+    ]
+
+
 @intrinsic
 def _interpolate(typing_context, table, rows, fractions, features, place):
     """features[place] = the entries at a cell's corners, interpolated along x, then y, then z.
 
     table, features: [.., 2] float32. rows: of the corners, x fastest. fractions: one an axis. place: which pair of
-    features. Both features are computed at once, in a vector, which LLVM does not find in a loop over them: 1.5 times
-    as fast.
+    features.
     """
-    signature = types.void(table, rows, fractions, features, place)
 
     def generate(context, builder, signature, arguments):
-        pair, integer = ir.VectorType(ir.FloatType(), 2), ir.IntType(32)
-
-        def at(array_type, array, index):
-            data = context.make_array(array_type)(context, builder, array).data
-            return builder.gep(builder.bitcast(data, pair.as_pointer()), [index])
-
-        def both(value):
-            vector = ir.Constant(pair, ir.Undefined)
-            for lane in range(2):
-                vector = builder.insert_element(vector, value, ir.Constant(integer, lane))
-            return vector
-
-        values = []
-        for row in cgutils.unpack_tuple(builder, arguments[1]):
-            values.append(builder.load(at(signature.args[0], arguments[0], row)))
-            values[-1].align = 4
-        one = ir.Constant(ir.FloatType(), 1.0)
-        for fraction in cgutils.unpack_tuple(builder, arguments[2]):
-            above, below = both(fraction), both(builder.fsub(one, fraction))
-            values = [
-                builder.fadd(builder.fmul(below, values[i]), builder.fmul(above, values[i + 1]))
-                for i in range(0, len(values), 2)
-            ]
-        builder.store(values[0], at(signature.args[3], arguments[3], arguments[4])).align = 4
+        table_kind, _, _, features_kind, _ = signature.args
+        table, rows, fractions, features, place = arguments
+        values = _entries(context, builder, table_kind, table, rows)
+        for fraction in cgutils.unpack_tuple(builder, fractions):
+            values = _between(builder, values, *_shares(builder, fraction))
+        builder.store(values[0], _place(context, builder, features_kind, features, place)).align = 4
         return context.get_dummy_value()
 
-    return signature, generate
+    return types.void(table, rows, fractions, features, place), generate
+
+
+@intrinsic
+def _distribute(typing_context, grad, place, rows, fractions, grad_table):
+    """The reverse of `_interpolate`: the pair grad[place] is added to the entries at the corners, by their weights."""
+
+    def generate(context, builder, signature, arguments):
+        grad_kind, _, _, _, table_kind = signature.args
+        grad, place, rows, fractions, grad_table = arguments
+        values = [_load(builder, _place(context, builder, grad_kind, grad, place))]
+        for fraction in reversed(cgutils.unpack_tuple(builder, fractions)):
+            shares = _shares(builder, fraction)
+            values = [builder.fmul(share, value) for value in values for share in shares]
+        for row, value in zip(cgutils.unpack_tuple(builder, rows), values, strict=True):
+            entry = _place(context, builder, table_kind, grad_table, row)
+            builder.store(builder.fadd(_load(builder, entry), value), entry).align = 4
+        return context.get_dummy_value()
+
+    return types.void(grad, place, rows, fractions, grad_table), generate
+
+
+@intrinsic
+def _slopes(typing_context, table, rows, fractions, grad, place):
+    """How fast the sum of grad[place] * `_interpolate`'s pair grows along x, y, (z), in cells: a tuple of float32."""
+
+    def generate(context, builder, signature, arguments):
+        table_kind, _, _, grad_kind, _ = signature.args
+        table, rows, fractions, grad, place = arguments
+        given = _load(builder, _place(context, builder, grad_kind, grad, place))
+        entries = _entries(context, builder, table_kind, table, rows)
+        shares = [_shares(builder, fraction) for fraction in cgutils.unpack_tuple(builder, fractions)]
+        slopes = []
+        for along in range(len(shares)):
+            values = entries
+            for axis, (below, above) in enumerate(shares):
+                if axis == along:
+                    values = [builder.fsub(values[i + 1], values[i]) for i in range(0, len(values), 2)]
+                else:
+                    values = _between(builder, values, below, above)
+            product = builder.fmul(values[0], given)
+            lanes = [builder.extract_element(product, ir.Constant(ir.IntType(32), lane)) for lane in range(2)]
+            slopes.append(builder.fadd(*lanes))
+        return context.make_tuple(builder, signature.return_type, slopes)
+
+    return types.UniTuple(types.float32, len(fractions))(table, rows, fractions, grad, place), generate
 
 
 @numba.njit(inline="always")
@@ -147,7 +214,7 @@ def _corners_3d(ix, iy, iz, resolution, begin, entries, is_hashed):
 def forward_2d(x, table, scales, resolutions, offsets, hashed, features):
     n_points, n_levels = x.shape[0], scales.shape[0]
     for block in numba.prange((n_points + _BLOCK - 1) // _BLOCK):
-        for level in range(scales.shape[0]):
+        for level in range(n_levels):
             scale, resolution, is_hashed = scales[level], resolutions[level], hashed[level]
             begin, entries = offsets[level], offsets[level + 1] - offsets[level]
             for n in range(block * _BLOCK, min(n_points, (block + 1) * _BLOCK)):
@@ -161,7 +228,7 @@ def forward_2d(x, table, scales, resolutions, offsets, hashed, features):
 def forward_3d(x, table, scales, resolutions, offsets, hashed, features):
     n_points, n_levels = x.shape[0], scales.shape[0]
     for block in numba.prange((n_points + _BLOCK - 1) // _BLOCK):
-        for level in range(scales.shape[0]):
+        for level in range(n_levels):
             scale, resolution, is_hashed = scales[level], resolutions[level], hashed[level]
             begin, entries = offsets[level], offsets[level + 1] - offsets[level]
             for n in range(block * _BLOCK, min(n_points, (block + 1) * _BLOCK)):
@@ -178,28 +245,23 @@ def forward_3d(x, table, scales, resolutions, offsets, hashed, features):
 @numba.njit(**_JIT)
 def backward_table_2d(x, grad, scales, resolutions, offsets, hashed, grad_table):
     """grad [N, 2L] -> grad_table [n_entries, 2], overwritten."""
-    for level in numba.prange(scales.shape[0]):
+    n_levels = scales.shape[0]
+    for level in numba.prange(n_levels):
         scale, resolution, is_hashed = scales[level], resolutions[level], hashed[level]
         begin, entries = offsets[level], offsets[level + 1] - offsets[level]
         grad_table[begin : begin + entries] = _ZERO
         for n in range(x.shape[0]):
             ix, fx = _cell(x[n, 0], scale)
             iy, fy = _cell(x[n, 1], scale)
-            gx, gy = _ONE - fx, _ONE - fy
-            c0, c1, c2, c3 = _corners_2d(ix, iy, resolution, begin, entries, is_hashed)
-            for f in range(2):
-                g = grad[n, 2 * level + f]
-                low, high = gy * g, fy * g
-                grad_table[c0, f] += gx * low
-                grad_table[c1, f] += fx * low
-                grad_table[c2, f] += gx * high
-                grad_table[c3, f] += fx * high
+            rows = _corners_2d(ix, iy, resolution, begin, entries, is_hashed)
+            _distribute(grad, n * n_levels + level, rows, (fx, fy), grad_table)
 
 
 @numba.njit(**_JIT)
 def backward_table_3d(x, grad, scales, resolutions, offsets, hashed, grad_table):
     """grad [N, 2L] -> grad_table [n_entries, 2], overwritten."""
-    for level in numba.prange(scales.shape[0]):
+    n_levels = scales.shape[0]
+    for level in numba.prange(n_levels):
         scale, resolution, is_hashed = scales[level], resolutions[level], hashed[level]
         begin, entries = offsets[level], offsets[level + 1] - offsets[level]
         grad_table[begin : begin + entries] = _ZERO
@@ -207,74 +269,45 @@ def backward_table_3d(x, grad, scales, resolutions, offsets, hashed, grad_table)
             ix, fx = _cell(x[n, 0], scale)
             iy, fy = _cell(x[n, 1], scale)
             iz, fz = _cell(x[n, 2], scale)
-            gx, gy, gz = _ONE - fx, _ONE - fy, _ONE - fz
-            c0, c1, c2, c3, c4, c5, c6, c7 = _corners_3d(ix, iy, iz, resolution, begin, entries, is_hashed)
-            w00, w10, w01, w11 = gy * gz, fy * gz, gy * fz, fy * fz
-            for f in range(2):
-                g = grad[n, 2 * level + f]
-                left, right = gx * g, fx * g
-                grad_table[c0, f] += w00 * left
-                grad_table[c1, f] += w00 * right
-                grad_table[c2, f] += w10 * left
-                grad_table[c3, f] += w10 * right
-                grad_table[c4, f] += w01 * left
-                grad_table[c5, f] += w01 * right
-                grad_table[c6, f] += w11 * left
-                grad_table[c7, f] += w11 * right
+            rows = _corners_3d(ix, iy, iz, resolution, begin, entries, is_hashed)
+            _distribute(grad, n * n_levels + level, rows, (fx, fy, fz), grad_table)
 
 
 @numba.njit(**_JIT)
 def backward_x_2d(x, table, grad, scales, resolutions, offsets, hashed, grad_x):
     """grad [N, 2L] -> grad_x [N, 2], overwritten."""
-    n_points = x.shape[0]
+    n_points, n_levels = x.shape[0], scales.shape[0]
     for block in numba.prange((n_points + _BLOCK - 1) // _BLOCK):
         start, stop = block * _BLOCK, min(n_points, (block + 1) * _BLOCK)
         grad_x[start:stop] = _ZERO
-        for level in range(scales.shape[0]):
+        for level in range(n_levels):
             scale, resolution, is_hashed = scales[level], resolutions[level], hashed[level]
             begin, entries = offsets[level], offsets[level + 1] - offsets[level]
             for n in range(start, stop):
                 ix, fx = _cell(x[n, 0], scale)
                 iy, fy = _cell(x[n, 1], scale)
-                gx, gy = _ONE - fx, _ONE - fy
-                c0, c1, c2, c3 = _corners_2d(ix, iy, resolution, begin, entries, is_hashed)
-                a, b = grad[n, 2 * level], grad[n, 2 * level + 1]
-                v0 = table[c0, 0] * a + table[c0, 1] * b
-                v1 = table[c1, 0] * a + table[c1, 1] * b
-                v2 = table[c2, 0] * a + table[c2, 1] * b
-                v3 = table[c3, 0] * a + table[c3, 1] * b
-                grad_x[n, 0] += scale * (gy * (v1 - v0) + fy * (v3 - v2))
-                grad_x[n, 1] += scale * (gx * (v2 - v0) + fx * (v3 - v1))
+                rows = _corners_2d(ix, iy, resolution, begin, entries, is_hashed)
+                along_x, along_y = _slopes(table, rows, (fx, fy), grad, n * n_levels + level)
+                grad_x[n, 0] += scale * along_x
+                grad_x[n, 1] += scale * along_y
 
 
 @numba.njit(**_JIT)
 def backward_x_3d(x, table, grad, scales, resolutions, offsets, hashed, grad_x):
     """grad [N, 2L] -> grad_x [N, 3], overwritten."""
-    n_points = x.shape[0]
+    n_points, n_levels = x.shape[0], scales.shape[0]
     for block in numba.prange((n_points + _BLOCK - 1) // _BLOCK):
         start, stop = block * _BLOCK, min(n_points, (block + 1) * _BLOCK)
         grad_x[start:stop] = _ZERO
-        for level in range(scales.shape[0]):
+        for level in range(n_levels):
             scale, resolution, is_hashed = scales[level], resolutions[level], hashed[level]
             begin, entries = offsets[level], offsets[level + 1] - offsets[level]
             for n in range(start, stop):
                 ix, fx = _cell(x[n, 0], scale)
                 iy, fy = _cell(x[n, 1], scale)
                 iz, fz = _cell(x[n, 2], scale)
-                gx, gy, gz = _ONE - fx, _ONE - fy, _ONE - fz
-                c0, c1, c2, c3, c4, c5, c6, c7 = _corners_3d(ix, iy, iz, resolution, begin, entries, is_hashed)
-                a, b = grad[n, 2 * level], grad[n, 2 * level + 1]
-                v0 = table[c0, 0] * a + table[c0, 1] * b
-                v1 = table[c1, 0] * a + table[c1, 1] * b
-                v2 = table[c2, 0] * a + table[c2, 1] * b
-                v3 = table[c3, 0] * a + table[c3, 1] * b
-                v4 = table[c4, 0] * a + table[c4, 1] * b
-                v5 = table[c5, 0] * a + table[c5, 1] * b
-                v6 = table[c6, 0] * a + table[c6, 1] * b
-                v7 = table[c7, 0] * a + table[c7, 1] * b
-                along_x = gz * (gy * (v1 - v0) + fy * (v3 - v2)) + fz * (gy * (v5 - v4) + fy * (v7 - v6))
-                along_y = gz * (gx * (v2 - v0) + fx * (v3 - v1)) + fz * (gx * (v6 - v4) + fx * (v7 - v5))
-                along_z = gy * (gx * (v4 - v0) + fx * (v5 - v1)) + fy * (gx * (v6 - v2) + fx * (v7 - v3))
+                rows = _corners_3d(ix, iy, iz, resolution, begin, entries, is_hashed)
+                along_x, along_y, along_z = _slopes(table, rows, (fx, fy, fz), grad, n * n_levels + level)
                 grad_x[n, 0] += scale * along_x
                 grad_x[n, 1] += scale * along_y
                 grad_x[n, 2] += scale * along_z

@@ -160,14 +160,13 @@ class Avatar:
         from nerfstudio.cameras.cameras import Cameras
 
         height, width = self.frame_size(size)
-        camera = self.dataset.camera
-        across, down = width / camera.w, height / camera.h
+        camera = self.dataset.camera.resized(width, height)
         return Cameras(
             camera_to_worlds=torch.from_numpy(np.asarray(condition.head_pose, np.float32))[None],
-            fx=camera.fl_x * across,
-            fy=camera.fl_y * down,
-            cx=camera.cx * across,
-            cy=camera.cy * down,
+            fx=camera.fl_x,
+            fy=camera.fl_y,
+            cx=camera.cx,
+            cy=camera.cy,
             width=width,
             height=height,
         )

@@ -92,6 +92,11 @@ class Camera:
     w: int
     h: int
 
+    def resized(self, width: int, height: int) -> Camera:
+        """The same view in another number of pixels."""
+        across, down = width / self.w, height / self.h
+        return Camera(self.fl_x * across, self.fl_y * down, self.cx * across, self.cy * down, width, height)
+
 
 @dataclass
 class Dataset:

@@ -84,17 +84,16 @@ class Performance:
         Returns:
             The images of `render_condition`, [height, width, C] each.
         """
-        recorded = self.dataset.camera
-        across, down = width / recorded.w, height / recorded.h
+        recorded = self.dataset.camera.resized(width, height)
         pose = None if browser is None else browser.camera_to_worlds.reshape(-1, 3, 4)[0].cpu().numpy()
         condition = self.condition(frame, pose)
         free = self.setting.pose == "free" and browser is not None
         camera = Cameras(
             camera_to_worlds=torch.from_numpy(np.asarray(pose if free else condition.head_pose, np.float32))[None],
-            fx=browser.fx.item() if free else recorded.fl_x * across,
-            fy=browser.fy.item() if free else recorded.fl_y * down,
-            cx=recorded.cx * across,
-            cy=recorded.cy * down,
+            fx=browser.fx.item() if free else recorded.fl_x,
+            fy=browser.fy.item() if free else recorded.fl_y,
+            cx=recorded.cx,
+            cy=recorded.cy,
             width=width,
             height=height,
         )

@@ -116,7 +116,7 @@ class HeadField(nn.Module):
             logits = x_g.new_zeros(len(x_g), 2)
             return x_g[:, :0], logits, logits
         with self._precision(x_g.device):
-            logits = self.compress.conditioned(x_g, torch.cat([audio, articulation], -1), counts).float()
+            logits = self.compress.conditioned([x_g], torch.cat([audio, articulation], -1), counts).float()
         ambient = torch.tanh(logits)
         return self.audio_grid((ambient + 1) / 2), ambient, logits
 
@@ -147,7 +147,7 @@ class HeadField(nn.Module):
         if self.expression_grid is not None:
             features.append(self.expression_grid((positions + 1) / 2, tables, counts))
         with self._precision(positions.device):
-            return self.density.conditioned(torch.cat(features, -1), condition, counts)
+            return self.density.conditioned(features, condition, counts)
 
     def density_at(self, positions: Tensor, audio: Tensor, emotion: Tensor, eye: Tensor, articulation: Tensor, **_):
         """Density only [N], for the occupancy grid; one condition, [1, ...] each, as `forward` takes it."""
@@ -188,5 +188,5 @@ class HeadField(nn.Module):
     def colours(self, h: Tensor, view: Tensor, code: Tensor, counts: list[int]) -> Tensor:
         """Colours [N,3] of samples of which `geometry` gave h [N,65]; the rest as in `forward`."""
         with self._precision(h.device):
-            rgb = self.colour.conditioned(torch.cat([view.to(h.dtype), h[:, 1:]], -1), code, counts)
+            rgb = self.colour.conditioned([view.to(h.dtype), h[:, 1:]], code, counts)
         return torch.sigmoid(rgb.float())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -23,19 +24,22 @@ class MLP(nn.Sequential):
             modules += [nn.Linear(a, b, bias=False), nn.ReLU(inplace=True)]
         super().__init__(*modules[:-1])
 
-    def conditioned(self, x: Tensor, condition: Tensor, counts: list[int]) -> Tensor:
-        """The network of [x, condition], without ever building that input.
+    def conditioned(self, parts: Sequence[Tensor], condition: Tensor, counts: list[int]) -> Tensor:
+        """The network of [*parts, condition], without ever building that input.
 
-        x: [N, D]. condition: [C, E], D + E being the network's input size. counts: how many consecutive rows of x go
-        with each condition; they sum to N.
+        parts: [N, D1], [N, D2], ... condition: [C, E]; all these sizes together are the network's input size. counts:
+        how many consecutive rows go with each condition; they sum to N.
         """
-        rows = len(x)
-        if x.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
-            extra = whole_rows(rows) - rows
-            if extra:
-                x, counts = functional.pad(x, (0, 0, 0, extra)), [*counts[:-1], counts[-1] + extra]
-        if len(counts) == 1 and not torch.is_grad_enabled() and _can_fuse(x.device):
-            return self._fused(x, condition)[:rows]
+        rows = len(parts[0])
+        device = parts[0].device
+        half = device.type == "cpu" and torch.is_autocast_enabled("cpu")
+        extra = whole_rows(rows) - rows if half else 0
+        if extra:
+            parts = [functional.pad(part, (0, 0, 0, extra)) for part in parts]
+            counts = [*counts[:-1], counts[-1] + extra]
+        if len(counts) == 1 and not torch.is_grad_enabled() and _can_fuse(device):
+            return self._fused(parts, condition)[:rows]
+        x = torch.cat(parts, -1) if len(parts) > 1 else parts[0]
         first = self[0].weight
         hidden = functional.linear(x, first[:, : x.shape[1]])
         if condition.shape[1]:
@@ -45,17 +49,19 @@ class MLP(nn.Sequential):
             hidden = module(hidden)
         return hidden[:rows]
 
-    def _fused(self, x: Tensor, condition: Tensor) -> Tensor:
+    def _fused(self, parts: Sequence[Tensor], condition: Tensor) -> Tensor:
         """`conditioned` with one condition, each layer's sum and ReLU done where oneDNN writes its result: on its own
         each of them takes as long as the product."""
-        dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype
+        half = torch.is_autocast_enabled("cpu")
+        dtype = torch.get_autocast_dtype("cpu") if half else torch.result_type(parts[0], parts[-1])
         first, *others = (module.weight for module in self if isinstance(module, nn.Linear))
-        given = functional.linear(condition, first[:, x.shape[1] :])[0].to(dtype) if condition.shape[1] else None
+        size = sum(part.shape[1] for part in parts)
+        given = functional.linear(condition, first[:, size:])[0].to(dtype) if condition.shape[1] else None
         # Contiguous, else oneDNN takes its slowest way.
-        weights = [weight.to(dtype).contiguous() for weight in (first[:, : x.shape[1]], *others)]
+        weights = [weight.to(dtype).contiguous() for weight in (first[:, :size], *others)]
         found = []
-        for hidden in x.split(_BLOCK):
-            hidden = hidden.to(dtype)
+        for block in zip(*(part.split(_BLOCK) for part in parts), strict=True):
+            hidden = torch.cat([part.to(dtype) for part in block], -1) if len(block) > 1 else block[0].to(dtype)
             for number, weight in enumerate(weights):
                 bias, after = None if number else given, "none" if number == len(weights) - 1 else "relu"
                 hidden = torch.ops.mkldnn._linear_pointwise(hidden, weight, bias, after, [], "")

@@ -37,8 +37,8 @@ class TorsoField(nn.Module):
     def forward(self, points: Tensor, pose: Tensor) -> tuple[Tensor, Tensor]:
         # In units of three deviations, so that the sines' period holds the whole range.
         pose = frequencies(pose.clamp(-3, 3) / 3, 1)
-        shift = self.deform.conditioned(frequencies(points, 6), pose[None], [len(points)])
+        shift = self.deform.conditioned([frequencies(points, 6)], pose[None], [len(points)])
         # Shrunk, so that points moved beyond the picture still have entries of their own.
         moved = (points * 0.8 + shift).clamp(-1, 1)
-        h = self.net.conditioned(self.grid((moved + 1) / 2), pose[None, :0], [len(points)])
+        h = self.net.conditioned([self.grid((moved + 1) / 2)], pose[None, :0], [len(points)])
         return torch.sigmoid(h[:, :1]), torch.sigmoid(h[:, 1:])

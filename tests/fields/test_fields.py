@@ -63,7 +63,7 @@ def test_conditioned_is_the_network_of_the_joined_input():
     net = MLP(5 + 3, 16, 4, 3)
     x, condition, counts = torch.randn(9, 5), torch.randn(3, 3, requires_grad=True), [2, 0, 7]
     joined = net(torch.cat([x, condition[[0, 0, 2, 2, 2, 2, 2, 2, 2]]], -1))
-    ours = net.conditioned(x, condition, counts)
+    ours = net.conditioned([x], condition, counts)
     torch.testing.assert_close(ours, joined)
     weight = torch.randn_like(ours)
     expected = torch.autograd.grad((joined * weight).sum(), condition)

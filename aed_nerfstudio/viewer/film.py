@@ -8,7 +8,6 @@ from pathlib import Path
 
 from nerfstudio.cameras.cameras import Cameras
 
-from aed_nerfstudio.avatar import to_uint8
 from aed_nerfstudio.dataset.schema import FPS
 from aed_nerfstudio.media.video_writer import VideoWriter
 from aed_nerfstudio.viewer.performance import Performance
@@ -45,7 +44,7 @@ def write_film(
             for frame in range(len(speech.track)):
                 with lock:
                     rgb = performance.picture(frame, width, height, browser)["rgb"]
-                video.write(to_uint8(rgb))
+                video.write((rgb.clamp(0, 1) * 255).round().byte().cpu().numpy())
                 if not report(frame + 1, len(speech.track)):
                     raise _Stopped
     except _Stopped:

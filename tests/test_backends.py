@@ -148,9 +148,9 @@ def test_grid_is_the_reference(layout, backend, device):
 
 
 @runs(("triton", "cpu"), ("triton", "cuda"))
-@pytest.mark.parametrize("layout", LAYOUTS, ids=["2d", "3d", "small"])
-def test_grid_in_half_precision(layout, backend, device):
+def test_grid_in_half_precision(backend, device):
     """Under autocast the table and the features are float16, as the rounded table's; gradients stay float32."""
+    layout = LAYOUTS[2]
     x, table = points_for(layout).to(device), random_table(layout).to(device)
     with torch.autocast(device, torch.float16):
         got = encoded(lambda x, table: encode(x, table, layout, backend), x, table)

@@ -68,50 +68,6 @@ def from_the_left(camera: Cameras) -> Cameras:
     return Cameras(pose, camera.fx * 0.9, camera.fy * 0.9, camera.cx, camera.cy, camera.width, camera.height)
 
 
-def pictures(avatar, backend: str) -> list[dict[str, torch.Tensor]]:
-    """As recorded, from elsewhere, without torso and before another background."""
-    model, condition = avatar.model, avatar.model.track[3]
-    model.use_backend(backend)
-    camera = avatar.recorded_view(condition, SIDE)
-    green = torch.zeros(1, 1, 3, device=model.device)
-    green[..., 1] = 1
-    return [
-        model.render_condition(camera, condition),
-        model.render_condition(from_the_left(camera), condition),
-        model.render_condition(camera, condition, background=green, show_torso=False),
-    ]
-
-
-@here
-def test_the_same_pictures(avatar):
-    model = avatar.model
-    fixed = pictures(avatar, "triton")
-    assert model.evaluated == model.fixed_renderer.evaluated > fixed_renderer.FIRST  # there was too little room
-    for picture, want in zip(fixed, pictures(avatar, "torch"), strict=True):
-        assert picture.keys() == want.keys() and want["accumulation"].max() > 0.1
-        for name, image in want.items():
-            if name == "ambient":  # a plain sum over samples, of which the other renderer leaves out hidden ones
-                continue
-            difference = (picture[name] - image).abs().max().item()
-            assert difference < (OPAQUE + 1e-4) * max(1.0, image.max().item()), f"{name}: {difference}"
-
-
-@here
-def test_room_for_samples_follows_their_number(avatar):
-    model, condition = avatar.model, avatar.model.track[3]
-    model.use_backend("triton")
-    everything, size = model.occupancy.binaries, (SIDE, SIDE)
-    avatar.images(condition, SIDE)
-    roomy = model.fixed_renderer._capacity[size]
-    assert model.evaluated <= roomy < 2 * model.evaluated
-    model.occupancy.binaries = torch.zeros_like(everything)
-    try:
-        assert avatar.images(condition, SIDE)["accumulation"].max() == 0
-        assert model.fixed_renderer._capacity[size] == fixed_renderer.GRAIN
-    finally:
-        model.occupancy.binaries = everything
-
-
 class NeverWaiting(TorchDispatchMode):
     """Refuses what has to wait for the device: values that the host wants to know, sizes that depend on values."""
 
@@ -126,22 +82,57 @@ class NeverWaiting(TorchDispatchMode):
         return result
 
 
+def pictures(avatar, backend: str) -> list[dict[str, torch.Tensor]]:
+    """As recorded, and from elsewhere before another background."""
+    model, condition = avatar.model, avatar.model.track[3]
+    model.use_backend(backend)
+    camera = avatar.recorded_view(condition, SIDE)
+    green = torch.zeros(1, 1, 3, device=model.device)
+    green[..., 1] = 1
+    return [
+        model.render_condition(camera, condition),
+        model.render_condition(from_the_left(camera), condition, background=green),
+    ]
+
+
 @here
-def test_the_host_waits_at_the_end_only(avatar, monkeypatch):
+def test_the_same_pictures_without_waiting(avatar, monkeypatch):
     model, watched = avatar.model, []
-    model.use_backend("triton")
     picture = fixed_renderer.FixedRenderer._picture
 
-    def watching(self, *arguments):
+    def watching(self, size, capacity, *arguments):
+        watched.append(capacity)
         with NeverWaiting():
-            watched.append(picture(self, *arguments))
-        return watched[-1]
+            return picture(self, size, capacity, *arguments)
 
     monkeypatch.setattr(fixed_renderer.FixedRenderer, "_picture", watching)
-    avatar.images(model.track[3], SIDE)
-    assert watched
+    fixed = pictures(avatar, "triton")
+    # Once with too little room, then with enough.
+    assert watched[0] == fixed_renderer.FIRST < model.evaluated <= watched[-1] < 2 * model.evaluated
+    for got, want in zip(fixed, pictures(avatar, "torch"), strict=True):
+        assert got.keys() == want.keys() and want["accumulation"].max() > 0.1
+        for name, image in want.items():
+            if name == "ambient":  # a plain sum over samples, of which the other renderer leaves out hidden ones
+                continue
+            difference = (got[name] - image).abs().max().item()
+            assert difference < (OPAQUE + 1e-4) * max(1.0, image.max().item()), f"{name}: {difference}"
     with NeverWaiting(), pytest.raises(AssertionError):  # the way of the other renderer
         model.occupancy.march(torch.zeros(1, 3), torch.ones(1, 3), model.box, 0.1, 4)
+
+
+@here
+def test_an_empty_head_gives_its_room_back(avatar):
+    model, condition = avatar.model, avatar.model.track[3]
+    model.use_backend("triton")
+    everything, size = model.occupancy.binaries, (SIDE, SIDE)
+    model.fixed_renderer._capacity[size] = 8 * fixed_renderer.GRAIN
+    model.occupancy.binaries = torch.zeros_like(everything)
+    try:
+        images = model.render_condition(avatar.recorded_view(condition, SIDE), condition, show_torso=False)
+    finally:
+        model.occupancy.binaries = everything
+    assert images["accumulation"].max() == 0 and images["alpha"].max() == 0
+    assert model.fixed_renderer._capacity[size] == fixed_renderer.GRAIN
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")

@@ -239,7 +239,8 @@ def _operations(
         return Operation(f"encode {len(x)} points, forward and backward", run, bytes=3 * read + 2 * write)
 
     def marched() -> Operation:
-        bundle = avatar.recorded_view(condition, 512).generate_rays(camera_indices=0, keep_shape=True)
+        camera = avatar.recorded_view(condition, 512).to(model.device)
+        bundle = camera.generate_rays(camera_indices=0, keep_shape=True)
         origins, directions = bundle.origins.reshape(-1, 3), bundle.directions.reshape(-1, 3)
         c = model.config
         return Operation(

@@ -52,9 +52,8 @@ class MLP(nn.Sequential):
     def _fused(self, parts: Sequence[Tensor], condition: Tensor) -> Tensor:
         """`conditioned` with one condition, each layer's sum and ReLU done where oneDNN writes its result: on its own
         each of them takes as long as the product."""
-        half = torch.is_autocast_enabled("cpu")
-        dtype = torch.get_autocast_dtype("cpu") if half else torch.result_type(parts[0], parts[-1])
         first, *others = (module.weight for module in self if isinstance(module, nn.Linear))
+        dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else first.dtype
         size = sum(part.shape[1] for part in parts)
         given = functional.linear(condition, first[:, size:])[0].to(dtype) if condition.shape[1] else None
         # Contiguous, else oneDNN takes its slowest way.

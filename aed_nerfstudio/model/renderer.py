@@ -92,6 +92,7 @@ class Renderer:
         """The pixels [R] that see an occupied cell, their directions' spherical harmonics [R, 16], and their samples'
         positions, t, ray_indices and ray_starts."""
         model = self.model
+        camera = camera.to(model.device)
         y, x = self._seen(camera)
         if is_plain(camera):
             pose = camera.camera_to_worlds[0].float()

@@ -1,15 +1,17 @@
-# The two commands a newcomer needs: `make demo` and `make test`. Both make the virtual environment on first use.
-PYTHON ?= python3
-VENV ?= .venv
+# The two commands that a newcomer needs: `make demo` and `make test`. All of them make the virtual environment on first
+# use, with uv: wheels only, of the versions in installation/constraints.txt.
 
-.PHONY: demo test install
+# A Python as uv takes it: versions, a program's name or its path. Below 3.12 MediaPipe brings its models along.
+PYTHON ?= >=3.10,<3.12
+VENV ?= .venv
+UV := $(or $(shell command -v uv),.uv/bin/uv)
+export UV
+RESOLVE := pip compile --quiet --only-binary :all: --overrides installation/overrides.txt --all-extras \
+	--no-annotate --no-header pyproject.toml
+
+.PHONY: demo test install constraints resolution FORCE
 
 install: $(VENV)/.installed
-
-$(VENV)/.installed: pyproject.toml
-	test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/pip install --quiet -e ".[dev]"
-	touch $@
 
 demo: install
 	$(VENV)/bin/aed demo --output demo
@@ -17,3 +19,34 @@ demo: install
 test: install
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/pytest -q
+
+.uv/bin/uv:
+	python3 -m venv .uv
+	.uv/bin/pip install --quiet --disable-pip-version-check uv==0.13.9
+
+# Made anew when another Python is asked for.
+$(VENV)/.python: FORCE | $(UV)
+	@test "$$(cat $@ 2>/dev/null)" = "$(PYTHON)" || { \
+		$(UV) venv $$(test -e $(VENV)/.installed && echo --clear) --python "$(PYTHON)" $(VENV) || { \
+			echo "error: no Python $(PYTHON) was found or could be fetched; install python3.11 or python3.12" \
+				"(with your system's packages, or pyenv), then: make PYTHON=/its/path $(MAKECMDGOALS)" >&2; exit 1; }; \
+		echo "$(PYTHON)" > $@; }
+
+$(VENV)/.installed: pyproject.toml installation/constraints.txt installation/overrides.txt $(VENV)/.python
+	@$(VENV)/bin/python installation/check_machine.py "$$($(UV) cache dir)"
+	$(UV) pip install --python $(VENV) --only-binary :all: --overrides installation/overrides.txt \
+		--constraints installation/constraints.txt --editable ".[dev]"
+	@touch $@
+
+# The newest versions that fit together, one set for all Pythons and systems as far as there is one.
+constraints: | $(UV)
+	$(UV) $(RESOLVE) --upgrade --universal --fork-strategy fewest --python-version 3.10 \
+		--no-emit-package pyliblzfse --no-emit-package opencv-python --no-emit-package opencv-contrib-python \
+		--output-file installation/constraints.txt
+
+# Whether that set has wheels everywhere.
+resolution: | $(UV)
+	@for python in 3.10 3.11 3.12; do for system in x86_64-manylinux_2_35 windows aarch64-apple-darwin; do \
+		MACOSX_DEPLOYMENT_TARGET=15.0 $(UV) $(RESOLVE) --constraints installation/constraints.txt \
+			--python-version $$python --python-platform $$system --output-file /dev/null || exit 1; \
+		echo "Python $$python, $$system: resolves to wheels only"; done; done

@@ -1,6 +1,6 @@
 """Says what this machine lacks before gigabytes are fetched: `python check_machine.py CACHE`, CACHE being uv's folder.
 
-Run by the Python that is to be used, with nothing installed. Exit code 1 and one line a fault; nothing where all is well.
+Run by the Python that is to be used, with nothing installed. One line a fault and exit code 1; nothing where all is well.
 """
 
 import os
@@ -52,7 +52,7 @@ def python_fault(version: tuple[int, int]) -> str | None:
     if low <= version <= high:
         return None
     span = f"{low[0]}.{low[1]} to {high[0]}.{high[1]}"
-    return f"Python {version[0]}.{version[1]}: the packages have wheels for {span}; name one: make PYTHON=python3.12 ..."
+    return f"Python {version[0]}.{version[1]}: the packages have wheels for {span}; name one: make PYTHON=/its/path"
 
 
 def disk_fault(environment: Path, cache: Path) -> str | None:

@@ -17,11 +17,12 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = "ca-certificates,python3,python3-venv,make,git"
 CERTIFICATES = "etc/ssl/certs/ca-certificates.crt"
-NETWORK = ("SSL_CERT_FILE", "PIP_CERT", "http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
+PROXIES = ("http_proxy", "https_proxy", "no_proxy")
+NETWORK = ("SSL_CERT_FILE", "PIP_CERT", *PROXIES, *(name.upper() for name in PROXIES))
 
 pytestmark = [
     pytest.mark.fresh,
-    pytest.mark.skipif(sys.platform != "linux" or os.geteuid() != 0, reason="debootstrap and chroot need root on Linux"),
+    pytest.mark.skipif(sys.platform != "linux" or os.geteuid() != 0, reason="chroot needs root on Linux"),
     pytest.mark.skipif(shutil.which("debootstrap") is None, reason="debootstrap is not installed"),
 ]
 

@@ -1,6 +1,6 @@
 """Says what this machine lacks before gigabytes are fetched: `python check_machine.py CACHE`, CACHE being uv's folder.
 
-Run by the Python that is to be used, with nothing installed. One line a fault and exit code 1; nothing where all is well.
+Run by the Python that is to be used, with nothing installed. A line a fault and exit code 1; nothing where all is well.
 """
 
 import os

@@ -17,8 +17,9 @@ from pathlib import Path
 
 from aed_nerfstudio.commands.doctor_checks import Check, Finding, failure, serve
 
-GROUPS = (("System", "Packages", "OpenCV", "GPU"), ("Backends", "Kernels", "nerfstudio"), ("Parts",))
-"""Headings of the page; each group has a process of its own, and all run at the same time."""
+GROUPS = (("System", "Packages", "OpenCV", "GPU", "Parts"), ("Backends", "Kernels", "nerfstudio"))
+"""Headings of the page. Each group has a process of its own, and both run at the same time: two take about as long, and
+more would import torch once more each."""
 PATIENCE = 600.0
 """Seconds that one check may take: kernels are compiled, and disks are slow."""
 
@@ -36,7 +37,7 @@ class Doctor:
         if hasattr(sys.stdout, "reconfigure"):
             sys.stdout.reconfigure(errors="backslashreplace")
         say = functools.partial(print, flush=True) if self.paths else lambda line: print(scrubbed(line), flush=True)
-        examinations = [Examination(group) for group in (*GROUPS, ("Paths",))[: None if self.paths else -1]]
+        examinations = [Examination(group) for group in (*GROUPS, *([("Paths",)] if self.paths else []))]
         broken, under = [], None
         say("aed doctor")
         for examination in examinations:
@@ -103,13 +104,16 @@ class Examination:
 
 # ---- privacy
 
-_END = r"[^\s'\"`:;,()\[\]{}<>|]*"
-"""The rest of a path."""
+_WORD = r"[^\s'\"`:;,()\[\]{}<>|]*"
+_REST = rf"{_WORD}(?:(?: [\w.-]+){{0,3}}? [\w.-]+/{_WORD})*"
+"""The rest of a path; blanks belong to it where there are slashes behind them."""
+_QUOTED = r"[^'\")]*"
+"""The rest of a path in quotes or brackets."""
 _ANY_PATH = re.compile(
-    r"(?<=['\"(])(?:/|[A-Za-z]:[\\/])[^'\")]*"  # quoted, or in brackets: with blanks
-    rf"|file:/+{_END}"
-    rf"|(?<![\w>.~/\\-])/(?!/){_END}"
-    rf"|\b[A-Za-z]:[\\/]{_END}"
+    rf"(?<=['\"(])(?:/|[A-Za-z]:[\\/]){_QUOTED}"
+    rf"|file:/+{_REST}"
+    rf"|(?<![\w>.~/\\-])/(?!/){_REST}"
+    rf"|\b[A-Za-z]:[\\/]{_REST}"
     r"|\\\\[^\s'\"]+"
 )
 _CODE = re.compile(r"[\w.+-]+\.(?:so[.\d]*|py|pyd|dll|dylib)$")
@@ -122,10 +126,11 @@ def scrubbed(line: str) -> str:
     Paths inside the environment, Python or the package stay, from there on; of others a library's or module's name.
     """
     for root, name in _roots():
+        root = rf"{re.escape(root)}(?![\w.-])"
         if name:
-            line = re.sub(rf"{re.escape(root)}(?![\w.-])", name, line)
+            line = re.sub(root, name, line)
         else:
-            line = re.sub(rf"{re.escape(root)}(?![\w.-]){_END}", _without_folders, line)
+            line = re.sub(rf"(?<=['\"(]){root}{_QUOTED}|{root}{_REST}", _without_folders, line)
     line = _ANY_PATH.sub(_without_folders, line)
     for pattern, name in _names():
         line = pattern.sub(name, line)
@@ -142,18 +147,10 @@ def _roots() -> list[tuple[str, str]]:
     """Folders that are known here, the longest first, and what stands for them; nothing where what follows goes too."""
     package = Path(__file__).resolve().parents[1]
     known = {str(package): "<package>", sys.prefix: "<environment>", sys.base_prefix: "<Python>"}
-    values = [part for value in os.environ.values() for part in value.split(os.pathsep)]
-    for folder in (
-        *values,
-        *sys.path,
-        str(package.parent),
-        str(Path("~").expanduser()),
-        tempfile.gettempdir(),
-        _here(),
-    ):
-        inside = any(folder == root or folder.startswith(root + os.sep) for root in known)
-        if os.path.isabs(folder) and not inside:
-            known[folder.rstrip("/\\")] = ""
+    own = [_here(), str(Path("~").expanduser()), tempfile.gettempdir()]
+    others = [str(package.parent), *sys.path, *(p for value in os.environ.values() for p in value.split(os.pathsep))]
+    others = [f for f in others if not any(f == root or f.startswith(root + os.sep) for root in known)]
+    known |= {folder.rstrip("/\\"): "" for folder in (*own, *others) if os.path.isabs(folder)}
     for folder, name in list(known.items()):
         known.setdefault(os.path.realpath(folder), name)
     return sorted(((f, n) for f, n in known.items() if len(f) > 1), key=lambda pair: -len(pair[0]))

@@ -60,6 +60,9 @@ _DEBIAN = {
 }
 """Debian's and Ubuntu's packages of the libraries that our dependencies load and bare machines lack."""
 
+OPENCV_FAULT = "OpenCV cannot be imported"
+"""How `import_fault` begins where it is OpenCV's."""
+
 
 def import_fault(error: BaseException) -> str | None:
     """One line with the mend, where an error comes from OpenCV that cannot be imported, or from a shared library that
@@ -68,9 +71,9 @@ def import_fault(error: BaseException) -> str | None:
         found = _LIBRARY.search(str(cause)) if isinstance(cause, (ImportError, OSError)) else None
         if _of_opencv(cause):
             if found:
-                return f"OpenCV cannot be imported: {found[1]} is missing; {_system_mend(found[1])}, or {opencv_mend()}"
+                return f"{OPENCV_FAULT}: {found[1]} is missing; {_system_mend(found[1])}, or {opencv_mend()}"
             message = " ".join(str(cause).split())
-            return f"OpenCV cannot be imported ({message}); {opencv_mend()}"
+            return f"{OPENCV_FAULT} ({message}); {opencv_mend()}"
         if found:
             return f"the shared library {found[1]} is missing; {_system_mend(found[1])}"
     return None
@@ -94,7 +97,8 @@ def _headless_opencv() -> str:
         asked = importlib.metadata.requires("nerfstudio") or []
     except importlib.metadata.PackageNotFoundError:
         asked = []
-    return next((line for line in asked if re.fullmatch(rf"{name}==[\w.]+", line)), name)
+    found = (re.fullmatch(rf"{name} ?\(?(==[\w.]+)\)?", line) for line in asked)
+    return next((name + version[1] for version in found if version), name)
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

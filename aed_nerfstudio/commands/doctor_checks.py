@@ -20,7 +20,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from aed_nerfstudio.errors import import_fault, opencv_mend
+from aed_nerfstudio.errors import OPENCV_FAULT, InputError, import_fault, opencv_mend
 
 if TYPE_CHECKING:
     from packaging.requirements import Requirement
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 DISTRIBUTION = "aed-nerfstudio"
 OPENCVS = ("opencv-python", "opencv-contrib-python", "opencv-python-headless", "opencv-contrib-python-headless")
 """Distributions that all write into one folder, cv2."""
+IMPORT_CV2 = "import cv2"
+"""The check that tells what is wrong with OpenCV, for all that need it."""
 GIB = 1 << 30
 
 
@@ -63,7 +65,10 @@ def answer(check: Check) -> Finding:
     except NotHere as error:
         return Finding(check.name, f"not here: {_line(error)}")
     except (Exception, SystemExit) as error:  # of a broken package it may be anything
-        text = _line(error) if isinstance(error, Broken) else import_fault(error)
+        said = isinstance(error, (Broken, InputError)) or type(error) is ArithmeticError  # the last is a kernel's
+        text = _line(error) if said else import_fault(error)
+        if text and text.startswith(OPENCV_FAULT) and check.name != IMPORT_CV2:
+            text = f"{OPENCV_FAULT}, see there"  # half of the page would be the one mend
         return failure(check, text or f"{type(error).__name__}: {_line(error)}")
 
 
@@ -197,7 +202,7 @@ def _module(distribution: importlib.metadata.Distribution, name: str) -> str:
 def opencv() -> Iterator[Check]:
     """Which OpenCVs are installed, one over the other, and whether there is one that works."""
     yield Check("installed", _opencvs)
-    yield Check("import cv2", _cv2)
+    yield Check(IMPORT_CV2, _cv2)
 
 
 def _opencvs() -> str:

@@ -71,6 +71,11 @@ def broken_page(tmp_path_factory):
         numba="import os, signal\nos.kill(os.getpid(), signal.SIGSEGV)",
         nerfstudio=fails(f"cannot import name 'a' from 'b' ({home}/my work/b.py)"),
     )
+    for name, version, record in (("nerfacc", "0.4.0", ""), ("torchsummary", "1.5.1", "torchsummary/gone.py,,\n")):
+        facts = modules / f"{name}-{version}.dist-info"
+        facts.mkdir()
+        (facts / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+        (facts / "RECORD").write_text(record)
     environment = {"HOME": home, "USER": "quentin.tarrasque", "LOGNAME": "quentin.tarrasque", "PYTHONPATH": modules}
     return root, run(AED, "doctor", cwd=here, **environment)
 
@@ -80,6 +85,8 @@ def test_a_broken_machine_still_has_its_page(broken_page):
     page = done.stdout
     assert done.returncode == 1, page + done.stderr
     assert "OpenCV cannot be imported: libGL.so.1 is missing; install it (Debian, Ubuntu: `apt install libgl1`)" in page
+    assert "  nerfacc: FAILED: 0.4.0 is installed, but it has to be ==0.5.2; run `pip install 'nerfacc==0.5.2'`" in page
+    assert "  torchsummary: FAILED: 1.5.1 is not whole, 1 of its 1 files of code are gone; run `pip install --" in page
     assert "  mediapipe: FAILED: SystemExit: who calls exit here?" in page
     assert "  numba: FAILED: it ended the process (SIGSEGV)" in page
     assert "  anny: " in page and "  Python: 3." in page  # it goes on after the crash

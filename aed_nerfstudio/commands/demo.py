@@ -11,8 +11,6 @@ from pathlib import Path
 import numpy as np
 
 from aed_nerfstudio.errors import InputError
-from aed_nerfstudio.evaluation.pictures import emotion_grid
-from aed_nerfstudio.media.captions import BAND, labelled
 
 SPEECH_SECONDS = 4.0
 
@@ -103,6 +101,7 @@ class Demo:
 def write_contact_sheet(avatar, speech: np.ndarray, path: Path) -> None:
     """One moment of speech with every emotion (columns) at every intensity (rows), as a PNG."""
     from aed_nerfstudio.dataset.schema import write_image
+    from aed_nerfstudio.evaluation.pictures import emotion_grid
 
     vocabulary = avatar.vocabulary
     track = avatar.track(speech, vocabulary.encode(vocabulary.categories[0]), "still")
@@ -115,6 +114,7 @@ def write_video(avatar, speech: np.ndarray, path: Path) -> None:
     from aed_nerfstudio.commands.render import with_progress
     from aed_nerfstudio.dataset.schema import FPS
     from aed_nerfstudio.driving.audio import SAMPLE_RATE
+    from aed_nerfstudio.media.captions import BAND
     from aed_nerfstudio.media.video_writer import VideoWriter
 
     height, width = avatar.frame_size()
@@ -129,6 +129,8 @@ def write_video(avatar, speech: np.ndarray, path: Path) -> None:
 
 
 def _video_frames(avatar, sound: np.ndarray) -> Iterator[np.ndarray]:
+    from aed_nerfstudio.media.captions import labelled
+
     vocabulary = avatar.vocabulary
     categories, strongest = vocabulary.categories, vocabulary.intensities[-1]
     panels = [avatar.render(avatar.track(sound, vocabulary.encode(c, strongest))) for c in categories]

@@ -8,7 +8,7 @@ import warnings
 
 import tyro
 
-from aed_nerfstudio.errors import InputError, one_line
+from aed_nerfstudio.errors import InputError, import_fault, one_line
 
 COMMANDS = {
     "process": "aed_nerfstudio.commands.process:Process",
@@ -23,6 +23,7 @@ COMMANDS = {
     "eval": "aed_nerfstudio.commands.eval:Eval",
     "bench": "aed_nerfstudio.commands.bench:Bench",
     "demo": "aed_nerfstudio.commands.demo:Demo",
+    "doctor": "aed_nerfstudio.commands.doctor:Doctor",
 }
 """Where each subcommand's dataclass is; only the one asked for is imported. Its docstring is its help."""
 
@@ -38,7 +39,8 @@ def _load(name: str) -> type:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Runs one subcommand; bad input ends it with one line on stderr and exit code 1.
+    """Runs one subcommand; bad input, and an OpenCV or a shared library that is missing, end it with one line on stderr
+    and exit code 1.
 
     Args:
         arguments: those after the program's name; the command line's when None.
@@ -56,6 +58,12 @@ def main(arguments: list[str] | None = None) -> None:
         command.main()
     except InputError as error:
         print(one_line(error), file=sys.stderr)
+        sys.exit(1)
+    except (ImportError, OSError, AttributeError) as error:
+        fault = import_fault(error)
+        if fault is None:
+            raise
+        print(one_line(InputError(fault)), file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)

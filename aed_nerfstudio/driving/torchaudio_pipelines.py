@@ -39,15 +39,20 @@ class Pipeline:
     bundle: str
     layer: int | None = None
 
+    def place(self) -> Path:
+        """Where torch.hub keeps the weights, or would."""
+        import torch
+
+        return Path(torch.hub.get_dir()) / "checkpoints" / self._bundle()._path  # torchaudio has no public name for it
+
     def weights(self) -> Path:
-        """Where torch.hub keeps the weights; they are downloaded if they are not there.
+        """`place`, after the weights are downloaded if they are not there.
 
         Raises InputError when they cannot be.
         """
         import torch
 
-        name = self._bundle()._path  # torchaudio has no public name for it
-        path = Path(torch.hub.get_dir()) / "checkpoints" / name
+        path, name = self.place(), self._bundle()._path
         if not path.is_file():
             print(f"downloading {ADDRESS}{name} to {path}")
             try:
@@ -124,7 +129,12 @@ def _weight(first: int, last: int, steps: int) -> np.ndarray:
     return np.clip(np.minimum(rise, fall) * np.ones(len(step)), 0, 1).astype(np.float32)
 
 
+PIPELINES: dict[str, Pipeline] = {}
+"""Of the front ends below, by their names."""
+
+
 def _front_end(name: str, dim: int, pipeline: Pipeline) -> AudioFrontEnd:
+    PIPELINES[name] = pipeline
     return AudioFrontEnd(name, dim, pipeline.extract, pipeline.weights)
 
 

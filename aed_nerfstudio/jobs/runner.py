@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from aed_nerfstudio.errors import InputError
+from aed_nerfstudio.errors import InputError, import_fault
 from aed_nerfstudio.jobs.record import ENDED, Job, Outcome, Record
 
 OBJECT_STORE = 100_000_000  # bytes; jobs hand over names and counts only, pictures stay in their files
@@ -142,5 +142,7 @@ def start_ray(workers: int | None, address: str | None) -> Any:
 def reason(error: BaseException) -> str:
     """An unexpected error in one line; of one that a task raised, what it was."""
     error = getattr(error, "cause", None) or error
+    if fault := import_fault(error):
+        return fault
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return ": ".join([type(error).__name__, *lines[:1]])[:300]

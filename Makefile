@@ -24,13 +24,8 @@ test: install
 	python3 -m venv .uv
 	.uv/bin/pip install --quiet --disable-pip-version-check uv==0.13.9
 
-# Made anew when another Python is asked for.
 $(VENV)/.python: FORCE | $(UV)
-	@test "$$(cat $@ 2>/dev/null)" = "$(PYTHON)" || { \
-		$(UV) venv $$(test -e $(VENV)/.installed && echo --clear) --python "$(PYTHON)" $(VENV) || { \
-			echo "error: no Python $(PYTHON) was found or could be fetched; install python3.11 or python3.12" \
-				"(with your system's packages, or pyenv), then: make PYTHON=/its/path $(MAKECMDGOALS)" >&2; exit 1; }; \
-		echo "$(PYTHON)" > $@; }
+	@installation/make_environment.sh "$(UV)" "$(PYTHON)" "$(VENV)"
 
 $(VENV)/.installed: pyproject.toml installation/constraints.txt installation/overrides.txt $(VENV)/.python
 	@$(VENV)/bin/python installation/check_machine.py "$$($(UV) cache dir)"

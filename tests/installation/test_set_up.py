@@ -123,5 +123,5 @@ def test_make_says_in_one_line_what_to_install_where_no_python_fits(tmp_path):
     command = ["make", "install", "PYTHON=no-such-python", f"VENV={tmp_path / 'venv'}"]
     run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert run.returncode != 0
-    assert "error: no Python no-such-python was found or could be fetched; install python3.11" in run.stderr
+    assert "error: no Python no-such-python was found or could be fetched; install python3.11 or" in run.stderr
     assert not (tmp_path / "venv").exists()

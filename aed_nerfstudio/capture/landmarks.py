@@ -1,18 +1,17 @@
-"""Tracking one face through a video with MediaPipe FaceMesh, the fixed head crop, and measures taken on landmarks.
+"""Tracking one face through a video, the fixed head crop, and measures taken on landmarks.
 
 Landmarks are float32 [478, 3]: x and y in pixels, z in pixels too (smaller is closer to the camera).
 """
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
 from aed_nerfstudio.dataset.face_mesh import INNER_LIPS, OUTER_LIPS
+from aed_nerfstudio.face.face_finder import FaceFinder
 
 # Rings between the outer and the inner contour: they move with the lips as well.
 MIDDLE_LIPS = [76, 77, 90, 180, 85, 16, 315, 404, 320, 307, 306, 408, 304, 303, 302, 11, 72, 73, 74, 184,
@@ -26,21 +25,6 @@ FACE_SHARE = 0.53  # of the crop's height: FaceMesh's oval is about 3/4 of the h
 HEAD_CROP = (0.38, 0.75)  # a square video whose face height is in this range is a head crop already
 
 
-def quiet_mediapipe() -> Any:
-    """MediaPipe, imported late because it takes seconds, and told to keep its start-up notes to itself."""
-    os.environ.setdefault("GLOG_minloglevel", "2")
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    import mediapipe
-
-    return mediapipe
-
-
-def to_pixels(face: Any, width: int, height: int) -> np.ndarray:
-    """A face of MediaPipe's in a picture of width x height: float32 [478, 3] pixels."""
-    # z has the scale of x, so it is multiplied by the width.
-    return np.array([[p.x, p.y, p.z] for p in face.landmark], np.float32) * np.array([width, height, width], np.float32)
-
-
 @dataclass
 class FaceTracker:
     """Follows one face: the largest at first, then the one nearest to where it was.
@@ -49,30 +33,25 @@ class FaceTracker:
     """
 
     others: bool = False
-    _mesh: Any = field(default=None, repr=False)
+    _finder: FaceFinder = field(default_factory=lambda: FaceFinder(still=False, max_faces=3), repr=False)
     _previous: np.ndarray | None = field(default=None, repr=False)
     _lost: int = 0
 
     def __enter__(self) -> FaceTracker:
-        self._mesh = quiet_mediapipe().solutions.face_mesh.FaceMesh(
-            refine_landmarks=True, max_num_faces=3, min_detection_confidence=0.5, min_tracking_confidence=0.5
-        )
+        self._finder.__enter__()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._mesh.close()
+        self._finder.__exit__()
 
     def process(self, image: np.ndarray) -> np.ndarray | None:
         """The face's landmarks in one frame, uint8 [H, W, 3] RGB -> float32 [478, 3] pixels, or None."""
-        height, width = image.shape[:2]
         self.others = False
-        result = self._mesh.process(np.ascontiguousarray(image)).multi_face_landmarks or []
-        faces = [to_pixels(face, width, height) for face in result]
-        faces = [face for face in faces if np.isfinite(face).all() and np.ptp(face[:, 1]) > 8]
+        faces = [face for face in self._finder.find(image) if np.isfinite(face).all() and np.ptp(face[:, 1]) > 8]
         if not faces:
             self._lost += 1
             return None
-        # FaceMesh sometimes follows the same face twice, so only faces that lie apart count as several.
+        # MediaPipe sometimes follows the same face twice, so only faces that lie apart count as several.
         centres = np.array([face[:, :2].mean(axis=0) for face in faces])
         sizes = np.array([np.ptp(face[:, 1]) for face in faces])
         apart = np.linalg.norm(centres - centres[sizes.argmax()], axis=1).max() > sizes.max() / 2

@@ -71,6 +71,11 @@ FILES = ("dataset.json", "transforms.json", "report.json", "background.png", FIL
 WHOLE = "dataset"
 
 
+def track_key(video: Path, engine: str) -> str:
+    """What a video's tracks are made from, and with it all that follows; engine: what finds faces."""
+    return digest(VERSION, stamp(video), *([] if engine == FIRST_ENGINE else [engine]))
+
+
 @dataclass
 class TakeState:
     """What is known of a take of F frames so far.
@@ -130,9 +135,8 @@ class Processing:
 
     def _takes(self) -> list[TakeState]:
         keys, tracks = [], []
-        engine = [] if engine_name() == FIRST_ENGINE else [engine_name()]
         for source in self.sources:
-            keys.append(digest(VERSION, stamp(source.video), *engine))
+            keys.append(track_key(source.video, engine_name()))
             self._stage(f"track:{source.name}", keys[-1], partial(self._track, source))
             tracks.append(VideoTrack.load(self._track_file(source)))
         found = self._stage("takes", digest(keys, self.size), lambda _: self._cut(tracks))

@@ -33,6 +33,11 @@ class FaceFinder:
         self._engine: Any = None
         self._look: Callable[[np.ndarray], list] = list
 
+    @property
+    def follows(self) -> bool:
+        """Whether faces are looked for where they were in the frame before."""
+        return has_solutions() and not self.still
+
     def __enter__(self) -> FaceFinder:
         self._engine, self._look = self._open_solution() if has_solutions() else self._open_task()
         return self

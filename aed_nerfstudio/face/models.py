@@ -89,7 +89,7 @@ def _fetch(model: Model, place: Path) -> Path:
     print(f"fetching {model.name} ({model.size / 1e6:.1f} MB) from {model.address} to {place}", file=sys.stderr)
     try:
         digest, size = hashlib.sha256(), 0
-        with urllib.request.urlopen(model.address, timeout=TIMEOUT) as answer, open(temporary, "wb") as file:
+        with urllib.request.build_opener().open(model.address, timeout=TIMEOUT) as answer, open(temporary, "wb") as file:
             while size <= model.size and (chunk := answer.read(CHUNK)):
                 digest.update(chunk)
                 size += file.write(chunk)
@@ -99,7 +99,8 @@ def _fetch(model: Model, place: Path) -> Path:
                              f"{place}, or into a folder that the environment variable {SETTING} names")  # fmt: skip
         os.replace(temporary, place)
     except (OSError, http.client.HTTPException) as error:
-        raise InputError(f"{model.name} is needed and cannot be fetched ({error}); fetch {model.address} where there "
+        reason = getattr(error, "reason", error)
+        raise InputError(f"{model.name} is needed and cannot be fetched ({reason}); fetch {model.address} where there "
                          f"is a network and put it at {place}, or into a folder that the environment variable "
                          f"{SETTING} names") from error  # fmt: skip
     finally:

@@ -90,7 +90,8 @@ def test_process_and_inspect(alone, tmp_path):
     record_video(tmp_path / "a.mp4", seconds=2.4, size=96)
     in_peace(alone(BIN / "aed", "process", tmp_path / "a.mp4", "--output", tmp_path / "data", "--size", 96))
     assert len(read_dataset(tmp_path / "data").frames) == 60
-    in_peace(alone(BIN / "aed", "inspect", tmp_path / "data"))
+    result = alone(BIN / "aed", "inspect", tmp_path / "data")
+    assert (result["code"], result["tried"]) == (1, 0) and "not usable: length" in result["printed"], result["printed"]
 
 
 def test_train_render_and_eval(alone, data, run, tmp_path):

@@ -94,11 +94,10 @@ def test_process_and_inspect(alone, tmp_path):
     assert (result["code"], result["tried"]) == (1, 0) and "not usable: length" in result["printed"], result["printed"]
 
 
-def test_train_render_and_eval(alone, data, run, tmp_path):
+def test_train_and_render(alone, data, run, tmp_path):
     options = ("--output-dir", tmp_path, "--vis", "tensorboard", "--max-num-iterations", 3)
     in_peace(alone(BIN / "ns-train", "aed-nerf-tiny", "--data", data, *options))
     write_wav(tmp_path / "a.wav", 0.3 * np.sin(np.arange(4000) / 9))
     config = ("--load-config", run / "config.yml")
     in_peace(alone(BIN / "aed", "render", *config, "--audio", tmp_path / "a.wav", "--output", tmp_path / "a.mp4"))
     assert probe(tmp_path / "a.mp4").has_audio
-    in_peace(alone(BIN / "aed", "eval", *config, "--frames", 3, "--output", tmp_path / "eval"))

@@ -89,7 +89,8 @@ def _fetch(model: Model, place: Path) -> Path:
     print(f"fetching {model.name} ({model.size / 1e6:.1f} MB) from {model.address} to {place}", file=sys.stderr)
     try:
         digest, size = hashlib.sha256(), 0
-        with urllib.request.build_opener().open(model.address, timeout=TIMEOUT) as answer, open(temporary, "wb") as file:
+        opener = urllib.request.build_opener()  # which takes the proxies of this moment
+        with opener.open(model.address, timeout=TIMEOUT) as answer, open(temporary, "wb") as file:
             while size <= model.size and (chunk := answer.read(CHUNK)):
                 digest.update(chunk)
                 size += file.write(chunk)

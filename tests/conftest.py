@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -9,13 +10,50 @@ from pathlib import Path
 import pytest
 
 from aed_nerfstudio.driving.emotion import CATEGORIES, INTENSITIES
+from aed_nerfstudio.errors import InputError
+from aed_nerfstudio.face.engine import fetch, has_solutions
+from aed_nerfstudio.face.models import FACE_LANDMARKER, SELFIE_SEGMENTATION, SETTING
 from aed_nerfstudio.synthetic.record import record_dataset
 
 BIN = Path(sys.executable).parent
+ROOT = Path(__file__).resolve().parent.parent
+SHARED = ROOT.parent / "shared" / "data" / "models"
+"""Where a machine without a network may keep the model of faces."""
 STEPS = 30
 SIZE = 64
 # A machine's proxy is not for what the tests serve to themselves.
 os.environ["no_proxy"] = os.environ["NO_PROXY"] = "localhost,127.0.0.1"
+
+
+def pytest_configure(config):
+    """Python 3.12's MediaPipe needs model files, and nearly every test needs MediaPipe: without them none is run."""
+    if has_solutions():
+        return
+    if SETTING not in os.environ:
+        folder = config.cache.mkdir("models")
+        if not (folder / FACE_LANDMARKER.name).exists() and (SHARED / FACE_LANDMARKER.name).exists():
+            shutil.copy(SHARED / FACE_LANDMARKER.name, folder)
+        if not (folder / SELFIE_SEGMENTATION.name).exists():
+            take_from_wheel(folder)
+        os.environ[SETTING] = str(folder)
+    try:
+        fetch(FACE_LANDMARKER, SELFIE_SEGMENTATION)  # from their makers, where they are still missing
+    except InputError as error:
+        pytest.exit(f"the tests need MediaPipe's models: {error}", returncode=4)
+
+
+def take_from_wheel(folder):
+    """The person's mask comes with MediaPipe 0.10.9, which a package index serves also where its makers' is blocked."""
+    uv = os.environ.get("UV") or shutil.which("uv")
+    if uv is None:
+        return
+    wheel = folder / "wheel"
+    command = [uv, "pip", "install", "--quiet", "--target", wheel, "--no-deps", "--python-version", "3.11"]
+    command += ["--only-binary", ":all:", "mediapipe==0.10.9"]
+    if subprocess.run(command, check=False).returncode == 0:
+        inside = wheel / "mediapipe" / "modules" / "selfie_segmentation" / SELFIE_SEGMENTATION.name
+        os.replace(inside, folder / SELFIE_SEGMENTATION.name)
+    shutil.rmtree(wheel, ignore_errors=True)
 
 
 def call(*arguments, fails: bool = False) -> str:

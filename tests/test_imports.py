@@ -15,7 +15,7 @@ FLOORS = (
     ("errors",),
     ("backends",),
     ("media", "dataset", "fields", "rendering"),
-    ("driving", "jobs"),
+    ("driving", "face", "jobs"),
     ("capture", "synthetic", "dataparsers", "model", "viewer"),
     ("training",),
     ("loading",),

@@ -14,8 +14,8 @@ from typing import Protocol
 import cv2
 import numpy as np
 
-from aed_nerfstudio.capture.landmarks import quiet_mediapipe
 from aed_nerfstudio.errors import InputError
+from aed_nerfstudio.face.person_mask import SIZE, PersonMask
 
 PARSERS = {
     "mediapipe": "aed_nerfstudio.capture.parsers:MediapipeParser",
@@ -23,7 +23,7 @@ PARSERS = {
     "bisenet": "aed_nerfstudio.capture.bisenet:BisenetParser",
 }
 """Name -> `module:class`, imported when it is asked for: torch takes seconds to load."""
-EVIDENCE_SIZE = 256  # pixels: what selfie segmentation works at, and fine enough for what is refined afterwards
+EVIDENCE_SIZE = SIZE  # pixels: what selfie segmentation works at, and fine enough for what is refined afterwards
 
 
 class Parser(Protocol):
@@ -55,23 +55,22 @@ def open_parser(name: str, weights: Path | None = None) -> Parser:
 
 
 class MediapipeParser:
-    """MediaPipe's selfie segmentation: person or not. Its model comes with the package."""
+    """MediaPipe's selfie segmentation: person or not. See `face.person_mask`."""
 
     def __init__(self, weights: Path | None = None) -> None:
         if weights is not None:
             raise InputError(f"{weights}: the parser mediapipe brings its own weights; leave --parser-weights out, or "
                              "choose --parser segformer or bisenet")  # fmt: skip
-        self._model = None
+        self._mask = PersonMask()
 
     def __enter__(self) -> MediapipeParser:
-        self._model = quiet_mediapipe().solutions.selfie_segmentation.SelfieSegmentation(model_selection=0)
+        self._mask.__enter__()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._model.close()
+        self._mask.__exit__()
 
     def evidence(self, image: np.ndarray, points: np.ndarray) -> np.ndarray:
         """See `Parser.evidence`: uint8 [256, 256]."""
         small = cv2.resize(image, (EVIDENCE_SIZE, EVIDENCE_SIZE), interpolation=cv2.INTER_AREA)
-        mask = self._model.process(np.ascontiguousarray(small)).segmentation_mask
-        return np.round(255 * np.clip(mask, 0, 1)).astype(np.uint8)
+        return np.round(255 * self._mask.process(small)).astype(np.uint8)

@@ -13,6 +13,8 @@ from aed_nerfstudio.capture.sources import ProcessOptions, Source, read_sources,
 from aed_nerfstudio.capture.stages import FILE, WORK, Stages, digest
 from aed_nerfstudio.dataset.schema import Dataset, check_pixels, read_dataset
 from aed_nerfstudio.errors import InputError
+from aed_nerfstudio.face.engine import fetch
+from aed_nerfstudio.face.models import FACE_LANDMARKER, SELFIE_SEGMENTATION
 from aed_nerfstudio.jobs.folder_lock import folder_lock
 
 INSPECTION = "inspect"
@@ -64,6 +66,7 @@ def _process(sources: list[Source], output: Path, options: ProcessOptions, progr
             stages.forget()
             _clear(output)
     try:
+        fetch(FACE_LANDMARKER, *([SELFIE_SEGMENTATION] if options.parser == "mediapipe" else []))
         with one_thread_in_opencv():
             dataset = Processing(sources, output, stages, options, progress).run(whole)
         stages.close(WHOLE)

@@ -6,7 +6,6 @@ Every stage writes files and is then noted in `.stages.json`, so a run that was 
 
 from __future__ import annotations
 
-import importlib.metadata
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -55,11 +54,14 @@ from aed_nerfstudio.driving.audio import SAMPLE_RATE, extract_features
 from aed_nerfstudio.driving.emotion import CATEGORIES, INTENSITIES
 from aed_nerfstudio.driving.feature_files import cut_features, read_feature_file
 from aed_nerfstudio.errors import InputError
+from aed_nerfstudio.face.engine import engine_name
 from aed_nerfstudio.media.audio_io import is_silent, read_audio, write_wav
 from aed_nerfstudio.media.video_reader import probe
 
 VERSION = 4
 """Of the stages: raised when one of them makes something else of the same input."""
+FIRST_ENGINE = "mediapipe 0.10.9 face mesh"
+"""What found faces before there was a choice: folders begun with it go on, so its name is in no stage's key."""
 IMPRECISE = 0.02  # of the picture: mean distance of landmarks from where the pose puts them
 UNSURE_FOCAL = 0.2  # standard deviation over value
 CHIN = 152  # landmark
@@ -67,6 +69,11 @@ SHORT_SOUND = 0.5  # seconds that sound may lack at the end without a word
 PARTS = ("images", "landmarks", "parsing", "torso", "audio", "audio_features")
 FILES = ("dataset.json", "transforms.json", "report.json", "background.png", FILE)
 WHOLE = "dataset"
+
+
+def track_key(video: Path, engine: str) -> str:
+    """What a video's tracks are made from, and with it all that follows; engine: what finds faces."""
+    return digest(VERSION, stamp(video), *([] if engine == FIRST_ENGINE else [engine]))
 
 
 @dataclass
@@ -129,7 +136,7 @@ class Processing:
     def _takes(self) -> list[TakeState]:
         keys, tracks = [], []
         for source in self.sources:
-            keys.append(digest(VERSION, stamp(source.video)))
+            keys.append(track_key(source.video, engine_name()))
             self._stage(f"track:{source.name}", keys[-1], partial(self._track, source))
             tracks.append(VideoTrack.load(self._track_file(source)))
         found = self._stage("takes", digest(keys, self.size), lambda _: self._cut(tracks))
@@ -445,7 +452,7 @@ class Processing:
             feature_dim=dims.pop(),
             warnings=self.warnings,
             tools={
-                "landmarks": f"mediapipe {importlib.metadata.version('mediapipe')} face mesh",
+                "landmarks": engine_name(),
                 "parsing": options.parser,
                 "pose": f"mean reprojection error {poses.error:.2f} px, focal length {poses.focal:.0f} px",
             },

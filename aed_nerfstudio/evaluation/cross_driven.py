@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 
 from aed_nerfstudio.avatar import Avatar
-from aed_nerfstudio.evaluation.landmark_distance import LandmarkDetector
 from aed_nerfstudio.evaluation.measure import (
     FOLLOWING,
     HEARD,
@@ -28,6 +27,7 @@ from aed_nerfstudio.evaluation.measure import (
 )
 from aed_nerfstudio.evaluation.metrics import row
 from aed_nerfstudio.evaluation.sync import loudness, shifted_levels
+from aed_nerfstudio.face.face_finder import FaceFinder
 from aed_nerfstudio.media.audio_io import is_silent
 
 
@@ -55,11 +55,11 @@ def evaluate(
     count = len(track)
     frames = spooled(count, *avatar.frame_size())
     mesh = np.empty((count, 478, 3), np.float32)
-    with LandmarkDetector() as detector:
+    with FaceFinder() as finder:
 
         def watched(rendered: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
             for k, frame in enumerate(progress(rendered, count, "speaking the other audio")):
-                frames[k], mesh[k] = frame, detector.process(frame)
+                frames[k], mesh[k] = frame, finder.landmarks(frame)
                 yield frame
 
         avatar.write_video(path, track, samples, through=watched)

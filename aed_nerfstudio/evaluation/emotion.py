@@ -318,7 +318,7 @@ class ExpressionClassifier:
         """Whitened measurements: [F, 478, 3] pixels and [F, 4] -> [F, D], NaN where no face is found."""
         found = np.isfinite(landmarks).all(axis=(1, 2))
         out = np.full((len(landmarks), len(self.whitening)), np.nan)
-        raw = aligned(landmarks[found], self.face)[:, EXPRESSION, :2].reshape(found.sum(), -1)
+        raw = aligned(landmarks[found], self.face)[:, EXPRESSION, :2].reshape(found.sum(), 2 * len(EXPRESSION))
         out[found] = (raw - (covariates[found] - self.covariates) @ self.slopes) @ self.whitening
         return out
 

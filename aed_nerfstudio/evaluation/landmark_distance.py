@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from aed_nerfstudio.capture.landmarks import quiet_mediapipe, to_pixels
-from aed_nerfstudio.dataset.face_mesh import COUNT, INNER_LIPS, OUTER_LIPS
+from aed_nerfstudio.dataset.face_mesh import INNER_LIPS, OUTER_LIPS
+from aed_nerfstudio.face.face_finder import FaceFinder
 
 LIPS = [*OUTER_LIPS, *INNER_LIPS]
 
@@ -18,28 +18,10 @@ class NotMeasurable(Exception):
     """A figure that this machine or this dataset cannot give; the message says why, for `not_measured`."""
 
 
-class LandmarkDetector:
-    """MediaPipe's face mesh on each picture by itself (no tracking, so no memory of the frame before)."""
-
-    def __enter__(self) -> LandmarkDetector:
-        settings = {"static_image_mode": True, "refine_landmarks": True, "max_num_faces": 1}
-        self._mesh = quiet_mediapipe().solutions.face_mesh.FaceMesh(**settings)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._mesh.close()
-
-    def process(self, image: np.ndarray) -> np.ndarray:
-        """uint8 [H, W, 3] RGB -> float32 [478, 3] pixels, NaN where no face is found."""
-        height, width = image.shape[:2]
-        faces = self._mesh.process(np.ascontiguousarray(image)).multi_face_landmarks
-        return to_pixels(faces[0], width, height) if faces else np.full((COUNT, 3), np.nan, np.float32)
-
-
 def detect(images: Iterable[np.ndarray]) -> np.ndarray:
     """Landmarks of each image, uint8 [H, W, 3] RGB -> float32 [F, 478, 3] pixels, NaN where no face is found."""
-    with LandmarkDetector() as detector:
-        return np.stack([detector.process(image) for image in images])
+    with FaceFinder() as finder:
+        return np.stack([finder.landmarks(image) for image in images])
 
 
 class FanLips:

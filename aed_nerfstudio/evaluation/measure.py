@@ -16,7 +16,6 @@ from aed_nerfstudio.errors import InputError
 from aed_nerfstudio.evaluation.image_metrics import Perceptual, psnr, ssim
 from aed_nerfstudio.evaluation.landmark_distance import (
     FanLips,
-    LandmarkDetector,
     NotMeasurable,
     face_width,
     landmark_distance,
@@ -31,6 +30,7 @@ from aed_nerfstudio.evaluation.sync import (
     loudness,
     shifted_levels,
 )
+from aed_nerfstudio.face.face_finder import FaceFinder
 from aed_nerfstudio.media.audio_io import is_silent, read_audio
 
 if TYPE_CHECKING:  # written beside this one, and loads torch
@@ -222,9 +222,9 @@ def look(
     found: dict[str, list] = {name: [] for name in ("psnr", "psnr_face", "ssim", "ssim_face")}
     mesh, fan, perceptual = [], [], []
     slowly = set(instruments.perceptual_frames(len(held))) if held else set()
-    with LandmarkDetector() as detector:
+    with FaceFinder() as finder:
         for k, image in enumerate(images):
-            mesh.append(detector.process(image))
+            mesh.append(finder.landmarks(image))
             if instruments.fan:
                 fan.append(instruments.fan.process(image))
             if held is None:

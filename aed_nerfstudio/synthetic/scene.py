@@ -12,6 +12,7 @@ import numpy as np
 
 from aed_nerfstudio.dataset.schema import BACKGROUND, HEAD, METRES_PER_UNIT, NECK, TORSO, Camera
 from aed_nerfstudio.errors import InputError
+from aed_nerfstudio.face.face_finder import FaceFinder
 from aed_nerfstudio.synthetic.actor import BODY, LEFT_EYE, MOUTH, PLUG, RIGHT_EYE, TEETH, TONGUE, Actor
 
 DECIMETRES_PER_UNIT = 10.0 * METRES_PER_UNIT
@@ -407,17 +408,14 @@ class Scene:
 @lru_cache(maxsize=4)
 def _landmark_map(identity: int) -> tuple[np.ndarray, np.ndarray]:
     """See Scene.landmark_map: MediaPipe's mesh on a frontal picture with parted lips, cast back onto the surface."""
-    import mediapipe
-
     scene = Scene(Actor(identity), 512)
     a = scene.actor
     picture = scene.render({"jawOpen": 0.25}, HeadPose(), landmarks=False)
-    mesh = mediapipe.solutions.face_mesh.FaceMesh(static_image_mode=True, refine_landmarks=True, max_num_faces=1)
-    with mesh:
-        found = mesh.process(picture.image).multi_face_landmarks
-    if not found:
+    with FaceFinder() as finder:
+        found = finder.landmarks(picture.image)
+    if np.isnan(found).any():
         raise InputError(f"identity {identity}: MediaPipe finds no face in the actor; choose another identity")
-    xy = np.array([[p.x, p.y] for p in found[0].landmark]) * scene._ids.shape[0]
+    xy = found[:, :2].astype(np.float64) * SUPERSAMPLING
     ids, bary = scene._ids, scene._bary
     rows, cols = np.nonzero((ids >= 0) & (scene._labels == HEAD))
     tri = ids[rows, cols]

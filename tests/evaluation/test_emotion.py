@@ -198,6 +198,7 @@ def test_size_and_place_of_the_face_do_not_matter_and_lost_faces_have_no_label(r
     before, after = learnt.measure(marks, covariates), learnt.measure(moved, covariates)
     assert after[:3] == pytest.approx(before[:3], abs=1e-6)
     assert np.isnan(after[3]).all() and learnt.nearest(moved, covariates)[3] is None
+    assert set(learnt.nearest(np.full_like(moved, np.nan), covariates)) == {None}
 
 
 def test_shrinkage_keeps_the_scale_and_follows_the_evidence():

@@ -1,0 +1,88 @@
+"""Which MediaPipe is installed, and how it is loaded.
+
+Below Python 3.12 it is 0.10.9, with its `solutions` and with its models inside; from 3.12 on it is 1.2 or newer, which
+has only the `tasks` and needs model files. What is installed decides, nothing else.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import re
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from typing import Any, TypeVar
+
+from aed_nerfstudio.face.models import Model, find_model
+from aed_nerfstudio.face.no_network import without_network
+
+Task = TypeVar("Task")
+NOTE = re.compile(rb"\s*(?:[IW]\d{4} |INFO: |WARNING: )")
+"""Begins a line of MediaPipe's log that is no error."""
+_stderr = threading.Lock()
+
+
+@lru_cache(maxsize=1)
+def version() -> str:
+    """MediaPipe's, told without loading it."""
+    return importlib.metadata.version("mediapipe")
+
+
+def has_solutions() -> bool:
+    """Whether MediaPipe is of the kind that has its models inside."""
+    return int(version().partition(".")[0]) < 1
+
+
+def engine_name() -> str:
+    """Of what finds faces here; written into datasets."""
+    return f"mediapipe {version()} {'face mesh' if has_solutions() else 'face landmarker, image mode'}"
+
+
+def fetch(*models: Model) -> None:
+    """Makes sure, before long work, that the models will be there when they are asked for.
+
+    Raises InputError: see `find_model`.
+    """
+    if not has_solutions():
+        for model in models:
+            find_model(model)
+
+
+def load_mediapipe() -> Any:
+    """MediaPipe, imported late because it takes seconds, and told to keep its start-up notes to itself."""
+    os.environ.setdefault("GLOG_minloglevel", "2")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    import mediapipe
+
+    return mediapipe
+
+
+def make_task(make: Callable[[], Task]) -> Task:
+    """What `make` makes: a task of MediaPipe 1.x, whose own threads are kept from the network and start quietly."""
+    with _notes_dropped():
+        return without_network(make)
+
+
+@contextmanager
+def _notes_dropped() -> Iterator[None]:
+    """Drops the notes that MediaPipe 1.x writes to stderr while it starts; all else is written when it has started.
+
+    No setting of its own, nor of absl's, silences them (tried with 1.2.3).
+    """
+    with _stderr, tempfile.TemporaryFile() as held:
+        sys.stderr.flush()
+        kept = os.dup(2)
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+            held.seek(0)
+            for line in held:
+                if not NOTE.match(line):
+                    os.write(2, line)

@@ -1,0 +1,103 @@
+"""What our commands do without a network, and that they try to reach nobody: counted by the kernel, in a network
+namespace without a single route, where every datagram and every connection that would leave is an `OutNoRoutes`.
+
+The kernel does not count IPv6 so, but whoever connects to a name looks it up first, and that is counted.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from aed_nerfstudio.dataset.schema import read_dataset
+from aed_nerfstudio.media.audio_io import write_wav
+from aed_nerfstudio.media.video_reader import probe
+from aed_nerfstudio.synthetic.record import record_video
+
+BIN = Path(sys.executable).parent
+COUNTED = r"""
+import json, subprocess, sys
+
+def unreachable():
+    names, values = (line.split() for line in open("/proc/net/snmp") if line.startswith("Ip:"))
+    return int(values[names.index("OutNoRoutes")])
+
+before = unreachable()
+run = subprocess.run(sys.argv[1:], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+print(json.dumps({"code": run.returncode, "printed": run.stdout[-4000:], "tried": unreachable() - before}))
+"""
+REACH = {
+    "a name": "import socket; socket.getaddrinfo('example.com', 80)",
+    "a connection": "import socket; socket.create_connection(('192.0.2.1', 80), 2)",
+    "a datagram": "import socket; socket.socket(type=socket.SOCK_DGRAM).sendto(b'x', ('192.0.2.1', 53))",
+}
+FINDER = """
+import time
+import numpy as np
+from aed_nerfstudio.face.face_finder import FaceFinder
+from aed_nerfstudio.face.person_mask import PersonMask
+with FaceFinder() as finder, PersonMask() as mask:
+    for _ in range(5):
+        finder.find(np.zeros((64, 64, 3), np.uint8))
+        mask.process(np.zeros((64, 64, 3), np.uint8))
+time.sleep(1)  # MediaPipe 1.x reports after a task was closed
+"""
+
+@pytest.fixture(scope="module")
+def alone():
+    """Runs a command in a namespace without a network: its exit code, what it printed, what it tried to reach."""
+    for unshare in (["unshare", "--net"], ["unshare", "--net", "--map-root-user"]):
+        try:
+            subprocess.run([*unshare, "true"], check=True, capture_output=True)
+            break
+        except (OSError, subprocess.CalledProcessError):
+            pass
+    else:
+        pytest.skip("network namespaces are Linux's, and not permitted here")
+
+    def run(*command) -> dict:
+        environment = {**os.environ, "COLUMNS": "200", "PYTHONWARNINGS": "ignore"}
+        done = subprocess.run([*unshare, sys.executable, "-c", COUNTED, *map(str, command)], stdout=subprocess.PIPE,
+                              text=True, env=environment, timeout=300, check=True)  # fmt: skip
+        return json.loads(done.stdout)
+
+    return run
+
+
+def in_peace(result: dict) -> None:
+    """The command did its work and tried to reach nobody."""
+    assert result["code"] == 0, result["printed"]
+    assert result["tried"] == 0, result["printed"]
+
+
+@pytest.mark.parametrize("what", REACH)
+def test_attempts_are_counted(alone, what):
+    result = alone(sys.executable, "-c", REACH[what])
+    assert result["code"] != 0 and result["tried"] > 0, result
+
+
+def test_mediapipe_itself(alone):
+    in_peace(alone(sys.executable, "-c", FINDER))
+
+
+def test_process_and_inspect(alone, tmp_path):
+    record_video(tmp_path / "a.mp4", seconds=2.4, size=96)
+    in_peace(alone(BIN / "aed", "process", tmp_path / "a.mp4", "--output", tmp_path / "data", "--size", 96))
+    assert len(read_dataset(tmp_path / "data").frames) == 60
+    result = alone(BIN / "aed", "inspect", tmp_path / "data")
+    assert (result["code"], result["tried"]) == (1, 0) and "not usable: length" in result["printed"], result["printed"]
+
+
+def test_train_and_render(alone, data, run, tmp_path):
+    options = ("--output-dir", tmp_path, "--vis", "tensorboard", "--max-num-iterations", 3)
+    in_peace(alone(BIN / "ns-train", "aed-nerf-tiny", "--data", data, *options))
+    write_wav(tmp_path / "a.wav", 0.3 * np.sin(np.arange(4000) / 9))
+    config = ("--load-config", run / "config.yml")
+    in_peace(alone(BIN / "aed", "render", *config, "--audio", tmp_path / "a.wav", "--output", tmp_path / "a.mp4"))
+    assert probe(tmp_path / "a.mp4").has_audio

@@ -352,9 +352,12 @@ def _landmarks() -> str:
     import numpy as np
 
     from aed_nerfstudio.evaluation.landmark_distance import detect
+    from aed_nerfstudio.face.engine import engine_name, missing_models
 
+    if missing := missing_models():  # nothing is fetched here
+        return f"{engine_name()}; {' and '.join(missing)} will be fetched on first use"
     detect([np.zeros((64, 64, 3), np.uint8)])
-    return "ok"
+    return f"ok, {engine_name()}"
 
 
 def _moonshine() -> str:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
+import platformdirs
 
 from aed_nerfstudio.dataset.schema import HEAD, Dataset
 from aed_nerfstudio.errors import InputError
@@ -161,8 +162,7 @@ def _open(root: Path, folder: Path | None, name: str):
     if folder is not None:
         places = [Path(folder) / own]
     else:
-        user = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-        places = [root / ".frames", user / "aed-nerfstudio" / "frames" / own]
+        places = [root / ".frames", platformdirs.user_cache_path("aed-nerfstudio") / "frames" / own]
     for place in places:
         try:
             place.mkdir(parents=True, exist_ok=True)

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any, TypeVar
 
-from aed_nerfstudio.face.models import Model, find_model
+from aed_nerfstudio.face.models import FACE_LANDMARKER, SELFIE_SEGMENTATION, Model, find_model, stored_model
 from aed_nerfstudio.face.no_network import without_network
 
 Task = TypeVar("Task")
@@ -50,6 +50,15 @@ def fetch(*models: Model) -> None:
     if not has_solutions():
         for model in models:
             find_model(model)
+
+
+def missing_models() -> list[str]:
+    """Names of the model files that are needed here and are neither in a folder of the user's nor in the cache.
+
+    Raises InputError: see `stored_model`.
+    """
+    models = () if has_solutions() else (FACE_LANDMARKER, SELFIE_SEGMENTATION)
+    return [model.name for model in models if stored_model(model) is None]
 
 
 def load_mediapipe() -> Any:

@@ -53,19 +53,26 @@ def cache_folder() -> Path:
     return platformdirs.user_cache_path("aed-nerfstudio") / "models"
 
 
-def find_model(model: Model) -> Path:
-    """The model's file: in the folder that AED_MODELS names, else in the cache, else fetched into the cache now.
+def stored_model(model: Model) -> Path | None:
+    """The model's file in the folder that AED_MODELS names, else in the cache; None where it is in neither.
 
-    Raises InputError when the file is another one than the model's, and when it is nowhere and cannot be fetched.
+    Raises InputError when the file is another one than the model's.
     """
-    places = [cache_folder() / model.name]
-    if os.environ.get(SETTING):
-        places.insert(0, Path(os.environ[SETTING]).expanduser() / model.name)
-    for place in places:
+    folders = [Path(os.environ[SETTING]).expanduser()] if os.environ.get(SETTING) else []
+    for folder in (*folders, cache_folder()):
+        place = folder / model.name
         if place.is_file():
             _check(place, model)
             return place
-    return _fetch(model, places[-1])
+    return None
+
+
+def find_model(model: Model) -> Path:
+    """As `stored_model`, but fetched into the cache where there is none.
+
+    Raises InputError as that one does, and when the file cannot be fetched.
+    """
+    return stored_model(model) or _fetch(model, cache_folder() / model.name)
 
 
 def _check(path: Path, model: Model) -> None:

@@ -38,6 +38,8 @@ class Machine:
         shutil.copy("/etc/resolv.conf", root / "etc/resolv.conf")
         subprocess.run(["git", "clone", "--quiet", ROOT, root / "root/aed"], check=True)
         self.binds = [("/dev", "dev"), (os.environ.get("FRESH_CACHE", root / "root/cache"), "root/cache")]
+        if (ROOT.parent / "shared").is_dir():  # MediaPipe's models for Python 3.12, where their makers are out of reach
+            self.binds.append((ROOT.parent / "shared", "root/shared"))
         if "FRESH_PYTHON" in os.environ:
             self.binds.append((os.environ["FRESH_PYTHON"], os.environ["FRESH_PYTHON"].lstrip("/")))
 

@@ -57,17 +57,24 @@ def main(arguments: list[str] | None = None) -> None:
             )
         command.main()
     except InputError as error:
-        print(one_line(error), file=sys.stderr)
-        sys.exit(1)
+        _end(one_line(error), 1)
     except (ImportError, OSError, AttributeError) as error:
         fault = import_fault(error)
         if fault is None:
             raise
-        print(one_line(InputError(fault)), file=sys.stderr)
-        sys.exit(1)
+        _end(one_line(InputError(fault)), 1)
     except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)
-        sys.exit(130)
+        _end("stopped", 130)
+
+
+def _end(line: str, code: int) -> None:
+    """Ends the program with a last line on stderr, also where stdout is a file or a pipe and the same."""
+    try:
+        sys.stdout.flush()
+    except OSError:  # nobody reads it any more
+        pass
+    print(line, file=sys.stderr)
+    sys.exit(code)
 
 
 if __name__ == "__main__":

@@ -142,8 +142,8 @@ def test_the_actor_itself_shows_what_it_is_asked_for(perfect):
 def test_an_avatar_deaf_to_emotion_is_at_chance(recorded):
     result = evaluate_emotion(ActorAsAvatar(recorded, deaf=True), frames=3)
     well_formed(result)
-    # One picture for all five labels: right for neutral's one, or, where it is taken for another, for that one's two.
-    assert 0.15 < result["category_accuracy"] < 0.45
+    # One picture for all five labels is right for neutral's one or, if it is taken for another category, for its two.
+    assert 1 / 5 - 1e-6 < result["category_accuracy"] < 2 / 5 + 1e-6
     assert result["category_accuracy_recorded"] >= 0.97
     assert result["intensity_ordering"] == 0 and result["sweep_monotonic"] == 0
     assert result["identity_similarity"] == pytest.approx(1) and result["background_change"] == 0

@@ -37,7 +37,9 @@ class Machine:
         shutil.copy(f"/{CERTIFICATES}", root / CERTIFICATES)
         shutil.copy("/etc/resolv.conf", root / "etc/resolv.conf")
         subprocess.run(["git", "clone", "--quiet", ROOT, root / "root/aed"], check=True)
-        self.binds = [("/dev", "dev"), (os.environ.get("FRESH_CACHE", root / "root/cache"), "root/cache")]
+        self.binds = [("/dev", "dev")]
+        if "FRESH_CACHE" in os.environ:
+            self.binds.append((os.environ["FRESH_CACHE"], "root/cache"))
         if (ROOT.parent / "shared").is_dir():  # MediaPipe's models for Python 3.12, where their makers are out of reach
             self.binds.append((ROOT.parent / "shared", "root/shared"))
         if "FRESH_PYTHON" in os.environ:
@@ -70,8 +72,8 @@ def machine(request, tmp_path_factory):
 PYTHONS = ["", *([f"PYTHON={os.environ['FRESH_PYTHON']}/bin/python3 "] if "FRESH_PYTHON" in os.environ else [])]
 
 
-@pytest.mark.parametrize("python", PYTHONS, ids=["default", "given"][: len(PYTHONS)])
 @pytest.mark.parametrize("target", ["install", "demo", "test"])
+@pytest.mark.parametrize("python", PYTHONS, ids=["default", "given"][: len(PYTHONS)])
 def test_command(machine, python, target, capsys):
     code, printed, seconds = machine.run(f"{python}make {target}")
     with capsys.disabled():

@@ -58,10 +58,10 @@ class Machine:
         start = time.monotonic()
         # Mounts and processes end with the namespace.
         namespace = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-c", script]
-        run = subprocess.run(
-            namespace, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
-        )
-        return run.returncode, run.stdout, time.monotonic() - start
+        log = self.root.parent / "last.log"  # for whoever wants to watch
+        with open(log, "w") as file:
+            run = subprocess.run(namespace, env=environment, stdout=file, stderr=subprocess.STDOUT, check=False)
+        return run.returncode, log.read_text(errors="replace"), time.monotonic() - start
 
 
 @pytest.fixture(scope="module", params=["bookworm", "trixie"])

@@ -54,7 +54,7 @@ class Machine:
             script += f"mount --rbind {source} {self.root}/{place}\n"
         script += f"exec chroot {self.root} /bin/sh -c 'cd /root/aed && {command}'"
         environment = {name: os.environ[name] for name in NETWORK if name in os.environ}
-        environment |= {"PATH": "/usr/bin:/bin", "HOME": "/root", "UV_CACHE_DIR": "/root/cache"}
+        environment |= {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "UV_CACHE_DIR": "/root/cache"}
         start = time.monotonic()
         # Mounts and processes end with the namespace.
         namespace = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-c", script]

@@ -7,6 +7,7 @@ has only the `tasks` and needs model files. What is installed decides, nothing e
 from __future__ import annotations
 
 import importlib.metadata
+import importlib.util
 import os
 import re
 import sys
@@ -15,9 +16,11 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
+from pathlib import Path
 from typing import Any, TypeVar
 
 from aed_nerfstudio.face.models import FACE_LANDMARKER, SELFIE_SEGMENTATION, Model, find_model, stored_model
+from aed_nerfstudio.face.no_display import replace_missing
 from aed_nerfstudio.face.no_network import without_network
 
 Task = TypeVar("Task")
@@ -65,6 +68,9 @@ def load_mediapipe() -> Any:
     """MediaPipe, imported late because it takes seconds, and told to keep its start-up notes to itself."""
     os.environ.setdefault("GLOG_minloglevel", "2")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    if not has_solutions():
+        package = Path(importlib.util.find_spec("mediapipe").origin).parent
+        replace_missing(package / "tasks" / "c" / "libmediapipe.so")
     import mediapipe
 
     return mediapipe

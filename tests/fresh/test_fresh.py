@@ -38,7 +38,7 @@ class Machine:
         shutil.copy(f"/{CERTIFICATES}", root / CERTIFICATES)
         shutil.copy("/etc/resolv.conf", root / "etc/resolv.conf")
         subprocess.run(["git", "clone", "--quiet", ROOT, root / "root/aed"], check=True)
-        self.binds = [("/dev", "dev")]
+        self.binds = [("/dev", "dev"), ("/sys", "sys")]
         if "FRESH_CACHE" in os.environ:
             self.binds.append((os.environ["FRESH_CACHE"], "root/cache"))
         if SHARED.is_dir():

@@ -15,7 +15,7 @@ def main(video: str, picture: str) -> None:
         frames = [frame.to_image() for frame in container.decode(video=0)]
     first, *others = frames[: len(frames) // 2 : 2]
     duration = round(1000 / FRAMES_PER_SECOND)  # milliseconds
-    first.save(picture, save_all=True, append_images=others, duration=duration, loop=0, quality=70, method=6)
+    first.save(picture, save_all=True, append_images=others, duration=duration, loop=0, quality=85, method=6)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import importlib
 import importlib.metadata
 import importlib.util
@@ -187,8 +188,10 @@ def _package(requirement: Requirement) -> str:
 
 def _gone(distribution: importlib.metadata.Distribution) -> str:
     """Which of the code's files that were installed are not there any more, in words."""
-    code = [file for file in distribution.files or () if file.suffix in (".py", ".so", ".pyd")]
-    count = sum(not file.locate().exists() for file in code)
+    rows = csv.reader((distribution.read_text("RECORD") or "").splitlines())
+    # not distribution.files, which leaves out what is gone from Python 3.12 on
+    code = [row[0] for row in rows if row and row[0].endswith((".py", ".so", ".pyd"))]
+    count = sum(not Path(distribution.locate_file(file)).exists() for file in code)
     return f"{count} of its {len(code)} files of code are gone" if count else ""
 
 

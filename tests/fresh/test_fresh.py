@@ -33,7 +33,8 @@ class Machine:
 
     def __init__(self, root: Path, suite: str) -> None:
         self.root = root
-        subprocess.run(["debootstrap", "--variant=minbase", f"--include={PACKAGES}", suite, root], check=True)
+        make = ["debootstrap", "--variant=minbase", f"--include={PACKAGES}", suite, root]
+        subprocess.run(make, check=True, stdout=subprocess.DEVNULL)
         # What this machine reaches the network through, a proxy's certificates too, that one does as well.
         shutil.copy(f"/{CERTIFICATES}", root / CERTIFICATES)
         shutil.copy("/etc/resolv.conf", root / "etc/resolv.conf")

@@ -115,7 +115,7 @@ def test_nothing_private_is_on_the_page(broken_page):
         ("libav.so.60 (/opt/jane/lib/libav.so.60)", "libav.so.60 (<path>/libav.so.60)"),
         ("cannot open '/mnt/Jane Doe/a b.mp4'", "cannot open '<path>'"),
         ("/mnt/Jane Doe/a.mp4: missing", "<path>: missing"),
-        ("/mnt/x is not in /usr/share", "<path> is not in <path>"),
+        ("/mnt/x is not in /srv/share", "<path> is not in <path>"),
         (r"C:\Users\jane\x.dll not found", "<path>/x.dll not found"),
         (r"\\server\jane\x not found", "<path> not found"),
         ("see file:///home/jane/x", "see <path>"),

@@ -30,6 +30,7 @@ class MLP(nn.Sequential):
         parts: [N, D1], [N, D2], ... condition: [C, E]; all these sizes together are the network's input size. counts:
         how many consecutive rows go with each condition; they sum to N.
         """
+        parts = [part for part in parts if part.shape[1]]  # some torch cannot pad what is without columns
         rows = len(parts[0])
         device = parts[0].device
         half = device.type == "cpu" and torch.is_autocast_enabled("cpu")

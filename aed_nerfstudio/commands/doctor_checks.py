@@ -313,21 +313,25 @@ def _registered() -> str:
     groups = {"method_configs": "methods", "dataparser_configs": "dataparsers"}
     parts = []
     for group, words in groups.items():
-        points = importlib.metadata.entry_points(group=f"nerfstudio.{group}")
-        names = sorted({point.name for point in points if point.value.startswith("aed_nerfstudio.")})
+        names = _entry_points(group)
         if not names:
             raise Broken(f"no {words} of ours; run `pip install --force-reinstall --no-deps {DISTRIBUTION}`")
         parts.append(f"{len(names)} {words} ({', '.join(names)})")
     return ", ".join(parts)
 
 
+def _entry_points(group: str) -> list[str]:
+    """Names of ours in one of nerfstudio's groups."""
+    points = importlib.metadata.entry_points(group=f"nerfstudio.{group}")
+    return sorted({point.name for point in points if point.value.startswith("aed_nerfstudio.")})
+
+
 def _loaded() -> str:
     from nerfstudio.configs.dataparser_configs import all_dataparsers
     from nerfstudio.configs.method_configs import all_methods
 
-    names = {point.name for point in importlib.metadata.entry_points(group="nerfstudio.method_configs")
-             if point.value.startswith("aed_nerfstudio.")}  # fmt: skip
-    if missing := sorted(names - set(all_methods)):
+    names = _entry_points("method_configs")
+    if missing := [name for name in names if name not in all_methods]:
         raise Broken(f"{', '.join(missing)} not among nerfstudio's methods")
     return f"ok, {len(names)} of {len(all_methods)} methods and {len(all_dataparsers)} dataparsers"
 

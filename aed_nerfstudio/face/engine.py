@@ -13,17 +13,18 @@ import re
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
+
+import numpy as np
 
 from aed_nerfstudio.face.models import FACE_LANDMARKER, SELFIE_SEGMENTATION, Model, find_model, stored_model
 from aed_nerfstudio.face.no_display import replace_missing
 from aed_nerfstudio.face.no_network import without_network
 
-Task = TypeVar("Task")
 NOTE = re.compile(rb"\s*(?:[IW]\d{4} |INFO: |WARNING: )")
 """Begins a line of MediaPipe's log that is no error."""
 _stderr = threading.Lock()
@@ -64,6 +65,7 @@ def missing_models() -> list[str]:
     return [model.name for model in models if stored_model(model) is None]
 
 
+@lru_cache(maxsize=1)
 def load_mediapipe() -> Any:
     """MediaPipe, imported late because it takes seconds, and told to keep its start-up notes to itself."""
     os.environ.setdefault("GLOG_minloglevel", "2")
@@ -76,10 +78,24 @@ def load_mediapipe() -> Any:
     return mediapipe
 
 
-def make_task(make: Callable[[], Task]) -> Task:
-    """What `make` makes: a task of MediaPipe 1.x, whose own threads are kept from the network and start quietly."""
+def open_task(name: str, model: Model, **options: Any) -> Any:
+    """A task of MediaPipe 1.x by its name, for single pictures, on the CPU; options: of its own.
+
+    Its threads are kept from the network and start quietly. Raises InputError: see `find_model`.
+    """
+    path = find_model(model)
+    tasks = load_mediapipe().tasks
+    base = tasks.BaseOptions(str(path), delegate=tasks.BaseOptions.Delegate.CPU)
+    kind = getattr(tasks.vision, f"{name}Options")
+    given = kind(base_options=base, running_mode=tasks.vision.RunningMode.IMAGE, **options)
     with _notes_dropped():
-        return without_network(make)
+        return without_network(lambda: getattr(tasks.vision, name).create_from_options(given))
+
+
+def task_image(image: np.ndarray) -> Any:
+    """A picture as tasks take it; uint8 [H, W, 3] RGB."""
+    mediapipe = load_mediapipe()
+    return mediapipe.Image(mediapipe.ImageFormat.SRGB, image)
 
 
 @contextmanager

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from aed_nerfstudio.dataset.face_mesh import COUNT
-from aed_nerfstudio.face.engine import has_solutions, load_mediapipe, make_task
-from aed_nerfstudio.face.models import FACE_LANDMARKER, find_model
+from aed_nerfstudio.face.engine import has_solutions, load_mediapipe, open_task, task_image
+from aed_nerfstudio.face.models import FACE_LANDMARKER
 
 SURE = 0.5  # confidence from which on a face is one, and is the face of the frame before
 
@@ -69,16 +69,11 @@ class FaceFinder:
         return mesh, lambda image: [face.landmark for face in mesh.process(image).multi_face_landmarks or []]
 
     def _open_task(self) -> tuple[Any, Callable[[np.ndarray], list]]:
-        path = find_model(FACE_LANDMARKER)
-        mediapipe = load_mediapipe()
-        tasks = mediapipe.tasks
-        options = tasks.vision.FaceLandmarkerOptions(
-            base_options=tasks.BaseOptions(str(path), delegate=tasks.BaseOptions.Delegate.CPU),
-            running_mode=tasks.vision.RunningMode.IMAGE,
+        landmarker = open_task(
+            "FaceLandmarker",
+            FACE_LANDMARKER,
             num_faces=self.max_faces,
             min_face_detection_confidence=SURE,
             min_face_presence_confidence=SURE,
         )
-        landmarker = make_task(lambda: tasks.vision.FaceLandmarker.create_from_options(options))
-        srgb = mediapipe.ImageFormat.SRGB
-        return landmarker, lambda image: landmarker.detect(mediapipe.Image(srgb, image)).face_landmarks
+        return landmarker, lambda image: landmarker.detect(task_image(image)).face_landmarks

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from aed_nerfstudio.face.engine import has_solutions, load_mediapipe, make_task
-from aed_nerfstudio.face.models import SELFIE_SEGMENTATION, find_model
+from aed_nerfstudio.face.engine import has_solutions, load_mediapipe, open_task, task_image
+from aed_nerfstudio.face.models import SELFIE_SEGMENTATION
 
 SIZE = 256  # pixels: what the network looks at
 
@@ -41,18 +41,9 @@ def _open_solution() -> tuple[Any, Callable[[np.ndarray], np.ndarray]]:
 
 
 def _open_task() -> tuple[Any, Callable[[np.ndarray], np.ndarray]]:
-    path = find_model(SELFIE_SEGMENTATION)
-    mediapipe = load_mediapipe()
-    tasks = mediapipe.tasks
-    options = tasks.vision.ImageSegmenterOptions(
-        base_options=tasks.BaseOptions(str(path), delegate=tasks.BaseOptions.Delegate.CPU),
-        running_mode=tasks.vision.RunningMode.IMAGE,
-        output_confidence_masks=True,
-    )
-    segmenter = make_task(lambda: tasks.vision.ImageSegmenter.create_from_options(options))
+    segmenter = open_task("ImageSegmenter", SELFIE_SEGMENTATION, output_confidence_masks=True)
 
     def look(image: np.ndarray) -> np.ndarray:
-        masks = segmenter.segment(mediapipe.Image(mediapipe.ImageFormat.SRGB, image)).confidence_masks
-        return masks[0].numpy_view().reshape(image.shape[:2])
+        return segmenter.segment(task_image(image)).confidence_masks[0].numpy_view().reshape(image.shape[:2])
 
     return segmenter, look

@@ -46,7 +46,7 @@ class SetDriving:
         import yaml
 
         from aed_nerfstudio.avatar import Avatar
-        from aed_nerfstudio.media.audio_io import temporary_beside
+        from aed_nerfstudio.files import temporary_beside
 
         avatar = Avatar.load(self.load_config)
         run = self.load_config.resolve().parent

@@ -12,8 +12,6 @@ import math
 import os
 import re
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import ClassVar
@@ -23,6 +21,7 @@ import numpy as np
 
 from aed_nerfstudio.dataset.checked_json import Field, check_poses, read_json
 from aed_nerfstudio.errors import InputError
+from aed_nerfstudio.files import replacing
 
 FORMAT = "aed-talking-face"
 VERSION = 2
@@ -191,45 +190,35 @@ class Dataset:
         return [i for i in training if self.frames[i].clip == longest]
 
 
-@contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
-    """A file beside `path` to write to, which takes its place when all went well and is removed when not."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".part")  # always the same, so that a killed run leaves at most one
-    try:
-        yield temporary
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-
-
-def write_json(path: Path, value: object) -> None:
+def write_json(path: Path, value: object, root: Path | None = None) -> None:
     """Writes JSON atomically: the same value gives the same bytes.
+
+    root: the folder that it must not lead out of, see `files.inside`.
 
     Raises:
         OSError: the disk is full, or the folder cannot be written.
         ValueError: a number is NaN or infinite, which is no JSON.
     """
     text = json.dumps(value, indent=1, allow_nan=False)
-    with _replacing(path) as temporary:
+    with replacing(path, root) as temporary:
         temporary.write_bytes(text.encode("ascii"))
 
 
-def write_array(path: Path, array: np.ndarray) -> None:
-    """Writes a `.npy` file atomically."""
-    with _replacing(path) as temporary, open(temporary, "wb") as file:
+def write_array(path: Path, array: np.ndarray, root: Path | None = None) -> None:
+    """Writes a `.npy` file atomically; root: as for `write_json`."""
+    with replacing(path, root) as temporary, open(temporary, "wb") as file:
         np.save(file, array)
 
 
-def write_image(path: Path, image: np.ndarray, quality: int = 97) -> None:
-    """Writes an RGB, RGBA or single-channel uint8 image atomically; the suffix chooses JPEG or PNG."""
+def write_image(path: Path, image: np.ndarray, quality: int = 97, root: Path | None = None) -> None:
+    """Writes an RGB, RGBA or single-channel uint8 image atomically; the suffix chooses JPEG or PNG. root: as for
+    `write_json`."""
     if image.ndim == 3:
         image = cv2.cvtColor(image, cv2.COLOR_RGBA2BGRA if image.shape[2] == 4 else cv2.COLOR_RGB2BGR)
     ok, data = cv2.imencode(path.suffix, image, [cv2.IMWRITE_JPEG_QUALITY, quality])
     if not ok:
         raise InputError(f"{path} could not be encoded")
-    with _replacing(path) as temporary:
+    with replacing(path, root) as temporary:
         temporary.write_bytes(data.tobytes())
 
 

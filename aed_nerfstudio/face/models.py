@@ -16,7 +16,7 @@ from pathlib import Path
 import platformdirs
 
 from aed_nerfstudio.errors import InputError
-from aed_nerfstudio.media.audio_io import temporary_beside
+from aed_nerfstudio.files import temporary_beside
 
 SETTING = "AED_MODELS"
 """Environment variable: a folder that holds model files by their names."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 import wave
 from pathlib import Path
 
@@ -11,6 +9,7 @@ import av
 import numpy as np
 
 from aed_nerfstudio.errors import InputError
+from aed_nerfstudio.files import replacing
 from aed_nerfstudio.media.video_reader import open_media, time_zero
 
 # A jump of the time stamps larger than this is a gap to keep (as silence); smaller ones are rounding.
@@ -73,46 +72,21 @@ def read_audio(path: str | Path, sample_rate: int = 16000) -> np.ndarray:
     return samples
 
 
-def write_wav(path: str | Path, samples: np.ndarray, sample_rate: int = 16000) -> None:
+def write_wav(path: str | Path, samples: np.ndarray, sample_rate: int = 16000, root: Path | None = None) -> None:
     """Write mono samples, float [n] in -1..1 (clipped), as 16-bit PCM; the file appears whole or not at all.
 
-    Raises InputError when the folder is missing or cannot be written, ValueError when samples is not [n].
+    root: the folder that it must not lead out of, see `files.inside`. Raises InputError when it cannot be written, ValueError when samples is not [n].
     """
     path = Path(path)
     samples = np.asarray(samples)
     if samples.ndim != 1:
         raise ValueError(f"samples must be [n], not {list(samples.shape)}")
     pcm = np.round(np.clip(np.nan_to_num(samples), -1.0, 1.0) * 32767.0).astype("<i2")
-    temporary = temporary_beside(path)
-    try:
-        with wave.open(str(temporary), "wb") as out:
-            out.setnchannels(1)
-            out.setsampwidth(2)
-            out.setframerate(int(sample_rate))
-            out.writeframes(pcm.tobytes())
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-
-
-def temporary_beside(path: Path) -> Path:
-    """An empty new file in the folder of `path`, hidden and with its suffix, to be renamed to `path` when complete.
-
-    Raises InputError when that folder is missing or cannot be written, or `path` is a folder.
-    """
-    if path.is_dir():
-        raise InputError(f"{path}: is a folder; give a file name to write")
-    try:
-        handle, name = tempfile.mkstemp(prefix=f".{path.stem}.", suffix=f".part{path.suffix}", dir=path.parent)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written; choose a folder that exists and is writable ({error})") from error
-    # mkstemp makes files private to the owner; the finished file should have the usual permissions.
-    mask = os.umask(0)
-    os.umask(mask)
-    os.fchmod(handle, 0o666 & ~mask)
-    os.close(handle)
-    return Path(name)
+    with replacing(path, root) as temporary, wave.open(str(temporary), "wb") as out:
+        out.setnchannels(1)
+        out.setsampwidth(2)
+        out.setframerate(int(sample_rate))
+        out.writeframes(pcm.tobytes())
 
 
 def is_silent(samples: np.ndarray, threshold_db: float = -60.0) -> bool:

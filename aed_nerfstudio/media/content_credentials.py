@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from aed_nerfstudio.errors import InputError
-from aed_nerfstudio.media.audio_io import temporary_beside
+from aed_nerfstudio.files import temporary_beside
 
 TYPES = {".mp4": "video/mp4", ".m4v": "video/mp4", ".mov": "video/quicktime"}
 """Media types of what can be signed, by suffix."""

@@ -13,7 +13,7 @@ from types import TracebackType
 import numpy as np
 
 from aed_nerfstudio.errors import InputError
-from aed_nerfstudio.media.audio_io import temporary_beside
+from aed_nerfstudio.files import temporary_beside
 from aed_nerfstudio.media.formats import FORMATS, choose_format
 from aed_nerfstudio.media.settings_file import begin
 from aed_nerfstudio.media.video_reader import open_media

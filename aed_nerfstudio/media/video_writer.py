@@ -11,7 +11,7 @@ import av
 import numpy as np
 
 from aed_nerfstudio.errors import InputError
-from aed_nerfstudio.media.audio_io import temporary_beside
+from aed_nerfstudio.files import temporary_beside
 from aed_nerfstudio.media.formats import FORMATS, choose_format
 from aed_nerfstudio.media.sound_stream import SoundStream
 

@@ -74,7 +74,7 @@ def test_bad_inputs(tmp_path):
         with pytest.raises(InputError, match=path.name):
             read_audio(path)
     with pytest.raises(InputError, match="folder"):
-        write_wav(tmp_path / "none" / "a.wav", np.zeros(10))
+        write_wav(text / "a.wav", np.zeros(10))
     with pytest.raises(ValueError):
         write_wav(tmp_path / "a.wav", np.zeros((10, 2)))
 

@@ -75,7 +75,8 @@ def read_audio(path: str | Path, sample_rate: int = 16000) -> np.ndarray:
 def write_wav(path: str | Path, samples: np.ndarray, sample_rate: int = 16000, root: Path | None = None) -> None:
     """Write mono samples, float [n] in -1..1 (clipped), as 16-bit PCM; the file appears whole or not at all.
 
-    root: the folder that it must not lead out of, see `files.inside`. Raises InputError when it cannot be written, ValueError when samples is not [n].
+    root: the folder that it must not lead out of, see `files.inside`. Raises InputError when it cannot be
+    written, ValueError when samples is not [n].
     """
     path = Path(path)
     samples = np.asarray(samples)

@@ -86,6 +86,11 @@ class Avatar:
         """The emotions that this avatar knows; its `encode` makes the vectors that `track` takes."""
         return self.model.vocabulary
 
+    @property
+    def consent(self) -> str:
+        """Who agreed to what, as it was noted when the avatar's dataset was made; empty where nothing was."""
+        return self.model.consent
+
     def frame_size(self, size: int | None = None) -> tuple[int, int]:
         """Height and width in pixels of the frames that `render` gives for a `size` (their width)."""
         camera = self.dataset.camera

@@ -11,12 +11,14 @@ import av
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from aed_nerfstudio.commands.main import main
 from aed_nerfstudio.dataset.schema import read_dataset, read_image
 from aed_nerfstudio.evaluation.metrics import check
 from aed_nerfstudio.media.audio_io import read_audio, write_wav
 from aed_nerfstudio.media.captions import BAND
+from aed_nerfstudio.media.provenance import SYNTHETIC_NOTE
 from aed_nerfstudio.media.video_reader import read_frames
 from aed_nerfstudio.synthetic.record import unseen_speech
 from tests.conftest import BIN, SIZE, STEPS
@@ -26,6 +28,16 @@ needs_ffmpeg = pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="ns-ren
 
 def checkpoints(run) -> list[str]:
     return sorted(path.name for path in (run / "nerfstudio_models").glob("*.ckpt"))
+
+
+def note(path) -> str | None:
+    """What a picture or a video says of itself."""
+    if path.suffix == ".mp4":
+        with av.open(str(path)) as video:
+            return video.metadata.get("comment")
+    with Image.open(path) as picture:
+        found = picture.info.get("Comment", picture.info.get("comment"))
+    return found.decode() if isinstance(found, bytes) else found
 
 
 def test_actor_dataset_reads(data):
@@ -83,7 +95,10 @@ def test_training_names_a_missing_dataset(tmp_path, trained):
 
 
 def test_nerfstudio_evaluates(run, tmp_path, command):
-    command("ns-eval", "--load-config", run / "config.yml", "--output-path", tmp_path / "metrics.json")
+    pictures = ("--render-output-path", tmp_path / "pictures")
+    command("ns-eval", "--load-config", run / "config.yml", "--output-path", tmp_path / "metrics.json", *pictures)
+    written = list((tmp_path / "pictures").iterdir())
+    assert written and all(note(path) == SYNTHETIC_NOTE for path in written)
     results = json.loads((tmp_path / "metrics.json").read_text())["results"]
     assert np.isfinite(results["psnr"]) and results["psnr"] > 5
 
@@ -118,6 +133,8 @@ def test_evaluates(run, data, tmp_path, command):
     assert len(read_audio(tmp_path / "out" / "side-by-side.mp4")) > 3 * 640
     assert read_image(tmp_path / "out" / "sheet.png").shape == (3 * (SIZE + BAND), 2 * SIZE, 3)  # a frame of each label
     assert read_image(tmp_path / "out" / "emotions.png").shape == (3 * (SIZE + BAND), 5 * SIZE, 3)
+    for name in ("sheet.png", "emotions.png", "side-by-side.mp4", "spoken.mp4"):
+        assert note(tmp_path / "out" / name) == SYNTHETIC_NOTE
 
 
 @pytest.mark.parametrize(
@@ -136,13 +153,16 @@ def test_evaluation_names_what_it_cannot_use(run, tmp_path, more, named, capsys)
     assert not (tmp_path / "out").exists()
 
 
-def test_renders_the_dataset(run, data, tmp_path, command):
+@pytest.mark.parametrize("form", ["png", "jpeg"])
+def test_renders_the_dataset(run, data, tmp_path, command, form):
     command(
         *("ns-render", "dataset", "--load-config", run / "config.yml", "--split", "val", "--output-path", tmp_path),
-        *("--rendered-output-names", "rgb"),
+        *("--rendered-output-names", "rgb", "gt-rgb", "--image-format", form),
     )
     images = [path for path in tmp_path.rglob("*") if path.suffix in (".jpg", ".png")]
-    assert len(images) == len(read_dataset(data).split("val"))
+    ours = [path for path in images if path.relative_to(tmp_path).parts[1] == "rgb"]
+    assert len(images) / 2 == len(ours) == len(read_dataset(data).split("val"))
+    assert all(note(path) == (SYNTHETIC_NOTE if path in ours else None) for path in images)
 
 
 @needs_ffmpeg
@@ -165,6 +185,7 @@ def test_renders_nerfstudios_paths(run, data, tmp_path, kind, command):
         more = ["--camera-path-filename", tmp_path / "path.json"]
     command("ns-render", kind, "--load-config", run / "config.yml", "--output-path", output, *more)
     assert np.std(next(iter(read_frames(output)))) > 1
+    assert note(output) == SYNTHETIC_NOTE
 
 
 def test_the_viewer_serves_the_run(run):

@@ -11,7 +11,7 @@ from aed_nerfstudio.capture.parallel import one_thread_in_opencv
 from aed_nerfstudio.capture.processing import FILES, PARTS, VERSION, WHOLE, Processing
 from aed_nerfstudio.capture.sources import ProcessOptions, Source, read_sources, stamp
 from aed_nerfstudio.capture.stages import FILE, WORK, Stages, digest
-from aed_nerfstudio.dataset.schema import Dataset, check_pixels, read_dataset
+from aed_nerfstudio.dataset.schema import Dataset, check_pixels, read_dataset, write_dataset
 from aed_nerfstudio.errors import InputError
 from aed_nerfstudio.face.engine import fetch
 from aed_nerfstudio.face.models import FACE_LANDMARKER, SELFIE_SEGMENTATION
@@ -59,6 +59,9 @@ def _process(sources: list[Source], output: Path, options: ProcessOptions, progr
         try:
             dataset = read_dataset(output)
             check_pixels(dataset)
+            if options.consent not in ("", dataset.consent):
+                dataset.consent = options.consent
+                write_dataset(dataset)
             stages.close(WHOLE)
             return dataset
         except InputError as error:

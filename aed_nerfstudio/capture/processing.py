@@ -457,6 +457,7 @@ class Processing:
                 "pose": f"mean reprojection error {poses.error:.2f} px, focal length {poses.focal:.0f} px",
             },
             report=report,
+            consent=options.consent,
         )
         self.stages.run(WHOLE, whole, lambda _: write_dataset(dataset))
         if self.progress:

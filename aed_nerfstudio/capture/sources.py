@@ -28,6 +28,7 @@ class ProcessOptions:
     used. features: a `.npy` file of audio features for every video. parser: name in `capture.parsers.PARSERS`.
     parser_weights: file or folder of its weights, where it needs any. sound: a sound file for every video, or None for
     the video's own track; empty: all have their own. audio_shift: seconds by which the sound is late, which is mended.
+    consent: who agreed to what, a text.
     """
 
     size: int = 512
@@ -39,6 +40,7 @@ class ProcessOptions:
     parser_weights: Path | None = None
     sound: Sequence[Path | None] = ()
     audio_shift: float = 0.0
+    consent: str = ""
 
 
 @dataclass

@@ -18,6 +18,8 @@ def judge(dataset: Dataset) -> None:
 
     inspection = inspect_dataset(dataset)
     print(inspection.summary_text())
+    if not dataset.consent:
+        print("No consent is noted: the same command with --consent TEXT-OR-FILE adds who agreed to what.")
     if inspection.usable:
         print(f"Next: ns-train aed-nerf --data {dataset.root}")
 
@@ -34,16 +36,20 @@ class CaptureFlags:
     """What finds head, neck and torso, as in aed process."""
     parser_weights: Path | None = None
     """File or folder of the parser's weights, where it needs any."""
+    consent: str | None = None
+    """Who agreed to what, as in aed process."""
 
     def options(self) -> ProcessOptions:
         """These flags for process_videos."""
         from aed_nerfstudio.capture.sources import ProcessOptions  # slow to import: mediapipe, scipy
+        from aed_nerfstudio.dataset.consent import read_consent
 
         return ProcessOptions(
             size=self.size,
             front_end=self.audio_features,
             parser=self.parser,
             parser_weights=self.parser_weights,
+            consent="" if self.consent is None else read_consent(self.consent),
         )
 
 

@@ -100,13 +100,13 @@ class Demo:
 
 def write_contact_sheet(avatar, speech: np.ndarray, path: Path) -> None:
     """One moment of speech with every emotion (columns) at every intensity (rows), as a PNG."""
-    from aed_nerfstudio.dataset.schema import write_image
     from aed_nerfstudio.evaluation.pictures import emotion_grid
+    from aed_nerfstudio.media.provenance import write_synthetic
 
     vocabulary = avatar.vocabulary
     track = avatar.track(speech, vocabulary.encode(vocabulary.categories[0]), "still")
     loudness = [np.square(part).mean() for part in np.array_split(speech, len(track))]
-    write_image(path, emotion_grid(avatar, track[int(np.argmax(loudness))]))
+    write_synthetic(path, emotion_grid(avatar, track[int(np.argmax(loudness))]), {"model": avatar.name})
 
 
 def write_video(avatar, speech: np.ndarray, path: Path) -> None:

@@ -39,10 +39,13 @@ class Process:
     """What tells head, neck, torso and background apart: mediapipe, segformer or bisenet."""
     parser_weights: Path | None = None
     """Folder (segformer) or file (bisenet) of the parser's weights."""
+    consent: str | None = None
+    """Who agreed to what: a text, or a file with it. It stays with the dataset and with every avatar made of it."""
 
     def main(self) -> None:
         """Runs the command."""
         from aed_nerfstudio.capture.process import ProcessOptions, process_videos  # slow to import: mediapipe, scipy
+        from aed_nerfstudio.dataset.consent import read_consent
         from aed_nerfstudio.driving.feature_files import FILE, is_file_front_end
 
         named = not self.features_file or is_file_front_end(self.audio_features)
@@ -57,5 +60,6 @@ class Process:
             parser_weights=self.parser_weights,
             sound=self.audio,
             audio_shift=self.audio_shift,
+            consent="" if self.consent is None else read_consent(self.consent),
         )
         judge(process_videos(list(self.videos), self.output, options))

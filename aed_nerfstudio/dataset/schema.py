@@ -113,6 +113,8 @@ class Dataset:
     tools: dict[str, str] = field(default_factory=dict)
     report: dict = field(default_factory=dict)
     """What capture measured (`report.json`); empty where nothing was."""
+    consent: str = ""
+    """Who agreed to what, in the words of whoever made the dataset; empty: not noted."""
     mend: ClassVar[str] = f"{MEND} to rebuild it"
     """What a user should do about a damaged file."""
 
@@ -294,6 +296,7 @@ def write_dataset(dataset: Dataset) -> None:
             "clips": [asdict(c) for c in dataset.clips],
             "tools": dataset.tools,
             "warnings": dataset.warnings,
+            "consent": dataset.consent,
         },
     )
 
@@ -344,6 +347,7 @@ def read_dataset(root: Path) -> Dataset:
         feature_dim=audio["feature_dim"].integer(1, 1 << 16),
         warnings=info.get("warnings", []).texts(),
         tools={key: info["tools"][key].text() for key in info.get("tools", {}).object()},
+        consent=info.get("consent", "").text(),
         report=read_json(report, MEND, MEND).object() if report.is_file() else {},
     )
     _check_files(dataset, inside)

@@ -9,13 +9,14 @@ from pathlib import Path
 import numpy as np
 
 from aed_nerfstudio.avatar import Avatar
-from aed_nerfstudio.dataset.schema import FPS, write_image, write_json
+from aed_nerfstudio.dataset.schema import FPS, write_json
 from aed_nerfstudio.evaluation.measure import FOLLOWING, HEARD, IMAGE, LIPS, SYNC, Progress, unseen_progress
 from aed_nerfstudio.evaluation.metrics import EMOTION, ROW, SECTION_CONVENTIONS, SECTIONS, check, section
 from aed_nerfstudio.evaluation.pictures import SHEET_COLUMNS, contact_sheet, emotion_grid, mouth_curves
 from aed_nerfstudio.evaluation.self_driven import SelfDriven
 from aed_nerfstudio.evaluation.sync import SAMPLES_PER_FRAME
 from aed_nerfstudio.media.captions import BAND, labelled
+from aed_nerfstudio.media.provenance import write_synthetic
 from aed_nerfstudio.media.video_writer import VideoWriter
 
 SHEET_FRAMES = 3 * SHEET_COLUMNS
@@ -225,8 +226,9 @@ def write_report(
     check(metrics)
     write_json(folder / "metrics.json", metrics)
     (folder / "metrics.md").write_text(markdown(metrics))
-    write_image(folder / "sheet.png", _sheet(found))
-    write_image(folder / "emotions.png", emotion_grid(avatar, avatar.model.track[_widest(found)]))
+    tags = {"model": avatar.name}
+    write_synthetic(folder / "sheet.png", _sheet(found), tags)
+    write_synthetic(folder / "emotions.png", emotion_grid(avatar, avatar.model.track[_widest(found)]), tags)
     mouth_curves(found.openings, [frame.clip for frame in found.held.frames], folder / "mouth.png")
     _side_by_side(found, folder / "side-by-side.mp4", progress)
     files = {path.name for path in folder.iterdir()}

@@ -10,13 +10,11 @@ from pathlib import Path
 from types import TracebackType
 
 import numpy as np
-from PIL import Image
-from PIL.PngImagePlugin import PngInfo
 
 from aed_nerfstudio.errors import InputError
 from aed_nerfstudio.media.audio_io import write_wav
+from aed_nerfstudio.media.provenance import SYNTHETIC_NOTE, write_synthetic
 from aed_nerfstudio.media.settings_file import begin
-from aed_nerfstudio.media.video_writer import SYNTHETIC_NOTE
 
 METADATA = "metadata.json"
 SOUND = "audio.wav"
@@ -54,7 +52,7 @@ class PngSequence:
         self.rate = Fraction(fps).limit_denominator(1001)
         self._audio, self._sample_rate = audio, sample_rate
         self._channels = 4 if transparent else 3
-        self._tags = {"comment": SYNTHETIC_NOTE, **(metadata or {})}
+        self._metadata = metadata or {}
         self._settings = self.path / "unfinished.json"
         self._make_folder(resume)
         begin(self._settings, settings or {}, self.path)
@@ -84,12 +82,7 @@ class PngSequence:
         shape = (self.size[1], self.size[0], self._channels)
         if frame.shape != shape or frame.dtype != np.uint8:
             raise ValueError(f"frames must be uint8 {list(shape)}, not {frame.dtype} {list(frame.shape)}")
-        info = PngInfo()
-        for key, value in self._tags.items():
-            info.add_itxt(key.capitalize() if key == "comment" else key, value)
-        part = self.path / PART
-        Image.fromarray(np.ascontiguousarray(frame)).save(part, "png", pnginfo=info, compress_level=4)
-        os.replace(part, self.path / f"{self.frames_written:06d}.png")
+        write_synthetic(self.path / f"{self.frames_written:06d}.png", frame, self._metadata, self.path)
         self.frames_written += 1
 
     def _describe(self) -> None:
@@ -100,7 +93,8 @@ class PngSequence:
             sound[: len(self._audio)] = self._audio[:count]
             write_wav(self.path / SOUND, sound, self._sample_rate)
         about = {
-            **self._tags,
+            "comment": SYNTHETIC_NOTE,
+            **self._metadata,
             "frames": self.frames_written,
             "fps": float(self.rate),
             "size": list(self.size),

@@ -139,6 +139,7 @@ class AedNerfModel(Model):
     def __init__(self, config: AedNerfModelConfig, metadata: dict, **kwargs) -> None:
         self.dataset = metadata["dataset"]
         self.static_background = metadata["background"]
+        self.consent = self.dataset.consent
         super().__init__(config, **kwargs)
 
     def populate_modules(self) -> None:
@@ -225,12 +226,14 @@ class AedNerfModel(Model):
     # ---- what a checkpoint says of itself
 
     def get_extra_state(self) -> dict:
-        """Stored in checkpoints beside the weights: which audio features they were trained on."""
-        return {"front_end": self.dataset.front_end, "feature_dim": self.dataset.feature_dim}
+        """Stored in checkpoints beside the weights: which audio features they were trained on, and who agreed to it."""
+        data = self.dataset
+        return {"front_end": data.front_end, "feature_dim": data.feature_dim, "consent": self.consent}
 
     def set_extra_state(self, state: dict) -> None:
         """Refuses a checkpoint of other audio features than the dataset's; its `front_end` may be None: unknown."""
         data, name, dim = self.dataset, state["front_end"], state["feature_dim"]
+        self.consent = state.get("consent") or data.consent
         if dim == data.feature_dim and name in (None, data.front_end):
             return
         trained = f"{name or 'other ones'} ({dim} numbers a step)"

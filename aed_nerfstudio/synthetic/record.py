@@ -29,6 +29,7 @@ from aed_nerfstudio.synthetic.scene import Scene
 
 FRONT_END = "moonshine"
 UNSEEN_SECONDS = 10.0
+CONSENT = "Nobody is shown: a computer-made actor."
 
 
 def training_speech(speech: Sequence[Path] | None = None) -> np.ndarray:
@@ -126,7 +127,7 @@ def record_dataset(
                 write_array(output / "landmarks" / f"{clip.name}.npy", marks)
         dataset = Dataset(root=output, camera=scene.camera, clips=clips, frames=frames, categories=list(emotions),
                           intensities=list(intensities), front_end=front_end, feature_dim=FRONT_ENDS[front_end].dim,
-                          tools={"recorder": "aed_nerfstudio.synthetic"})
+                          tools={"recorder": "aed_nerfstudio.synthetic"}, consent=CONSENT)
         write_dataset(dataset)
     except BaseException:
         discard(output)

@@ -14,6 +14,7 @@ from nerfstudio.pipelines.base_pipeline import VanillaPipeline, VanillaPipelineC
 from torch.nn.parallel import DistributedDataParallel
 
 from aed_nerfstudio.errors import InputError, report_plainly
+from aed_nerfstudio.media.provenance import tag_renders_of_nerfstudio
 from aed_nerfstudio.model.aed_nerf import AedNerfModelConfig
 from aed_nerfstudio.model.processes import averaged, broadcast
 from aed_nerfstudio.training.datamanager import AedDataManagerConfig
@@ -51,6 +52,7 @@ class AedPipeline(VanillaPipeline):
         self, config: AedPipelineConfig, device: str, world_size: int = 1, local_rank: int = 0, **kwargs
     ) -> None:
         report_plainly()
+        tag_renders_of_nerfstudio()
         config.datamanager.schedule = config.model.schedule
         super().__init__(config, device, local_rank=local_rank, **kwargs)
         self.world_size = world_size

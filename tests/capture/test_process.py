@@ -197,6 +197,11 @@ def test_actor_end_to_end(tmp_path):
     picture = output / "images" / "actor" / "00000.jpg"
     before = picture.stat().st_mtime_ns
     process_videos([tmp_path / "actor.mp4"], output, options, progress=False)
+    assert read_dataset(output).consent == ""
+    agreed = replace(options, consent="Anna agreed.")
+    for later in (agreed, options):  # it can be added later, and stays
+        assert process_videos([tmp_path / "actor.mp4"], output, later, progress=False).consent == "Anna agreed."
+    assert read_dataset(output).consent == "Anna agreed."
     with pytest.raises(InputError, match="other videos or options"):
         process_videos([tmp_path / "actor.mp4"], output, replace(options, size=96), progress=False)
     assert picture.stat().st_mtime_ns == before

@@ -27,8 +27,8 @@ from aed_nerfstudio.errors import InputError
 from aed_nerfstudio.media.audio_io import read_audio, write_wav
 from aed_nerfstudio.media.backgrounds import open_background
 from aed_nerfstudio.media.captions import BAND
+from aed_nerfstudio.media.provenance import SYNTHETIC_NOTE
 from aed_nerfstudio.media.video_reader import read_frames
-from aed_nerfstudio.media.video_writer import SYNTHETIC_NOTE
 from aed_nerfstudio.synthetic.record import record_dataset
 
 RATE = 16000

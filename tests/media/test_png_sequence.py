@@ -9,7 +9,7 @@ from PIL import Image
 from aed_nerfstudio.errors import InputError
 from aed_nerfstudio.media.audio_io import read_audio
 from aed_nerfstudio.media.png_sequence import PngSequence
-from aed_nerfstudio.media.video_writer import SYNTHETIC_NOTE
+from aed_nerfstudio.media.provenance import SYNTHETIC_NOTE
 
 
 def write(path, stop, error=None, settings=None, **options):

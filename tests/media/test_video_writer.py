@@ -6,8 +6,9 @@ import pytest
 
 from aed_nerfstudio.errors import InputError
 from aed_nerfstudio.media.audio_io import read_audio
+from aed_nerfstudio.media.provenance import SYNTHETIC_NOTE
 from aed_nerfstudio.media.video_reader import probe, read_frames
-from aed_nerfstudio.media.video_writer import SYNTHETIC_NOTE, VideoWriter
+from aed_nerfstudio.media.video_writer import VideoWriter
 
 FRAME = np.full((49, 65, 3), (200, 60, 120), np.uint8)
 

@@ -1,0 +1,50 @@
+"""Who agreed to what, from the command line through dataset and checkpoint to the avatar."""
+
+import hashlib
+
+import pytest
+
+from aed_nerfstudio.avatar import Avatar
+from aed_nerfstudio.dataset.consent import LONGEST, read_consent
+from aed_nerfstudio.dataset.schema import read_dataset, write_dataset
+from aed_nerfstudio.errors import InputError
+from aed_nerfstudio.synthetic.record import CONSENT
+
+
+def test_a_text_or_a_file_with_it(tmp_path):
+    (tmp_path / "note.txt").write_text("Anna agreed, for the museum.\n", "utf-8-sig")
+    (tmp_path / "signed.pdf").write_bytes(b"%PDF\0\xff")
+    (tmp_path / "long.txt").write_text("x" * (LONGEST + 1))
+    assert read_consent(" Anna agreed. ") == "Anna agreed."
+    assert read_consent(str(tmp_path / "note.txt")) == "Anna agreed, for the museum."
+    for name in ("signed.pdf", "long.txt"):
+        number = hashlib.sha256((tmp_path / name).read_bytes()).hexdigest()
+        assert read_consent(str(tmp_path / name)) == f"{name}, SHA-256 {number}"
+
+
+@pytest.mark.parametrize("given", ["", "  ", "x" * (LONGEST + 1)])
+def test_what_says_nothing_is_refused(given):
+    with pytest.raises(InputError, match="--consent"):
+        read_consent(given)
+
+
+def test_a_folder_is_no_text(tmp_path):
+    with pytest.raises(InputError, match="cannot be read"):
+        read_consent(str(tmp_path))
+
+
+def test_it_stays_with_the_dataset_and_the_avatar(data, run, tmp_path):
+    dataset = read_dataset(data)
+    assert dataset.consent == CONSENT
+    avatar = Avatar.load(run / "config.yml")
+    assert avatar.consent == CONSENT
+    # The checkpoint's, whatever is written into its dataset later.
+    state = avatar.model.get_extra_state()
+    avatar.model.set_extra_state({**state, "consent": "Anna agreed."})
+    assert avatar.consent == "Anna agreed." and avatar.model.dataset.consent == CONSENT
+    del state["consent"]  # a checkpoint from before
+    avatar.model.set_extra_state(state)
+    assert avatar.consent == CONSENT
+    dataset.root, dataset.consent = tmp_path, ""
+    write_dataset(dataset)
+    assert '"consent": ""' in (tmp_path / "dataset.json").read_text()

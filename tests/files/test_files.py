@@ -12,7 +12,7 @@ def test_a_file_takes_its_place_only_when_it_is_whole(tmp_path):
     path = tmp_path / "a" / "x.txt"
     with replacing(path) as temporary:
         temporary.write_text("one")
-    with pytest.raises(OSError, match="full"), replacing(path, lasting=True) as temporary:
+    with pytest.raises(InputError, match="x.txt: cannot be written .full."), replacing(path, lasting=True) as temporary:
         temporary.write_text("tw")
         raise OSError("full")
     assert path.read_text() == "one" and list(path.parent.iterdir()) == [path]

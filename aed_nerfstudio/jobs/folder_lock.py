@@ -14,25 +14,26 @@ from pathlib import Path
 from aed_nerfstudio.errors import InputError
 from aed_nerfstudio.files import make_folder, open_to_update, remove_parts, unwritable
 
+WAIT = 10.0
 _TEXT = re.compile(rb"(process \d+ on .*)?")
 """What is in a lock file."""
 
 
 @contextmanager
-def folder_lock(folder: Path, wait: float = 10.0) -> Iterator[None]:
+def folder_lock(folder: Path, wait: float | None = None) -> Iterator[None]:
     """Holds `.NAME.lock` beside the folder or file, which need not exist yet.
 
     The system gives the lock up when its process ends, even by kill -9, so a file that was left behind locks nothing;
     its text (process and machine) is for people. What a killed process has left of a half file of that name is removed.
 
-    wait: seconds to wait for a process that is about to end.
+    wait: seconds to wait for a process that is about to end; WAIT when None.
 
     Raises:
         InputError: another process holds it, or the lock file cannot be written, or a file of that name is not ours.
     """
     place = folder.resolve()
     path = place.with_name(f".{place.name}.lock")
-    file = _locked(path, folder, time.monotonic() + wait)
+    file = _locked(path, folder, time.monotonic() + (WAIT if wait is None else wait))
     try:
         try:
             os.ftruncate(file.fileno(), 0)

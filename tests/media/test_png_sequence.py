@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from aed_nerfstudio.errors import InputError
+from aed_nerfstudio.files import MARK
 from aed_nerfstudio.media.audio_io import read_audio
 from aed_nerfstudio.media.png_sequence import PngSequence
 from aed_nerfstudio.media.video_writer import SYNTHETIC_NOTE
@@ -28,7 +29,7 @@ def test_frames_sound_and_description(tmp_path):
     folder = tmp_path / "frames"
     write(folder, 12)
     pictures = [f"{k:06d}.png" for k in range(12)]
-    assert sorted(p.name for p in folder.iterdir()) == [*pictures, "audio.wav", "metadata.json"]
+    assert sorted(p.name for p in folder.iterdir()) == [MARK, *pictures, "audio.wav", "metadata.json"]
     with Image.open(folder / "000007.png") as image:
         assert image.mode == "RGBA" and image.getpixel((2, 2)) == (7, 2, 3, 100)
         assert image.text["Comment"] == SYNTHETIC_NOTE and image.text["model"] == "anna"
@@ -56,7 +57,7 @@ def test_no_other_files_are_touched(tmp_path):
     with pytest.raises(InputError, match=r"holiday\.jpg"):
         write(tmp_path, 3)
     assert [p.name for p in tmp_path.iterdir()] == ["holiday.jpg"]
-    with pytest.raises(InputError, match="cannot be written as a folder"):
+    with pytest.raises(InputError, match="is a file"):
         write(tmp_path / "holiday.jpg", 3)
     with pytest.raises(ValueError, match="uint8"), PngSequence(tmp_path / "new", 25, (6, 4)) as out:
         out.write(np.zeros((4, 6, 4), np.uint8))

@@ -230,7 +230,7 @@ def remove_own(folder: Path, kind: str) -> None:
     if not os.path.lexists(folder):
         return
     if not is_own(folder, kind):
-        if not folder.is_symlink() and folder.is_dir() and not any(folder.iterdir()):
+        if not folder.is_symlink() and _is_empty(folder):
             return  # whoever's it is: nothing is in it
         raise _not_ours(folder, kind)
     try:

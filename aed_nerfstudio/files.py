@@ -198,6 +198,7 @@ def make_own(folder: Path, kind: str, known: bool = False) -> Path:
                 raise _not_ours(folder, kind)
             folder.mkdir(parents=True, exist_ok=True)
             write(folder / MARK, json.dumps({"made for": kind}))
+            remove_parts(folder / MARK)
         except OSError as error:
             raise InputError(f"{folder}: cannot be made ({error.strerror or error}); choose another place") from error
     return folder

@@ -14,7 +14,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from aed_nerfstudio.errors import InputError
-from aed_nerfstudio.files import MARK, is_own, make_own, move, remove_own, replacing, write
+from aed_nerfstudio.files import MARK, is_own, make_own, move, remove_own, remove_parts_below, replacing, write
 from aed_nerfstudio.media.audio_io import write_wav
 from aed_nerfstudio.media.settings_file import begin
 from aed_nerfstudio.media.video_writer import SYNTHETIC_NOTE
@@ -67,7 +67,7 @@ class PngSequence:
         self._check()
         if not (resume and (self._folder / SETTINGS).is_file()):
             remove_own(self._folder, SEQUENCE)
-        make_own(self._folder, SEQUENCE)
+        remove_parts_below(make_own(self._folder, SEQUENCE))
         begin(self._folder / SETTINGS, settings or {}, self.path)
         self.frames_written = len(list(self._folder.glob(PATTERN)))
 

@@ -13,7 +13,7 @@ from types import TracebackType
 import numpy as np
 
 from aed_nerfstudio.errors import InputError
-from aed_nerfstudio.files import make_own, move, remove_own, temporary_beside
+from aed_nerfstudio.files import make_own, move, remove_own, remove_parts_below, temporary_beside
 from aed_nerfstudio.media.formats import FORMATS, choose_format
 from aed_nerfstudio.media.settings_file import begin
 from aed_nerfstudio.media.video_reader import open_media
@@ -59,7 +59,7 @@ class ResumableVideo:
         self._folder = self.path.with_name(f".{self.path.name}.segments")
         if not (resume and (self._folder / SETTINGS).is_file()):
             remove_own(self._folder, UNFINISHED)
-        make_own(self._folder, UNFINISHED)
+        remove_parts_below(make_own(self._folder, UNFINISHED))
         begin(self._folder / SETTINGS, settings or {}, self.path)
         self._writer: VideoWriter | None = None
         self._finished = sum(count for _, count in self._segments())

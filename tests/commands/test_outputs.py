@@ -72,11 +72,14 @@ def test_a_render_keeps_off_every_file_that_it_is_given(run, speech, tmp_path, o
 def test_a_render_keeps_off_its_run_and_its_dataset(run, avatar, speech):
     frame = avatar.dataset.path("images", avatar.dataset.frames[0])
     checkpoint = next((run / "nerfstudio_models").iterdir())
-    for output in (run / "config.yml", checkpoint, frame, frame.parent / "new.mp4", run):
+    link = speech.with_name("link.mp4")
+    link.symlink_to(frame)
+    for output in (run / "config.yml", checkpoint, run, link, frame.parent / "new.mp4", frame.parent):
         before = output.stat().st_mtime_ns if output.exists() else None
         with pytest.raises(InputError, match=READS):
-            Render(run / "config.yml", speech, output, format="mp4").main(lambda _: avatar)
+            Render(run / "config.yml", speech, output).main(lambda _: avatar)
         assert (output.stat().st_mtime_ns if output.exists() else None) == before
+    assert link.is_symlink()
 
 
 @pytest.mark.parametrize("output", ["b.wav", "jobs.csv", "jobs.csv.state.json", "config.yml", "linked/b.wav", "."])

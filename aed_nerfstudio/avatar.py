@@ -25,6 +25,8 @@ from aed_nerfstudio.driving.lip_smoothing import MEMORY, LipSmoothing
 from aed_nerfstudio.driving.pose_range import PoseRange
 from aed_nerfstudio.driving.track import DrivingTrack, FrameCondition
 from aed_nerfstudio.errors import InputError
+from aed_nerfstudio.files import keep_apart
+from aed_nerfstudio.jobs.folder_lock import folder_lock
 from aed_nerfstudio.loading import load_run
 from aed_nerfstudio.media.backgrounds import Background
 from aed_nerfstudio.media.captions import Mark
@@ -294,8 +296,8 @@ class Avatar:
     ) -> dict[str, str]:
         """Renders a track into a video with its sound, frame by frame.
 
-        A render that was stopped keeps its frames in a hidden folder beside the video, from which `resume` goes on;
-        stopped by Ctrl-C, the video plays as far as it came.
+        A render that was stopped keeps its frames in a hidden folder beside the output, from which `resume` goes on;
+        stopped by Ctrl-C, the video plays as far as it came. What was there before stays until the new one is whole.
 
         Args:
             path: the video to write, .mp4, .m4v, .mov, .mkv or .webm, or a folder for PNG files; its folder is made.
@@ -313,7 +315,8 @@ class Avatar:
             The tags that the file got.
 
         Raises:
-            InputError: the file cannot be written, or is to be resumed with other arguments than it was begun with.
+            InputError: the file cannot be written, belongs to the avatar's dataset, is being written by another
+                process, or is to be resumed with other arguments than it was begun with.
         """
         tracks = track if isinstance(track, Mapping) else {"": track}
         fps, count = next((track.fps, len(track)) for track in tracks.values())
@@ -337,7 +340,8 @@ class Avatar:
             "format": form or path.suffix,
         }
         tags = {"model": self.name, "emotion_track": _compact(emotions), **(tags or {})}
-        with open_output(
+        keep_apart([path], self.dataset.sources)
+        with folder_lock(path), open_output(
             path,
             form,
             background is not None and background.transparent,

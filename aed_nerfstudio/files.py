@@ -1,22 +1,35 @@
-"""Writing and removing files: nothing half, nothing through links out of a folder, nothing that is not ours."""
+"""Writing and removing files: nothing half, nothing through links out of a folder, nothing that is not ours, nothing on
+top of what the same command reads."""
 
 from __future__ import annotations
 
-import glob
+import errno
 import json
 import os
+import re
 import shutil
+import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from aed_nerfstudio.errors import InputError
 
 PART = ".aed-part"
 """In the names of files that are not whole yet."""
+_PART_NAME = re.compile(rf"(?s:\.(?P<stem>.+)\.[a-z0-9_]{{8}}{re.escape(PART)}(?P<suffix>\.[^.]*)?)")
+"""What `temporary_beside` calls a file."""
 MARK = ".aed-nerfstudio"
 """The file in every folder that we have made and may remove; it says what for."""
+
+
+def unwritable(path: Path, error: OSError) -> InputError:
+    """What is said of a file or folder that cannot be written."""
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    mend = "make room on its disk and run the same again" if full else "choose another place"
+    return InputError(f"{path}: cannot be written ({error.strerror or error}); {mend}")
 
 
 def inside(path: Path, root: Path) -> Path:
@@ -56,8 +69,10 @@ def temporary_beside(path: Path, root: Path | None = None) -> Path:
         raise InputError(f"{path}: is a folder; give a file name to write")
     try:
         handle, name = tempfile.mkstemp(prefix=f".{path.stem}.", suffix=f"{PART}{path.suffix}", dir=path.parent)
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: cannot be written; choose a folder that exists ({error})") from error
     except OSError as error:
-        raise InputError(f"{path}: cannot be written; choose a folder that exists and is writable ({error})") from error
+        raise unwritable(path, error) from error
     # mkstemp makes files private to the owner; the finished file should have the usual permissions.
     mask = os.umask(0)
     os.umask(mask)
@@ -76,15 +91,11 @@ def replacing(path: Path, root: Path | None = None, lasting: bool = False) -> It
         lasting: also whole after the machine itself has failed: the disk is waited for.
 
     Raises:
-        InputError: as `temporary_beside` says.
-        OSError: the disk is full.
+        InputError: as `temporary_beside` says; or the disk is full.
     """
     if root is not None:
         inside(path, root)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"{path.parent}: cannot be made ({error.strerror}); choose another folder") from error
+    make_folder(path.parent)
     temporary = temporary_beside(path)
     try:
         yield temporary
@@ -92,37 +103,115 @@ def replacing(path: Path, root: Path | None = None, lasting: bool = False) -> It
             with open(temporary, "rb") as file:
                 os.fsync(file.fileno())
         os.replace(temporary, path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise unwritable(path, error) from error
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
 
 
+def move(path: Path, place: Path, root: Path | None = None) -> None:
+    """Lets a file or folder take another's place on the same disk; root: in which that must lie, see `inside`.
+
+    Raises:
+        InputError: it cannot.
+    """
+    if root is not None:
+        inside(place, root)
+    try:
+        os.replace(path, place)
+    except OSError as error:
+        raise unwritable(place, error) from error
+
+
+def write(path: Path, content: bytes | str, root: Path | None = None) -> None:
+    """Writes a whole file; text as UTF-8. See `replacing`."""
+    with replacing(path, root) as temporary:
+        temporary.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+def make_folder(path: Path, root: Path | None = None) -> None:
+    """Makes a folder with those above it, unless it is there; root: see `inside`.
+
+    Raises:
+        InputError: it cannot be made, or leads out of `root`.
+    """
+    if root is not None:
+        inside(path, root)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be made ({error.strerror}); choose another folder") from error
+
+
+def open_to_update(path: Path, root: Path) -> BinaryIO:
+    """Opens a file whose bytes are changed in place, and makes it where there is none; through no link of any kind.
+
+    Raises:
+        InputError: it has another name too (a hard link), is no file, or leads out of `root`.
+        OSError: it cannot be opened.
+    """
+    handle = os.open(inside(path, root), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
+    status = os.fstat(handle)
+    if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
+        os.close(handle)
+        raise InputError(f"{path}: is no file of its own, and nothing is written through links; remove it")
+    return os.fdopen(handle, "r+b")
+
+
+def is_part(name: str) -> bool:
+    """Whether a file's name is one of `temporary_beside`."""
+    return _PART_NAME.fullmatch(name) is not None
+
+
 def remove_parts(path: Path) -> None:
     """Removes what killed runs have left of the file `path`; only for who has locked it."""
-    for part in path.parent.glob(f".{glob.escape(path.stem)}.*{PART}{glob.escape(path.suffix)}"):
-        part.unlink(missing_ok=True)
+    if path.parent.is_dir():
+        for entry in path.parent.iterdir():
+            found = _PART_NAME.fullmatch(entry.name)
+            if found and (found["stem"], found["suffix"] or "") == (path.stem, path.suffix):
+                entry.unlink(missing_ok=True)
 
 
-def make_own(folder: Path, kind: str) -> Path:
+def remove_parts_below(folder: Path) -> None:
+    """Removes what killed runs have left of any file in a folder; only for who has locked it."""
+    for place, _, names in os.walk(folder):  # which follows no links
+        for name in filter(is_part, names):
+            os.unlink(os.path.join(place, name))
+
+
+def make_own(folder: Path, kind: str, known: bool = False) -> Path:
     """Makes a folder that `remove_own` may remove, unless it is there.
 
     Args:
         folder: new, empty, or one that was made by this function for the same.
         kind: what it is for, in a few words.
+        known: it is ours by what lies beside it, also without a mark and with something in it.
 
     Raises:
         InputError: it holds what we did not make, is a link or a file, or cannot be made.
     """
     if not is_own(folder, kind):
         try:
-            if folder.is_symlink() or (folder.exists() and (not folder.is_dir() or any(folder.iterdir()))):
+            if folder.is_symlink() or (folder.exists() and not known and not _is_empty(folder)):
                 raise _not_ours(folder, kind)
             folder.mkdir(parents=True, exist_ok=True)
-            with replacing(folder / MARK) as temporary:
-                temporary.write_text(json.dumps({"made for": kind}), "utf-8")
+            write(folder / MARK, json.dumps({"made for": kind}))
+            remove_parts(folder / MARK)
         except OSError as error:
             raise InputError(f"{folder}: cannot be made ({error.strerror or error}); choose another place") from error
     return folder
+
+
+def _is_empty(folder: Path) -> bool:
+    """Whether nothing is in a folder, but for what a kill has left of our mark."""
+    return folder.is_dir() and all(is_part(entry.name) for entry in folder.iterdir())
+
+
+def disown(folder: Path) -> None:
+    """From here on the folder is the user's: `remove_own` refuses it."""
+    (folder / MARK).unlink(missing_ok=True)
 
 
 def is_own(folder: Path, kind: str) -> bool:
@@ -142,6 +231,8 @@ def remove_own(folder: Path, kind: str) -> None:
     if not os.path.lexists(folder):
         return
     if not is_own(folder, kind):
+        if not folder.is_symlink() and _is_empty(folder):
+            return  # whoever's it is: nothing is in it
         raise _not_ours(folder, kind)
     try:
         for entry in folder.iterdir():
@@ -159,3 +250,37 @@ def remove_own(folder: Path, kind: str) -> None:
 def _not_ours(folder: Path, kind: str) -> InputError:
     return InputError(f"{folder}: is not a {kind} that this program has made, so it is left as it is; move it away, or "
                       "choose another place")  # fmt: skip
+
+
+def keep_apart(outputs: Iterable[Path], inputs: Iterable[Path | str | None]) -> None:
+    """Refuses outputs that are an input of the same command, hold one or lie in one, by whatever name or link.
+
+    Args:
+        outputs: files and folders, which need not exist.
+        inputs: files, and folders in which nothing may be written; None stands for what was not given.
+
+    Raises:
+        InputError: names the output and the input.
+    """
+    outputs, inputs = [Path(path) for path in outputs], [Path(path) for path in inputs if path is not None]
+    for among, looked_at, words in ((inputs, outputs, "lies in"), (outputs, inputs, "holds")):
+        known = {_identity(path): path for path in among}
+        for path in looked_at:
+            # Where the name itself is, and where it leads to.
+            for place in (path.parent.resolve() / path.name, path.resolve()):
+                for step in (place, *place.parents):
+                    if (found := known.get(_identity(step))) is None:
+                        continue
+                    output, given = (path, found) if among is inputs else (found, path)
+                    relation = "is" if step == place else words
+                    raise InputError(f"{output}: {relation} {given}, which the same command reads; write to another "
+                                     "place")  # fmt: skip
+
+
+def _identity(path: Path) -> object:
+    """Equal for all names of one file or folder."""
+    try:
+        status = os.stat(path)
+        return status.st_dev, status.st_ino
+    except OSError:
+        return os.path.realpath(path)

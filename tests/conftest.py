@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -73,6 +74,67 @@ def train(data, output, *more, fails: bool = False) -> str:
         *("--timestamp", "t", "--vis", "tensorboard", "--max-num-iterations", STEPS, *more),
         fails=fails,
     )
+
+
+STEPS_OF_FILES = ("open", "os.mkdir", "os.remove", "os.rename", "os.rmdir", "os.truncate")
+"""Of Python's audit events: what changes or opens files."""
+
+
+def kill_at(number: int) -> None:
+    """From here on, this process is killed (-9) just before it opens, moves or removes a file for the number-th time.
+
+    Files of Python's own and of libraries do not count.
+    """
+    left = number
+
+    def hook(event: str, found: tuple) -> None:
+        nonlocal left
+        if event in STEPS_OF_FILES and not (event == "open" and found[1] in ("r", "rb", None) and not found[2] & 3):
+            left -= 1
+            if left < 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    sys.addaudithook(hook)
+
+
+def ends_before(work, number: int) -> bool:
+    """Does the work in a process that is killed at a step; tells whether it ended before."""
+    process = os.fork()
+    if not process:
+        try:
+            kill_at(number)
+            work()
+            os._exit(0)
+        finally:
+            os._exit(1)
+    status = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+    assert status in (0, -signal.SIGKILL)
+    return status == 0
+
+
+@pytest.fixture(scope="session")
+def killed():
+    """See `ends_before`."""
+    return ends_before
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """Makes a file system of so many KiB at a new folder; a test is skipped where that is not allowed."""
+    places = []
+
+    def make(kib: int) -> Path:
+        place = tmp_path / f"disk{len(places)}"
+        place.mkdir()
+        command = ["mount", "-t", "tmpfs", "-o", f"size={kib}k", "tmpfs", str(place)]
+        if shutil.which("mount") is None or subprocess.run(command, capture_output=True, check=False).returncode:
+            pytest.skip("no file system can be mounted here")
+        places.append(place)
+        return place
+
+    yield make
+    for place in places:
+        subprocess.run(["umount", str(place)], check=True)
 
 
 @pytest.fixture(scope="session")

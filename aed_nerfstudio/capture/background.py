@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,6 +10,7 @@ import cv2
 import numpy as np
 
 from aed_nerfstudio.capture.filling import extend
+from aed_nerfstudio.dataset.schema import write_arrays
 from aed_nerfstudio.errors import InputError
 
 FRAMES = 80  # looked at, spread over the clip
@@ -67,14 +67,10 @@ class Background:
         return {"unseen": round(self.unseen, 4), "moving": round(self.moving, 4), "moves": self.moves,
                 "noise": round(self.noise_floor, 2)}  # fmt: skip
 
-    def write(self, path: Path) -> None:
-        """Writes all of it to a `.npz` file, atomically."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(path.name + ".part")
-        with open(temporary, "wb") as file:
-            np.savez_compressed(file, picture=self.picture, seen=self.seen, noise=self.noise, usual=self.usual,
-                                numbers=np.array([*self.anchor, self.moving]))  # fmt: skip
-        os.replace(temporary, path)
+    def write(self, path: Path, root: Path | None = None) -> None:
+        """Writes all of it to a `.npz` file, atomically; root: the folder that it must not lead out of."""
+        write_arrays(path, root, picture=self.picture, seen=self.seen, noise=self.noise, usual=self.usual,
+                     numbers=np.array([*self.anchor, self.moving]))  # fmt: skip
 
     @classmethod
     def read(cls, path: Path) -> Background:

@@ -14,6 +14,7 @@ from aed_nerfstudio.capture.mead import videos_in
 from aed_nerfstudio.capture.sources import ProcessOptions
 from aed_nerfstudio.capture.stages import digest
 from aed_nerfstudio.errors import InputError
+from aed_nerfstudio.files import keep_apart
 from aed_nerfstudio.jobs.folder_lock import folder_lock
 from aed_nerfstudio.jobs.record import Job, Outcome, Record
 from aed_nerfstudio.jobs.runner import Workers, run_jobs
@@ -105,16 +106,20 @@ def run_corpus(
         progress: whether a line on stderr says what ended.
 
     Raises:
-        InputError: Ray is missing or cannot be reached, or the folder cannot be written or is another run's.
+        InputError: Ray is missing or cannot be reached, or the folder cannot be written or is another run's, or lies
+            where a video does.
     """
     workers.check()
     output = Path(output)
+    given = [path for person in people for take in person.takes for path in (take.path, take.sound)]
+    record = output / "corpus.json"
+    keep_apart([record, *(output / person.name for person in people)], [*given, options.parser_weights])
     if output.exists() and not output.is_dir():
         raise InputError(f"{output}: is a file; choose a folder for --output")
     jobs = [_job(person, output.resolve(), options) for person in people]
     with folder_lock(output):
-        record = Record(output / "corpus.json", "aed-corpus", "videos", jobs, CorpusOutcome, progress)
-        return run_jobs(jobs, process_person, record, workers)
+        outcomes = Record(record, "aed-corpus", "videos", jobs, CorpusOutcome, progress)
+        return run_jobs(jobs, process_person, outcomes, workers)
 
 
 def _job(person: CorpusPlan, output: Path, options: ProcessOptions) -> Job:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import html
-import os
 import re
 import sys
 from collections.abc import Sequence
@@ -15,7 +14,7 @@ import numpy as np
 
 from aed_nerfstudio.capture.inspect import BLURRED, LATE_SECONDS, Finding, Inspection, Measures, by_fault
 from aed_nerfstudio.dataset.schema import BACKGROUND, FPS, HEAD, NECK, TORSO, Dataset, read_image, write_image
-from aed_nerfstudio.errors import InputError
+from aed_nerfstudio.files import keep_apart, replacing
 
 CELL = 256  # pixels, side of a sample frame
 BAND = 22  # pixels, height of the line of text below it
@@ -74,19 +73,12 @@ def draw(dataset: Dataset, measures: Measures, inspection: Inspection, output: P
     frames = sample_sheet(dataset, samples) if samples else None
     charts = draw_charts(dataset, measures, f"{dataset.root.resolve().name}: {inspection.headline()}")
     files = [output / "inspect.png", output / "inspect.html"]
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-        write_image(files[0], _stacked(charts, frames))
-        _write_text(files[1], page(dataset, inspection, charts, frames))
-    except OSError as error:
-        raise InputError(f"{output}: cannot be written ({error.strerror}); choose another --output") from error
+    root = dataset.root if output.is_relative_to(dataset.root) else output
+    keep_apart(files, dataset.sources)
+    with replacing(files[0], root) as picture, replacing(files[1], root) as text:  # both, or neither
+        write_image(picture, _stacked(charts, frames))
+        text.write_text(page(dataset, inspection, charts, frames), "utf-8")
     return files
-
-
-def _write_text(path: Path, text: str) -> None:
-    temporary = path.with_name(path.name + ".part")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)
 
 
 def _stacked(charts: np.ndarray, frames: np.ndarray | None) -> np.ndarray:

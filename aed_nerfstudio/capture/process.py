@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from aed_nerfstudio.capture.parallel import one_thread_in_opencv
-from aed_nerfstudio.capture.processing import FILES, PARTS, VERSION, WHOLE, Processing
+from aed_nerfstudio.capture.processing import VERSION, WHOLE, Processing
 from aed_nerfstudio.capture.sources import ProcessOptions, Source, read_sources, stamp
 from aed_nerfstudio.capture.stages import FILE, WORK, Stages, digest
 from aed_nerfstudio.dataset.schema import Dataset, check_pixels, read_dataset, write_dataset
 from aed_nerfstudio.errors import InputError
 from aed_nerfstudio.face.engine import fetch
 from aed_nerfstudio.face.models import FACE_LANDMARKER, SELFIE_SEGMENTATION
+from aed_nerfstudio.files import is_part, keep_apart, make_folder, temporary_beside, unwritable
 from aed_nerfstudio.jobs.folder_lock import folder_lock
-
-INSPECTION = "inspect"
-TRIAL = ".trial.part"
-OURS = {TRIAL, WORK, FILE + ".part"}
-"""What a run that was killed in its first moment may leave."""
 
 
 def process_videos(
@@ -41,6 +36,8 @@ def process_videos(
     """
     options, output = options or ProcessOptions(), Path(output)
     sources = read_sources([Path(v) for v in videos], options)
+    given = [path for source in sources for path in (source.video, source.sound, source.features)]
+    keep_apart([output], [*given, options.parser_weights])
     with folder_lock(output):
         return _process(sources, output, options, progress)
 
@@ -66,9 +63,12 @@ def _process(sources: list[Source], output: Path, options: ProcessOptions, progr
             return dataset
         except InputError as error:
             print(f"warning: {error}; making the whole folder anew", file=sys.stderr)
+            (output / "dataset.json").unlink()
             stages.forget()
-            _clear(output)
+    elif stages.key(WHOLE):  # it was removed, by us or by somebody else
+        stages.forget()
     try:
+        stages.begin()
         fetch(FACE_LANDMARKER, *([SELFIE_SEGMENTATION] if options.parser == "mediapipe" else []))
         with one_thread_in_opencv():
             dataset = Processing(sources, output, stages, options, progress).run(whole)
@@ -76,14 +76,14 @@ def _process(sources: list[Source], output: Path, options: ProcessOptions, progr
         return dataset
     except InputError:
         if not stages.done:  # nothing worth keeping
-            stages.forget()
-            _clear(output)
-            if created:
-                shutil.rmtree(output, ignore_errors=True)
+            stages.remove_work()
+            if {path.name for path in output.iterdir()} <= {FILE}:
+                (output / FILE).unlink(missing_ok=True)
+                if created:
+                    output.rmdir()
         raise
     except OSError as error:
-        raise InputError(f"{output}: cannot be written ({error.strerror or error}); free space or choose another "
-                         "--output, then run again to go on") from error  # fmt: skip
+        raise unwritable(output, error) from error
 
 
 def _check_output(output: Path) -> None:
@@ -92,19 +92,10 @@ def _check_output(output: Path) -> None:
         raise InputError(f"{output}: is a file; choose a folder for --output")
     try:
         names = {path.name for path in output.iterdir()} if output.exists() else set()
-        if names - OURS and FILE not in names:
-            raise InputError(f"{output}: holds other files; choose a new or empty folder for --output")
-        output.mkdir(parents=True, exist_ok=True)
-        trial = output / TRIAL
-        trial.write_bytes(b"")
-        trial.unlink()
     except OSError as error:
-        raise InputError(f"{output}: cannot be written ({error.strerror}); choose another folder") from error
-
-
-def _clear(output: Path) -> None:
-    """Removes what this module writes, and nothing else."""
-    for name in FILES:
-        (output / name).unlink(missing_ok=True)
-    for name in (*PARTS, INSPECTION):
-        shutil.rmtree(output / name, ignore_errors=True)
+        raise unwritable(output, error) from error
+    # What a run that was killed in its first moment has left does not count.
+    if FILE not in names and any(name != WORK and not is_part(name) for name in names):
+        raise InputError(f"{output}: holds other files; choose a new or empty folder for --output")
+    make_folder(output)
+    temporary_beside(output / FILE).unlink()  # whether it can be written

@@ -6,7 +6,8 @@ Every stage writes files and is then noted in `.stages.json`, so a run that was 
 
 from __future__ import annotations
 
-import shutil
+import contextlib
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -33,7 +34,7 @@ from aed_nerfstudio.capture.quality import (
 from aed_nerfstudio.capture.rigid_tracks import HeadTracker, RigidTracks
 from aed_nerfstudio.capture.segmentation import coarse_person, parse, steady
 from aed_nerfstudio.capture.sources import ProcessOptions, Source, stamp
-from aed_nerfstudio.capture.stages import FILE, Stages, digest
+from aed_nerfstudio.capture.stages import Stages, digest
 from aed_nerfstudio.capture.takes import Take, crop_takes, split_takes
 from aed_nerfstudio.capture.torso import torso_layer
 from aed_nerfstudio.capture.tracking import VideoTrack, decoded, track_video
@@ -47,6 +48,7 @@ from aed_nerfstudio.dataset.schema import (
     Frame,
     read_image,
     write_array,
+    write_arrays,
     write_dataset,
     write_image,
 )
@@ -55,6 +57,7 @@ from aed_nerfstudio.driving.emotion import CATEGORIES, INTENSITIES
 from aed_nerfstudio.driving.feature_files import cut_features, read_feature_file
 from aed_nerfstudio.errors import InputError
 from aed_nerfstudio.face.engine import engine_name
+from aed_nerfstudio.files import inside
 from aed_nerfstudio.media.audio_io import is_silent, read_audio, write_wav
 from aed_nerfstudio.media.video_reader import probe
 
@@ -66,8 +69,10 @@ IMPRECISE = 0.02  # of the picture: mean distance of landmarks from where the po
 UNSURE_FOCAL = 0.2  # standard deviation over value
 CHIN = 152  # landmark
 SHORT_SOUND = 0.5  # seconds that sound may lack at the end without a word
-PARTS = ("images", "landmarks", "parsing", "torso", "audio", "audio_features")
-FILES = ("dataset.json", "transforms.json", "report.json", "background.png", FILE)
+PICTURES = {"images": "jpg", "parsing": "png", "torso": "png"}
+"""Folders with a folder for each take, and what its frames' files end in."""
+ARRAYS = {"landmarks": "npy", "audio": "wav", "audio_features": "npy"}
+"""Folders with a file for each take, and what it ends in."""
 WHOLE = "dataset"
 
 
@@ -141,6 +146,7 @@ class Processing:
             tracks.append(VideoTrack.load(self._track_file(source)))
         found = self._stage("takes", digest(keys, self.size), lambda _: self._cut(tracks))
         takes = [Take(**{**take, "crop": tuple(take["crop"])}) for take in found["takes"]]
+        self.stages.remember(take.name for take in takes)
         states = []
         for number, source in enumerate(self.sources):
             mine = [take for take in takes if take.video == number]
@@ -164,7 +170,7 @@ class Processing:
         warnings: list[str] = []
         total = round(probe(source.video).duration * FPS) or None
         track = track_video(source.video, warnings, lambda frames: self._bar(frames, total, f"track {source.name}"))
-        track.save(self._track_file(source))
+        track.save(self._track_file(source), self.root)
         return {"warnings": warnings}
 
     def _cut(self, tracks: list[VideoTrack]) -> dict:
@@ -186,7 +192,6 @@ class Processing:
             sharpness[take.name] = np.zeros(take.count)
             lips[take.name] = np.zeros((take.count, 2))
             patches[take.name] = np.zeros((take.count, PATCH, PATCH), np.uint8)
-            shutil.rmtree(self.root / "images" / take.name, ignore_errors=True)
 
         def wanted() -> Iterator[tuple[Take, int, np.ndarray]]:
             last = takes[-1].first + takes[-1].count
@@ -200,7 +205,7 @@ class Processing:
         def write(item: tuple[Take, int, np.ndarray]) -> None:
             take, k, image = item
             picture = cut(image, take.crop, self.size)
-            write_image(self.root / "images" / take.name / f"{k:05d}.jpg", picture)
+            write_image(self.root / "images" / take.name / f"{k:05d}.jpg", picture, root=self.root)
             if usable[take.name][k]:
                 measure = measure_frame(picture, landmarks[take.name][k])
                 sharpness[take.name][k], lips[take.name][k] = measure.sharpness, measure.lips
@@ -219,8 +224,8 @@ class Processing:
             self._report_frames(take, there, flags, warnings)
             table = np.stack([flags.get(flag, np.zeros(take.count, bool)) for flag in FLAGS], axis=1)
             landmarks[name][~there] = np.nan
-            write_array(self.root / "landmarks" / f"{name}.npy", smooth_landmarks(landmarks[name]))
-            _save(self._measures(name), usable=usable[name], sharpness=shares, flags=table)
+            write_array(self.root / "landmarks" / f"{name}.npy", smooth_landmarks(landmarks[name]), self.root)
+            self._save(self._measures(name), usable=usable[name], sharpness=shares, flags=table)
         return {"warnings": warnings}
 
     def _report_frames(self, take: Take, there: np.ndarray, flags: dict[str, np.ndarray], warnings: list[str]) -> None:
@@ -256,7 +261,7 @@ class Processing:
                 print("pose: bundle adjustment", file=sys.stderr)
             tracks = [RigidTracks(**_load(self._flow_file(take))) for take in takes]
             poses = estimate_poses(landmarks, usable, self.size, starts[:-1], tracks)
-            _save(path, rotations=poses.rotations, translations=poses.translations, shape=poses.shape)
+            self._save(path, rotations=poses.rotations, translations=poses.translations, shape=poses.shape)
             warnings = []
             if poses.error > IMPRECISE * self.size:
                 warnings.append(f"head poses are imprecise: landmarks lie {poses.error:.1f} px from where the pose "
@@ -299,7 +304,7 @@ class Processing:
                 earlier.clear()
                 pictures = ahead(self._picture(take, k) for k in range(take.take.count))
                 pictures = self._bar(pictures, take.take.count, f"flow {take.name}")
-                _save(self._flow_file(take), **vars(tracker.track(pictures, landmarks(take))))
+                self._save(self._flow_file(take), **vars(tracker.track(pictures, landmarks(take))))
                 return {}
 
             self._stage(f"flow:{take.name}", digest(key, take.name), make)
@@ -341,8 +346,8 @@ class Processing:
                 if there.size:
                     picks = there[sample(len(there), self.size)].tolist()
                     found.append(clip_background(self._seen(take, k) for k in picks))
-                    found[-1].write(self._background_file(take))
-            write_image(self.root / "background.png", merge_backgrounds(found))
+                    found[-1].write(self._background_file(take), self.root)
+            write_image(self.root / "background.png", merge_backgrounds(found), root=self.root)
             reports = [background.report() for background in found]
             worst = max(reports, key=lambda report: report["moving"])
             warnings = []
@@ -363,7 +368,8 @@ class Processing:
                   if not (going_on and self._evidence_file(take, k).exists())]  # fmt: skip
         pictures = ahead((k, self._picture(take, k)) for k in frames)
         for k, picture in self._bar(pictures, len(frames), f"person {take.name}"):
-            write_image(self._evidence_file(take, k), parser.evidence(picture, take.landmarks[k]))
+            evidence = parser.evidence(picture, take.landmarks[k])
+            write_image(self._evidence_file(take, k), evidence, root=self.root)
         return {}
 
     def _parse(self, take: TakeState, going_on: bool) -> dict:
@@ -377,8 +383,8 @@ class Processing:
                 return
             image = self._picture(take, k)
             labels = parse(image, take.landmarks[k], self._evidence_around(take, k), background)
-            write_image(paths[0], labels)
-            write_image(paths[1], torso_layer(image, labels, background))
+            write_image(paths[0], labels, root=self.root)
+            write_image(paths[1], torso_layer(image, labels, background), root=self.root)
 
         for _ in self._bar(in_threads(work, frames), len(frames), f"parsing {take.name}"):
             pass
@@ -404,8 +410,7 @@ class Processing:
             if is_silent(samples):
                 warnings.append(f"{take.name}: its sound is silent; the mouth cannot learn from it")
         samples = np.pad(samples, (0, length - len(samples)))
-        (self.root / "audio").mkdir(exist_ok=True)
-        write_wav(self.root / "audio" / f"{take.name}.wav", samples, SAMPLE_RATE)
+        write_wav(self.root / "audio" / f"{take.name}.wav", samples, SAMPLE_RATE, self.root)
         if self.progress:
             print(f"audio {take.name}: features by {options.front_end}", file=sys.stderr)
         if source.features:
@@ -414,15 +419,12 @@ class Processing:
             features = cut_features(whole, first, count, options.audio_shift)
         else:
             features = extract_features(samples, count, options.front_end)
-        write_array(self.root / "audio_features" / f"{take.name}.npy", features)
+        write_array(self.root / "audio_features" / f"{take.name}.npy", features, self.root)
         return {"warnings": warnings, "feature_dim": features.shape[1], "audio_shift_seconds": options.audio_shift}
 
     def _finish(self, whole: str, takes: list[TakeState], poses: HeadPoses, report: dict) -> Dataset:
         """Removes what earlier tries left and writes the description."""
-        for part in PARTS:
-            for path in (self.root / part).glob("*"):
-                if path.name.removesuffix(path.suffix if path.is_file() else "") not in {take.name for take in takes}:
-                    shutil.rmtree(path) if path.is_dir() else path.unlink()
+        self._remove_older({take.name: take.take.count for take in takes})
         clips, frames, first = [], [], 0
         cameras = poses.camera_to_world()
         for take in takes:
@@ -466,10 +468,26 @@ class Processing:
         return dataset
 
 
-def _save(path: Path, **arrays: np.ndarray | int) -> None:
-    """Something between two stages; a half of it is never read, because its stage is not done then."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    np.savez(path, **arrays)
+    def _remove_older(self, counts: dict[str, int]) -> None:
+        """Removes what earlier tries made and this one did not, and nothing that others have put into the folder.
+
+        counts: frames by the names of this run's takes.
+        """
+        for name in {*self.stages.made, *counts}:
+            for part, suffix in PICTURES.items():
+                folder = inside(self.root / part / name, self.root)
+                for path in folder.iterdir() if folder.is_dir() else ():
+                    if re.fullmatch(rf"\d{{5,}}\.{suffix}", path.name) and int(path.stem) >= counts.get(name, 0):
+                        path.unlink()
+                if name not in counts:
+                    with contextlib.suppress(OSError):  # there is none, or something of others is in it
+                        folder.rmdir()
+            for part, suffix in ARRAYS.items() if name not in counts else ():
+                inside(self.root / part / f"{name}.{suffix}", self.root).unlink(missing_ok=True)
+
+    def _save(self, path: Path, **arrays: np.ndarray | int) -> None:
+        """Something between two stages."""
+        write_arrays(path, self.root, **arrays)
 
 
 def _load(path: Path) -> dict:

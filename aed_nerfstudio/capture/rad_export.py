@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -23,8 +22,11 @@ from aed_nerfstudio.dataset.schema import (
 )
 from aed_nerfstudio.driving.audio import SAMPLE_RATE, cut_windows
 from aed_nerfstudio.errors import InputError
+from aed_nerfstudio.files import disown, keep_apart, make_own, move, remove_own, write
+from aed_nerfstudio.jobs.folder_lock import folder_lock
 from aed_nerfstudio.media.audio_io import read_audio, write_wav
 
+UNFINISHED = "folder for an unfinished export"
 CENTRE = (0.0, 0.0, -0.05)
 """Where the head's centre lies in their world, metres. Their box ends 0.125 m before and behind the origin, where our
 faces, whose origin is between the ears, would lose the tip of the nose."""
@@ -61,19 +63,17 @@ def export_rad(
         raise InputError(f"{output}: already exists; choose a new folder")
     chosen = _chosen(dataset, clips)
     _check_camera(dataset)
-    part = output.with_name(f"{output.name}.part")
-    try:
-        shutil.rmtree(part, ignore_errors=True)  # of a run that was killed
-        part.mkdir(parents=True)
-        count = _write(dataset, part, chosen, features, progress)
-        part.rename(output)
-    except OSError as error:
-        shutil.rmtree(part, ignore_errors=True)
-        raise InputError(f"{output}: cannot be written ({error.strerror or error}); free space or choose another "
-                         "--output") from error  # fmt: skip
-    except BaseException:
-        shutil.rmtree(part, ignore_errors=True)
-        raise
+    keep_apart([output], dataset.sources)
+    part = output.with_name(f".{output.name}.export")
+    with folder_lock(output):
+        remove_own(part, UNFINISHED)  # of a run that was killed
+        try:
+            count = _write(dataset, make_own(part, UNFINISHED), chosen, features, progress)
+            move(part, output)
+        except BaseException:
+            remove_own(part, UNFINISHED)
+            raise
+        disown(output)
     return count
 
 
@@ -103,8 +103,6 @@ def _write(dataset: Dataset, root: Path, clips: list[str], features: bool, progr
         write_json(root / f"transforms_{name}.json", _transforms(dataset, indices, numbered))
     background = dataset.static_background()
     write_image(root / "bc.jpg", background, 100)
-    for folder in ("ori_imgs", "gt_imgs", "parsing", "torso_imgs"):
-        (root / folder).mkdir()
     marks = {name: to_68(dataset.landmarks(name)) for name in clips}
     shown = sorted(parts["train"] + parts["val"])
     for i in tqdm(shown, desc="exporting", disable=not progress):
@@ -129,8 +127,8 @@ def _write_frame(
 ) -> None:
     """One frame's files; points [68, 2] pixels."""
     labels = dataset.parsing(frame)
-    shutil.copyfile(dataset.path("images", frame), root / "ori_imgs" / f"{number}.jpg")
-    (root / "ori_imgs" / f"{number}.lms").write_text("".join(f"{x:.4f} {y:.4f}\n" for x, y in points))
+    write(root / "ori_imgs" / f"{number}.jpg", dataset.path("images", frame).read_bytes())
+    write(root / "ori_imgs" / f"{number}.lms", "".join(f"{x:.4f} {y:.4f}\n" for x, y in points))
     still = np.where((labels == BACKGROUND)[..., None], background, dataset.image(frame))
     write_image(root / "gt_imgs" / f"{number}.jpg", still)
     palette = np.zeros((256, 3), np.uint8)

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from aed_nerfstudio.dataset.schema import write_json
+from aed_nerfstudio.files import make_own, remove_own, remove_parts_below
 
 FILE = ".stages.json"
 WORK = ".work"
+WORK_KIND = "folder for the stages of aed process"
 
 
 def digest(*parts: object) -> str:
@@ -34,13 +35,26 @@ class Stages:
         self.work = root / WORK
         self.done: dict[str, dict] = {}
         self.begun: dict[str, str] = {}
+        self.made: list[str] = []
+        """Names of all takes that were ever made here."""
         try:
             stored = json.loads((root / FILE).read_text())
+            self.made = [str(name) for name in stored.get("made", [])]
             self.begun = dict(stored["begun"])
             self.done = {name: entry for name, entry in stored["done"].items()
                          if {"key", "found", "seconds"} <= entry.keys()}  # fmt: skip
         except (OSError, ValueError, AttributeError, KeyError, TypeError):
             pass  # missing or damaged: everything is made anew
+        if (self.done or self.begun) and self.work.is_dir():
+            make_own(self.work, WORK_KIND, known=True)  # of a version that put no mark into it
+
+    def begin(self) -> None:
+        """Makes the folder for what is not worth keeping.
+
+        Raises:
+            InputError: there is one that is not ours, or it cannot be written.
+        """
+        make_own(self.work, WORK_KIND)
 
     def run(self, name: str, key: str, make: Callable[[bool], dict | None]) -> dict:
         """What the stage found out: from the file where it is done, else by making it now.
@@ -52,6 +66,7 @@ class Stages:
             going_on = self.begun.get(name) == key
             if not going_on:
                 self.begun[name] = key
+                self.done.pop(name, None)  # its files are overwritten from now on
                 self._write()
             start = time.monotonic()
             found = make(going_on) or {}
@@ -77,20 +92,29 @@ class Stages:
             out[part] = round(out.get(part, 0.0) + entry["seconds"], 2)
         return out
 
+    def remember(self, takes: Iterable[str]) -> None:
+        """Notes the names of takes before their files are written."""
+        if not set(takes := list(takes)) <= set(self.made):
+            self.made = sorted({*self.made, *takes})
+            self._write()
+
     def close(self, last: str) -> None:
         """The folder is whole: only its last stage is remembered, and what only the stages needed is removed."""
         if self.done.keys() != {last}:
-            self.done, self.begun = {last: self.done[last]}, {}
+            self.done, self.begun, self.made = {last: self.done[last]}, {}, []
             self._write()
-        shutil.rmtree(self.work, ignore_errors=True)
-        for path in self.root.rglob("*.part*"):  # halves of files that a killed run was writing
-            path.unlink(missing_ok=True)
+        self.remove_work()
+        remove_parts_below(self.root)
 
     def forget(self) -> None:
         """Nothing is done."""
         self.done, self.begun = {}, {}
-        (self.root / FILE).unlink(missing_ok=True)
-        shutil.rmtree(self.work, ignore_errors=True)
+        self._write()
+        self.remove_work()
+
+    def remove_work(self) -> None:
+        """Removes what is not worth keeping."""
+        remove_own(self.work, WORK_KIND)
 
     def _write(self) -> None:
-        write_json(self.root / FILE, {"done": self.done, "begun": self.begun})
+        write_json(self.root / FILE, {"done": self.done, "begun": self.begun, "made": self.made}, self.root)

@@ -12,7 +12,7 @@ import numpy as np
 from aed_nerfstudio.capture.landmarks import FaceTracker
 from aed_nerfstudio.capture.parallel import ahead
 from aed_nerfstudio.dataset.face_mesh import COUNT
-from aed_nerfstudio.dataset.schema import FPS
+from aed_nerfstudio.dataset.schema import FPS, write_arrays
 from aed_nerfstudio.errors import InputError
 from aed_nerfstudio.media.video_reader import probe, read_frames
 
@@ -42,9 +42,9 @@ class VideoTrack:
     thumbnails: np.ndarray
     size: tuple[int, int]
 
-    def save(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        np.savez(path, landmarks=self.landmarks, others=self.others, thumbnails=self.thumbnails, size=self.size)
+    def save(self, path: Path, root: Path) -> None:
+        """root: the folder that it must not lead out of."""
+        write_arrays(path, root, **vars(self))
 
     @classmethod
     def load(cls, path: Path) -> VideoTrack:

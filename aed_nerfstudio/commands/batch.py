@@ -19,6 +19,7 @@ import tyro
 from aed_nerfstudio.commands.render import Render
 from aed_nerfstudio.commands.worker_flags import WorkerFlags
 from aed_nerfstudio.errors import InputError
+from aed_nerfstudio.files import keep_apart
 
 if TYPE_CHECKING:
     from aed_nerfstudio.jobs.record import Job
@@ -46,8 +47,8 @@ class Batch(WorkerFlags):
 
         where = self.where()
         where.check()
-        jobs = read_jobs(self.table)
         state = self.state or self.table.with_name(f"{self.table.name}.state.json")
+        jobs = read_jobs(self.table, state)
         if not (self.sequential or self.address or find_spec("ray")):
             print("note: Ray is not installed, so the jobs run one after the other")
             where = replace(where, sequential=True)
@@ -56,12 +57,14 @@ class Batch(WorkerFlags):
         self.end(outcomes)
 
 
-def read_jobs(table: Path) -> list[Job]:
+def read_jobs(table: Path, state: Path | None = None) -> list[Job]:
     """The jobs of a table, those of one avatar together.
+
+    state: file in which it is written down what is done.
 
     Raises:
         InputError: the table cannot be read or is empty; a column or value is none of aed render's; or two jobs write
-            one file. Names the line.
+            one file (names the line), or something would be written on top of what any of them reads.
     """
     from aed_nerfstudio.jobs.tables import read_json_lines, read_rows
 
@@ -75,11 +78,14 @@ def read_jobs(table: Path) -> list[Job]:
     for line, row in rows:
         where = f"{table}, line {line}"
         render = _render(row, table.resolve().parent, where)
-        target = Path(os.path.abspath(render.output))
+        target = render.output.resolve()
         if target in written:
             raise InputError(f"{where}: {render.output} is written by line {written[target]} already; name another")
         written[target] = line
         renders.append(render)
+    outputs, inputs = [render.output for render in renders], [path for render in renders for path in render.inputs()]
+    keep_apart(outputs, [table, state, *inputs])
+    keep_apart([] if state is None else [state], [table, *inputs])
     avatars = list(dict.fromkeys(render.load_config for render in renders))
     return [_job(render, table) for render in sorted(renders, key=lambda r: avatars.index(r.load_config))]
 

@@ -34,7 +34,9 @@ class Bench:
             raise InputError(f"rays must be at least 64, not {min(self.rays)}")
         from aed_nerfstudio.avatar import Avatar
         from aed_nerfstudio.backends import resolve
+        from aed_nerfstudio.commands.render import run_files
         from aed_nerfstudio.evaluation import speed
+        from aed_nerfstudio.files import keep_apart, temporary_beside, write
         from aed_nerfstudio.loading import load_run
 
         pipeline, step = load_run(self.load_config)
@@ -45,6 +47,9 @@ class Bench:
         for name in backends:
             resolve(name, avatar.model.device)  # refuses what cannot be had
         facts = speed.machine()
+        output = self.output or Path(f"bench-{speed.name_of(facts)}.json")
+        keep_apart([output], [*run_files(self.load_config), *avatar.dataset.sources])
+        temporary_beside(output).unlink()  # whether it can be written is known before minutes of work
         print(f"{facts['gpu'] or facts['processor']}, {facts['threads']} threads; backends: {', '.join(backends)}")
         limits = speed.peaks(avatar.model.device)
         report = lambda line: print(f"  {line}", flush=True)  # noqa: E731
@@ -56,11 +61,7 @@ class Bench:
             "peaks": vars(limits),
             "rows": rows,
         }
-        output = self.output or Path(f"bench-{speed.name_of(facts)}.json")
-        try:
-            output.write_text(json.dumps(result, indent=1))
-        except OSError as error:
-            raise InputError(f"{output}: cannot be written; choose another --output ({error})") from error
+        write(output, json.dumps(result, indent=1))
         print(speed.table(rows))
         print(f"{output}: all figures")
 

@@ -32,8 +32,23 @@ class Demo:
         start = time.monotonic()
         if self.steps is not None and self.steps < 10:
             raise InputError(f"steps must be at least 10, not {self.steps}")
+        if self.size < 32:
+            raise InputError(f"size must be at least 32 pixels, not {self.size}")
+        if not 0 <= self.seed < 2**32:
+            raise InputError(f"seed must be from 0 to {2**32 - 1}, not {self.seed}")
+        from aed_nerfstudio.jobs.folder_lock import folder_lock
+
         root = self.output.resolve()
-        root.mkdir(parents=True, exist_ok=True)
+        with folder_lock(root):
+            self._make(root, start)
+
+    def _make(self, root: Path, start: float) -> None:
+        """All three steps; `start` is when they began, by `time.monotonic`."""
+        from aed_nerfstudio.files import make_folder, remove_parts
+
+        make_folder(root)
+        for name in ("demo.png", "demo.mp4"):
+            remove_parts(root / name)
         self._record(root / "data")
         config = self._train(root)
 
@@ -61,9 +76,8 @@ class Demo:
 
     def _record(self, data: Path) -> None:
         """Records the actor, unless an earlier run already has."""
-        from aed_nerfstudio.dataset.schema import discard, read_dataset
+        from aed_nerfstudio.dataset.schema import read_dataset
 
-        discard(data)  # what an interrupted run has left
         if (data / "dataset.json").exists():
             if read_dataset(data).camera.w != self.size:
                 raise InputError(f"{data} was recorded at another size; remove it or choose another --output")

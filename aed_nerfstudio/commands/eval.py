@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from aed_nerfstudio.errors import InputError
 
+UNFINISHED = "folder for an unfinished evaluation"
 EMOTION_FRAMES = 24
 """Held-out conditions that are rendered with every emotion."""
 
@@ -47,21 +52,47 @@ class Eval:
 
         samples = None if self.audio is None else read_audio(self.audio)
         folder = self.output or self.load_config.parent / "evaluation"
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise InputError(f"{folder}: cannot be made; choose another --output ({error})") from error
+        with self._to_fill(folder) as part:
+            self._evaluate(samples, part)
+        print(f"{(folder / 'index.html').resolve()}: tables, pictures and videos; figures in metrics.json, metrics.md")
 
+    @contextmanager
+    def _to_fill(self, folder: Path) -> Iterator[Path]:
+        """A folder to write to, whose files take their places in `folder` when all went well."""
+        from aed_nerfstudio.commands.render import run_files
+        from aed_nerfstudio.evaluation.report import FILES, SPOKEN
+        from aed_nerfstudio.files import keep_apart, make_folder, make_own, move, remove_own
+        from aed_nerfstudio.jobs.folder_lock import folder_lock
+
+        given = [self.audio, self.audio_features_file, self.syncnet, *run_files(self.load_config)]
+        places = [folder / name for name in (*FILES, SPOKEN)]
+        keep_apart(places, given)
+        with folder_lock(folder):
+            make_folder(folder, self.load_config.parent if self.output is None else None)
+            part = folder / ".unfinished"
+            remove_own(part, UNFINISHED)  # of a run that was killed
+            try:
+                yield make_own(part, UNFINISHED)
+                for place in places:
+                    if (part / place.name).exists():
+                        move(part / place.name, place, folder)
+            finally:
+                remove_own(part, UNFINISHED)
+
+    def _evaluate(self, samples: np.ndarray | None, folder: Path) -> None:
+        """Fills a folder; samples: of --audio."""
         from aed_nerfstudio.avatar import Avatar
         from aed_nerfstudio.commands.render import with_progress
         from aed_nerfstudio.evaluation import cross_driven, self_driven
         from aed_nerfstudio.evaluation.emotion import evaluate_emotion
         from aed_nerfstudio.evaluation.measure import HeldOut, Instruments
         from aed_nerfstudio.evaluation.metrics import FORMAT, VERSION, conventions, emotion_section, empty_row
-        from aed_nerfstudio.evaluation.report import markdown, write_report
+        from aed_nerfstudio.evaluation.report import SPOKEN, markdown, write_report
+        from aed_nerfstudio.files import keep_apart
 
         net = self._syncnet()
         avatar = Avatar.load(self.load_config)
+        keep_apart([folder], avatar.dataset.sources)
         emotion = avatar.vocabulary.encode(self.emotion, self.intensity)
         features = None if samples is None else avatar.features(samples, self.audio_features_file)
         held = HeldOut(avatar.dataset, self.frames)
@@ -71,7 +102,7 @@ class Eval:
         spoken = empty_row("no other audio was given (--audio)")
         if samples is not None:
             spoken = cross_driven.evaluate(
-                avatar, samples, emotion, folder / "spoken.mp4", instruments, with_progress, features
+                avatar, samples, emotion, folder / SPOKEN, instruments, with_progress, features
             )
         print("rendering the emotions")
         emotions = evaluate_emotion(avatar, min(EMOTION_FRAMES, len(held)), self.seed)
@@ -99,7 +130,6 @@ class Eval:
         }
         write_report(folder, avatar, found, metrics, with_progress)
         print(markdown(metrics))
-        print(f"{(folder / 'index.html').resolve()}: tables, pictures and videos; figures in metrics.json, metrics.md")
 
     def _syncnet(self):
         """The network of `--syncnet`, or None."""

@@ -9,6 +9,7 @@ import tyro
 
 from aed_nerfstudio.commands.capture_flags import CaptureFlags
 from aed_nerfstudio.commands.worker_flags import WorkerFlags
+from aed_nerfstudio.files import keep_apart
 
 
 @dataclass(kw_only=True)
@@ -24,4 +25,6 @@ class ProcessCorpus(WorkerFlags, CaptureFlags):
         """Runs the command."""
         from aed_nerfstudio.capture.corpus_runner import read_corpus, run_corpus
 
+        if self.source.is_file():
+            keep_apart([self.output / "corpus.json"], [self.source])
         self.end(run_corpus(read_corpus(self.source), self.output, self.options(), self.where()))

@@ -8,6 +8,7 @@ from pathlib import Path
 import tyro
 
 from aed_nerfstudio.commands.capture_flags import TakesFlags
+from aed_nerfstudio.files import keep_apart
 
 
 @dataclass(kw_only=True)
@@ -24,5 +25,6 @@ class ProcessCsv(TakesFlags):
         """Runs the command."""
         from aed_nerfstudio.capture.corpus_tables import plan_table
 
+        keep_apart([self.output], [self.table])
         sound = self.audio_features != "none"
         self.make(plan_table(self.table, seconds=self.seconds, sound=sound, allow_silent=self.allow_silent))

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from aed_nerfstudio.errors import InputError
+from aed_nerfstudio.files import keep_apart
 
 if TYPE_CHECKING:
     from aed_nerfstudio.avatar import Avatar
@@ -35,6 +36,18 @@ def with_progress(frames: Iterable[np.ndarray], total: int, what: str) -> Iterat
             progress.advance(task)
             speed = progress.tasks[0].finished_speed or progress.tasks[0].speed
             progress.update(task, rate=f"{speed:.1f} frames/s" if speed else "")
+
+
+def run_files(config: Path) -> list[Path]:
+    """What is read of a training run: its config.yml, and the folder of its checkpoints."""
+    return [config, config.parent / "nerfstudio_models"]
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # too long for a name
+        return False
 
 
 @dataclass
@@ -94,6 +107,7 @@ class Render:
 
         # Whatever can be wrong is found before the seconds that loading the avatar takes.
         self._check_combinations()
+        keep_apart([self.output], self.inputs())
         samples = read_audio(self.audio)
         background = open_background(self.background)
         form = choose_format(self.output, self.format, background is not None and background.transparent)
@@ -147,6 +161,12 @@ class Render:
         if credentials is not None:
             credentials.sign(tags)
         print(f"{self.output.resolve()}: {len(frames) / self.fps:.1f} s, {form}, with sound")
+
+    def inputs(self) -> list[Path]:
+        """All files and folders that are named to be read."""
+        given = [getattr(self, f.name) for f in fields(self) if f.name != "output"]
+        words = [Path(value) for value in given if isinstance(value, str)]
+        return [*(p for p in given if isinstance(p, Path)), *filter(_is_file, words), *run_files(self.load_config)]
 
     def _check_combinations(self) -> None:
         """Refuses options that contradict each other or are out of range."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
 from dataclasses import dataclass, replace
@@ -46,7 +45,9 @@ class SetDriving:
         import yaml
 
         from aed_nerfstudio.avatar import Avatar
-        from aed_nerfstudio.files import temporary_beside
+        from aed_nerfstudio.commands.render import run_files
+        from aed_nerfstudio.files import keep_apart, write
+        from aed_nerfstudio.jobs.folder_lock import folder_lock
 
         avatar = Avatar.load(self.load_config)
         run = self.load_config.resolve().parent
@@ -58,12 +59,10 @@ class SetDriving:
         for part in (config, config.pipeline.datamanager, config.pipeline.datamanager.dataparser):
             part.data = avatar.dataset.root.resolve()
         path = run / f"{self.name}.yml"
-        temporary = temporary_beside(path)
-        try:
-            temporary.write_text(yaml.dump(config), "utf8")
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        given = [self.audio, self.audio_features_file, self.background]
+        keep_apart([path], [*given, *run_files(run / "config.yml"), *avatar.dataset.sources])
+        with folder_lock(path):
+            write(path, yaml.dump(config), run)
         print(f"{path}: for --load-config of ns-render and ns-viewer")
         if config.pipeline.model.audio is not None:
             self._say_how(path, config.pipeline.model, avatar.model.camera_driver.seconds)

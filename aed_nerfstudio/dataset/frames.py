@@ -17,6 +17,7 @@ import platformdirs
 
 from aed_nerfstudio.dataset.schema import HEAD, Dataset
 from aed_nerfstudio.errors import InputError
+from aed_nerfstudio.files import inside, open_to_update
 
 CHANNELS = 8
 """Bytes of a pixel: image RGB, torso RGBA, head 1 or 0. Side by side, so that a drawn pixel touches one page."""
@@ -164,11 +165,10 @@ def _open(root: Path, folder: Path | None, name: str):
     else:
         places = [root / ".frames", platformdirs.user_cache_path("aed-nerfstudio") / "frames" / own]
     for place in places:
+        inside(place / name, place.parent)  # no link of a folder that somebody else has made
         try:
             place.mkdir(parents=True, exist_ok=True)
-            path = place / name
-            path.touch()
-            return path, open(path, "r+b")
+            return place / name, open_to_update(place / name, place)
         except OSError as error:
             reason = error.strerror
     raise InputError(

@@ -66,6 +66,11 @@ class RadFolder(Dataset):
     def background(self) -> Path:
         return self.root / "bc.jpg"
 
+    @property
+    def sources(self) -> list[Path]:
+        lists = ("transforms_train.json", "transforms_val.json", "ori_imgs", "aud.npy")
+        return [*super().sources, self.sound(""), *(self.root / name for name in lists)]
+
     def sound(self, clip: str) -> Path:
         return self.root / "aud.wav"
 

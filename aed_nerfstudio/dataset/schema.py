@@ -7,11 +7,11 @@ person's left (image right), y up, z out of the face; one unit is `METRES_PER_UN
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import os
 import re
-import shutil
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import ClassVar
@@ -21,7 +21,7 @@ import numpy as np
 
 from aed_nerfstudio.dataset.checked_json import Field, check_poses, read_json
 from aed_nerfstudio.errors import InputError
-from aed_nerfstudio.files import replacing
+from aed_nerfstudio.files import replacing, write
 
 FORMAT = "aed-talking-face"
 VERSION = 2
@@ -135,6 +135,13 @@ class Dataset:
     def background(self) -> Path:
         return self.root / "background.png"
 
+    @property
+    def sources(self) -> list[Path]:
+        """What is read of the folder: files, and folders whose files are."""
+        frames = {self.path(kind, frame).parent for kind in ("images", "parsing", "torso") for frame in self.frames}
+        files = ("dataset.json", "transforms.json", "report.json", "landmarks", "audio", "audio_features")
+        return [*frames, self.background, *(self.root / name for name in files)]
+
     def sound(self, clip: str) -> Path:
         """File of a clip's sound; there may be none."""
         return self.root / "audio" / f"{clip}.wav"
@@ -198,18 +205,24 @@ def write_json(path: Path, value: object, root: Path | None = None) -> None:
     root: the folder that it must not lead out of, see `files.inside`.
 
     Raises:
-        OSError: the disk is full, or the folder cannot be written.
+        InputError: the disk is full, or the folder cannot be written.
         ValueError: a number is NaN or infinite, which is no JSON.
     """
-    text = json.dumps(value, indent=1, allow_nan=False)
-    with replacing(path, root) as temporary:
-        temporary.write_bytes(text.encode("ascii"))
+    write(path, json.dumps(value, indent=1, allow_nan=False), root)
 
 
 def write_array(path: Path, array: np.ndarray, root: Path | None = None) -> None:
     """Writes a `.npy` file atomically; root: as for `write_json`."""
-    with replacing(path, root) as temporary, open(temporary, "wb") as file:
+    # Not "wb": into such a file NumPy writes by itself, and says of a full disk only how much is missing.
+    with replacing(path, root) as temporary, open(temporary, "r+b") as file:
         np.save(file, array)
+
+
+def write_arrays(path: Path, root: Path | None = None, **arrays: np.ndarray | float | tuple) -> None:
+    """Writes a `.npz` file atomically; root: as for `write_json`."""
+    data = io.BytesIO()  # NumPy's archive, left open by a full disk, would complain about it at the program's end
+    np.savez(data, **arrays)
+    write(path, data.getvalue(), root)
 
 
 def write_image(path: Path, image: np.ndarray, quality: int = 97, root: Path | None = None) -> None:
@@ -220,8 +233,7 @@ def write_image(path: Path, image: np.ndarray, quality: int = 97, root: Path | N
     ok, data = cv2.imencode(path.suffix, image, [cv2.IMWRITE_JPEG_QUALITY, quality])
     if not ok:
         raise InputError(f"{path} could not be encoded")
-    with replacing(path, root) as temporary:
-        temporary.write_bytes(data.tobytes())
+    write(path, data.tobytes(), root)
 
 
 def _read_array(path: Path, shape: tuple[int, ...]) -> np.ndarray:
@@ -283,8 +295,9 @@ def write_dataset(dataset: Dataset) -> None:
         for f in dataset.frames
     ]
     if dataset.report:
-        write_json(dataset.root / "report.json", _plain(dataset.report))
-    write_json(dataset.root / "transforms.json", {"camera_model": "OPENCV", **camera, **names, "frames": frames})
+        write_json(dataset.root / "report.json", _plain(dataset.report), dataset.root)
+    transforms = {"camera_model": "OPENCV", **camera, **names, "frames": frames}
+    write_json(dataset.root / "transforms.json", transforms, dataset.root)
     write_json(
         dataset.root / "dataset.json",
         {
@@ -298,6 +311,7 @@ def write_dataset(dataset: Dataset) -> None:
             "warnings": dataset.warnings,
             "consent": dataset.consent,
         },
+        dataset.root,
     )
 
 
@@ -507,9 +521,3 @@ def check_pixels(dataset: Dataset) -> None:
     for frame in dataset.frames:
         for read in (dataset.image, dataset.parsing, dataset.torso) if frame.usable else ():
             read(frame)
-
-
-def discard(root: Path) -> None:
-    """Removes an unfinished dataset folder (one without `dataset.json`)."""
-    if not (root / "dataset.json").exists():
-        shutil.rmtree(root, ignore_errors=True)

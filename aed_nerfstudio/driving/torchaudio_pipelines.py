@@ -15,6 +15,7 @@ import numpy as np
 
 from aed_nerfstudio.driving.front_end import STEP, AudioFrontEnd, count_steps
 from aed_nerfstudio.errors import InputError
+from aed_nerfstudio.files import make_folder
 
 ADDRESS = "https://download.pytorch.org/torchaudio/models/"
 """Where torchaudio's pipelines have their weights."""
@@ -56,9 +57,9 @@ class Pipeline:
         if not path.is_file():
             print(f"downloading {ADDRESS}{name} to {path}")
             try:
-                path.parent.mkdir(parents=True, exist_ok=True)
+                make_folder(path.parent)
                 torch.hub.download_url_to_file(ADDRESS + name, str(path))
-            except (OSError, RuntimeError) as error:
+            except (OSError, RuntimeError, InputError) as error:
                 raise InputError(
                     f"{path}: missing and cannot be downloaded ({error}); get {ADDRESS}{name} on another machine and "
                     "put it there (TORCH_HOME moves the folder), or choose moonshine or log-mel, which need no download"

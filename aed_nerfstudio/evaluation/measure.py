@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -55,6 +56,11 @@ def unseen_progress(items: Iterable, total: int, what: str) -> Iterable:
 def spooled(count: int, height: int, width: int) -> np.ndarray:
     """Room for uint8 [count, H, W, 3] in a nameless temporary file: long parts need no memory of the process's own."""
     with tempfile.TemporaryFile() as file:
+        try:
+            os.posix_fallocate(file.fileno(), 0, count * height * width * 3)  # a full disk would kill the process later
+        except OSError as error:
+            raise InputError(f"{tempfile.gettempdir()}: rendered frames cannot be kept there ({error.strerror}); make "
+                             "room, or name a folder on another disk in TMPDIR") from error  # fmt: skip
         return np.memmap(file, np.uint8, "w+", shape=(count, height, width, 3))
 
 

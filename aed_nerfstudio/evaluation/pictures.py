@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from aed_nerfstudio.dataset.schema import FPS
+from aed_nerfstudio.files import replacing
 from aed_nerfstudio.media.captions import labelled
 
 if TYPE_CHECKING:  # for types alone: pictures need no torch
@@ -87,4 +88,5 @@ def mouth_curves(openings: Mapping[str, np.ndarray], clips: Sequence[str], path:
         axes.spines[["top", "right"]].set_visible(False)
     axes.set_xlabel("seconds of held-out frames" + (", clip after clip" if borders else ""))
     figure.axes[0].legend(loc="upper right", ncols=3, frameon=False)
-    figure.savefig(path, dpi=100)
+    with replacing(path) as temporary:
+        figure.savefig(temporary, dpi=100)

@@ -15,10 +15,13 @@ from aed_nerfstudio.evaluation.metrics import EMOTION, ROW, SECTION_CONVENTIONS,
 from aed_nerfstudio.evaluation.pictures import SHEET_COLUMNS, contact_sheet, emotion_grid, mouth_curves
 from aed_nerfstudio.evaluation.self_driven import SelfDriven
 from aed_nerfstudio.evaluation.sync import SAMPLES_PER_FRAME
+from aed_nerfstudio.files import write
 from aed_nerfstudio.media.captions import BAND, labelled
 from aed_nerfstudio.media.provenance import write_synthetic
 from aed_nerfstudio.media.video_writer import VideoWriter
 
+FILES = ("metrics.json", "metrics.md", "index.html", "sheet.png", "emotions.png", "mouth.png", "side-by-side.mp4")
+SPOKEN = "spoken.mp4"
 SHEET_FRAMES = 3 * SHEET_COLUMNS
 EMOTION_HEADINGS = {
     "category_accuracy": "category ↑",
@@ -145,7 +148,7 @@ def page(metrics: Mapping, files: set[str]) -> str:
     parts.append(f"<p>{html.escape(speed_line(metrics))}</p>")
     for name, title in (
         ("side-by-side.mp4", "Held-out frames: recorded, ours"),
-        ("spoken.mp4", "Other audio"),
+        (SPOKEN, "Other audio"),
         ("mouth.png", "Opening of the mouth"),
         ("sheet.png", "Recorded, ours, training frame of the nearest pose"),
         ("emotions.png", "One moment with every emotion at every strength"),
@@ -225,13 +228,11 @@ def write_report(
     """
     check(metrics)
     write_json(folder / "metrics.json", metrics)
-    (folder / "metrics.md").write_text(markdown(metrics))
+    write(folder / "metrics.md", markdown(metrics))
     tags = {"model": avatar.name}
     write_synthetic(folder / "sheet.png", _sheet(found), tags)
     write_synthetic(folder / "emotions.png", emotion_grid(avatar, avatar.model.track[_widest(found)]), tags)
     mouth_curves(found.openings, [frame.clip for frame in found.held.frames], folder / "mouth.png")
     _side_by_side(found, folder / "side-by-side.mp4", progress)
     files = {path.name for path in folder.iterdir()}
-    if not metrics["cross_driven"]["frames"]:
-        files.discard("spoken.mp4")  # an earlier evaluation's
-    (folder / "index.html").write_text(page(metrics, files))
+    write(folder / "index.html", page(metrics, files))

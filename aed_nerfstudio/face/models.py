@@ -16,7 +16,7 @@ from pathlib import Path
 import platformdirs
 
 from aed_nerfstudio.errors import InputError
-from aed_nerfstudio.files import temporary_beside
+from aed_nerfstudio.files import make_folder, temporary_beside
 
 SETTING = "AED_MODELS"
 """Environment variable: a folder that holds model files by their names."""
@@ -88,9 +88,9 @@ def _check(path: Path, model: Model) -> None:
 def _fetch(model: Model, place: Path) -> Path:
     """Downloads to `place`. Several processes may do so at once: each writes a file of its own and renames it."""
     try:
-        place.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(place.parent)
         temporary = temporary_beside(place)
-    except (OSError, InputError) as error:
+    except InputError as error:
         raise InputError(f"{place.parent}: cannot be written ({error}); put {model.name} from {model.address} into a "
                          f"folder that the environment variable {SETTING} names") from error  # fmt: skip
     print(f"fetching {model.name} ({model.size / 1e6:.1f} MB) from {model.address} to {place}", file=sys.stderr)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import socket
 import time
 from collections.abc import Iterator
@@ -11,26 +12,35 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from aed_nerfstudio.errors import InputError
+from aed_nerfstudio.files import make_folder, open_to_update, remove_parts, unwritable
+
+WAIT = 10.0
+_TEXT = re.compile(rb"(process \d+ on .*)?")
+"""What is in a lock file."""
 
 
 @contextmanager
-def folder_lock(folder: Path, wait: float = 10.0) -> Iterator[None]:
+def folder_lock(folder: Path, wait: float | None = None) -> Iterator[None]:
     """Holds `.NAME.lock` beside the folder or file, which need not exist yet.
 
     The system gives the lock up when its process ends, even by kill -9, so a file that was left behind locks nothing;
-    its text (process and machine) is for people.
+    its text (process and machine) is for people. What a killed process has left of a half file of that name is removed.
 
-    wait: seconds to wait for a process that is about to end.
+    wait: seconds to wait for a process that is about to end; WAIT when None.
 
     Raises:
-        InputError: another process holds it, or the lock file cannot be written.
+        InputError: another process holds it, or the lock file cannot be written, or a file of that name is not ours.
     """
-    path = folder.resolve().with_name(f".{folder.resolve().name}.lock")
-    file = _locked(path, folder, time.monotonic() + wait)
+    place = folder.resolve()
+    path = place.with_name(f".{place.name}.lock")
+    file = _locked(path, folder, time.monotonic() + (WAIT if wait is None else wait))
     try:
-        file.truncate(0)
-        file.write(f"process {os.getpid()} on {socket.gethostname()}")
-        file.flush()
+        try:
+            os.ftruncate(file.fileno(), 0)
+            os.pwrite(file.fileno(), f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)
+        except OSError as error:
+            raise unwritable(path, error) from error
+        remove_parts(place)
         yield
     finally:
         path.unlink(missing_ok=True)  # while it is held: else it could be the next one's
@@ -39,20 +49,22 @@ def folder_lock(folder: Path, wait: float = 10.0) -> Iterator[None]:
 
 def _locked(path: Path, folder: Path, deadline: float):
     """The lock file, open and locked."""
+    make_folder(path.parent)
     while True:
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            file = open(path, "a+")
+            file = open_to_update(path, path.parent)
         except OSError as error:
-            raise InputError(f"{path.parent}: cannot be written ({error.strerror}); choose another folder") from error
+            raise unwritable(path, error) from error
+        if not _TEXT.fullmatch(text := file.read(1 << 10)):
+            file.close()
+            raise InputError(f"{path}: is no lock that this program has made, so it is left as it is; move it away")
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat()):
                 return file
             file.close()  # its holder removed it between our two steps
         except BlockingIOError:
-            file.seek(0)
-            holder = file.read().strip() or "another process"
+            holder = text.decode(errors="replace") or "another process"
             file.close()
             if time.monotonic() > deadline:
                 raise InputError(f"{folder}: {holder} is writing it; wait for it, or choose another place") from None

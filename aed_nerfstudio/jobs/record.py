@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from aed_nerfstudio.dataset.schema import write_json
-from aed_nerfstudio.errors import InputError
 
 VERSION = 1
 ENDED = ("done", "failed")
@@ -122,10 +121,7 @@ class Record:
 
     def _write(self) -> None:
         entries = [*self.others, *map(asdict, self.outcomes.values())]
-        try:
-            write_json(self.path, {"format": self.form, "version": VERSION, self.items: entries})
-        except OSError as error:
-            raise InputError(f"{self.path}: cannot be written ({error.strerror}); choose another place") from error
+        write_json(self.path, {"format": self.form, "version": VERSION, self.items: entries})
 
 
 def summary(outcomes: Sequence[Outcome]) -> str:

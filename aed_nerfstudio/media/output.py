@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from aed_nerfstudio.errors import InputError
+from aed_nerfstudio.files import make_folder
 from aed_nerfstudio.media.captions import BAND, labelled
 from aed_nerfstudio.media.formats import choose_format
 from aed_nerfstudio.media.png_sequence import PngSequence
@@ -45,10 +45,7 @@ def open_output(
         InputError: it cannot be written there or so.
     """
     form = choose_format(path, form, transparent)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"{path.parent}: cannot be made ({error}); choose another folder") from error
+    make_folder(path.parent)
     if form == "png":
         return PngSequence(path, transparent=transparent, **options)
     return ResumableVideo(path, form=form, transparent=transparent, **options)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
+from fnmatch import fnmatch
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -12,24 +12,29 @@ from types import TracebackType
 import numpy as np
 
 from aed_nerfstudio.errors import InputError
+from aed_nerfstudio.files import MARK, is_own, make_own, move, remove_own, remove_parts_below, write
 from aed_nerfstudio.media.audio_io import write_wav
 from aed_nerfstudio.media.provenance import SYNTHETIC_NOTE, write_synthetic
 from aed_nerfstudio.media.settings_file import begin
 
 METADATA = "metadata.json"
 SOUND = "audio.wav"
-PART = ".unfinished.part"
+SETTINGS = "unfinished.json"
 PATTERN = "[0-9]" * 6 + ".png"
+SEQUENCE = "sequence of pictures"
 
 
 class PngSequence:
     """Context manager that writes 000000.png, 000001.png, ..., audio.wav and metadata.json into a folder.
 
-    path: the folder, which is made; it must be empty or hold an earlier sequence, which is replaced. fps: frames a
-    second. size: (width, height) pixels. audio: float [n] mono at sample_rate Hz, or None; cut or filled with silence
-    to the sequence's length. metadata: tags, written into every file and into metadata.json. transparent: frames have
-    an alpha channel. settings, resume: as for `ResumableVideo`; whatever the reason it was left for, a sequence can be
-    resumed until it is complete.
+    Leaving the block normally, or by Ctrl-C, puts the folder at `path`, with all frames so far. Unless it was left
+    normally, they also stay in a hidden folder beside it, from which to resume, and what was at `path` before is there
+    unless Ctrl-C replaced it.
+
+    path: the folder; it must be new, empty or an earlier sequence, which is replaced. fps: frames a second. size:
+    (width, height) pixels. audio: float [n] mono at sample_rate Hz, or None; cut or filled with silence to the
+    sequence's length. metadata: tags, written into every file and into metadata.json. transparent: frames have an alpha
+    channel. settings, resume: as for `ResumableVideo`.
 
     Raises InputError when the folder cannot be written or holds something else, and when it is resumed with other
     settings.
@@ -47,32 +52,45 @@ class PngSequence:
         settings: Mapping | None = None,
         resume: bool = False,
     ) -> None:
-        self.path = Path(path)
+        self.path = Path(path).resolve()  # beside which the hidden folders are on the same disk
         self.size = (int(size[0]), int(size[1]))
         self.rate = Fraction(fps).limit_denominator(1001)
         self._audio, self._sample_rate = audio, sample_rate
         self._channels = 4 if transparent else 3
         self._metadata = metadata or {}
-        self._settings = self.path / "unfinished.json"
-        self._make_folder(resume)
-        begin(self._settings, settings or {}, self.path)
-        self.frames_written = len(list(self.path.glob(PATTERN)))
+        self._folder, self._shown, self._before = (
+            self.path.with_name(f".{self.path.name}.{what}") for what in ("frames", "shown", "before")
+        )
+        self._mend()
+        self._check()
+        if not (resume and (self._folder / SETTINGS).is_file()):
+            remove_own(self._folder, SEQUENCE)
+        remove_parts_below(make_own(self._folder, SEQUENCE))
+        begin(self._folder / SETTINGS, settings or {}, self.path)
+        self.frames_written = len(list(self._folder.glob(PATTERN)))
 
-    def _make_folder(self, resume: bool) -> None:
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            others = [p.name for p in self.path.iterdir() if not (p.match(PATTERN) or p.name in self._own())]
-            if others:
-                raise InputError(f"{self.path}: holds {others[0]}, which is no part of a PNG sequence; give an empty "
-                                 "or a new folder")  # fmt: skip
-            if not (resume and self._settings.is_file()):
-                for old in self.path.iterdir():
-                    old.unlink()
-        except OSError as error:
-            raise InputError(f"{self.path}: cannot be written as a folder ({error}); choose another") from error
+    def _mend(self) -> None:
+        """Ends what a run was doing at the folder when it was killed."""
+        remove_own(self._shown, SEQUENCE)
+        if self.path.exists():
+            remove_own(self._before, SEQUENCE)
+        elif is_own(self._before, SEQUENCE):
+            move(self._before, self.path)
 
-    def _own(self) -> tuple[str, ...]:
-        return METADATA, SOUND, self._settings.name, f".{self._settings.name}.part", PART
+    def _check(self) -> None:
+        """Refuses a folder that is not ours, or holds what is not."""
+        if not self.path.exists():
+            return
+        if not self.path.is_dir():
+            raise InputError(f"{self.path}: is a file; give a folder for PNG files")
+        names = [entry.name for entry in self.path.iterdir()]
+        others = [name for name in names if not (fnmatch(name, PATTERN) or name in (METADATA, SOUND, MARK))]
+        if others:
+            raise InputError(f"{self.path}: holds {others[0]}, which is no part of a PNG sequence; give an empty or a "
+                             "new folder")  # fmt: skip
+        if names and not is_own(self.path, SEQUENCE):
+            raise InputError(f"{self.path}: holds pictures that this program has not made; give an empty or a new "
+                             "folder")  # fmt: skip
 
     def write(self, frame: np.ndarray) -> None:
         """Append one frame, uint8 [H, W, 3], or [H, W, 4] with alpha, not premultiplied, when transparent.
@@ -82,16 +100,16 @@ class PngSequence:
         shape = (self.size[1], self.size[0], self._channels)
         if frame.shape != shape or frame.dtype != np.uint8:
             raise ValueError(f"frames must be uint8 {list(shape)}, not {frame.dtype} {list(frame.shape)}")
-        write_synthetic(self.path / f"{self.frames_written:06d}.png", frame, self._metadata, self.path)
+        write_synthetic(self._folder / f"{self.frames_written:06d}.png", frame, self._metadata, self._folder)
         self.frames_written += 1
 
-    def _describe(self) -> None:
-        """The sound, as long as the frames so far, and the description."""
+    def _describe(self, folder: Path) -> None:
+        """Writes the sound, as long as the frames so far, and the description."""
         if self._audio is not None:
             count = round(self.frames_written * self._sample_rate / self.rate)
             sound = np.zeros(count, np.float32)
             sound[: len(self._audio)] = self._audio[:count]
-            write_wav(self.path / SOUND, sound, self._sample_rate)
+            write_wav(folder / SOUND, sound, self._sample_rate, folder)
         about = {
             "comment": SYNTHETIC_NOTE,
             **self._metadata,
@@ -100,9 +118,22 @@ class PngSequence:
             "size": list(self.size),
             "sound": None if self._audio is None else SOUND,
         }
-        part = self.path / PART
-        part.write_text(json.dumps(about, indent=1), "utf-8")
-        os.replace(part, self.path / METADATA)
+        write(folder / METADATA, json.dumps(about, indent=1), folder)
+
+    def _put(self, folder: Path) -> None:
+        """Lets a folder of ours take the place of `path`."""
+        if is_own(self.path, SEQUENCE):
+            move(self.path, self._before)
+        move(folder, self.path)
+        remove_own(self._before, SEQUENCE)
+
+    def _show(self) -> None:
+        """Puts copies of the frames so far at `path`."""
+        make_own(self._shown, SEQUENCE)
+        for picture in self._folder.glob(PATTERN):
+            write(self._shown / picture.name, picture.read_bytes(), self._shown)
+        self._describe(self._shown)
+        self._put(self._shown)
 
     def __enter__(self) -> PngSequence:
         return self
@@ -110,10 +141,15 @@ class PngSequence:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        (self.path / PART).unlink(missing_ok=True)
-        if self.frames_written:
-            self._describe()
-        if kind is None:
-            self._settings.unlink()
-            if not self.frames_written:
+        if not self.frames_written:
+            remove_own(self._folder, SEQUENCE)
+            if kind is None:
                 raise InputError(f"{self.path}: no frame was written")
+        elif kind is None or issubclass(kind, KeyboardInterrupt):
+            self._check()  # nobody else has put anything there meanwhile
+            if kind is not None:
+                self._show()
+                return
+            self._describe(self._folder)
+            (self._folder / SETTINGS).unlink()
+            self._put(self._folder)

@@ -5,21 +5,22 @@ A killed program loses at most the segment that it was writing; the sound is cod
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from types import TracebackType
 
 import numpy as np
 
 from aed_nerfstudio.errors import InputError
-from aed_nerfstudio.files import temporary_beside
+from aed_nerfstudio.files import make_own, move, remove_own, remove_parts_below, temporary_beside
 from aed_nerfstudio.media.formats import FORMATS, choose_format
 from aed_nerfstudio.media.settings_file import begin
 from aed_nerfstudio.media.video_reader import open_media
 from aed_nerfstudio.media.video_writer import VideoFile, VideoWriter
 
 SETTINGS = "settings.json"
+UNFINISHED = "folder for an unfinished video"
 SEGMENT = 250
 """Frames of one: the distance of key frames that x264 chooses anyway."""
 
@@ -57,7 +58,8 @@ class ResumableVideo:
         self._sound = {"fps": fps, "audio": audio, "sample_rate": sample_rate, "metadata": metadata, "form": self._form}
         self._folder = self.path.with_name(f".{self.path.name}.segments")
         if not (resume and (self._folder / SETTINGS).is_file()):
-            shutil.rmtree(self._folder, ignore_errors=True)
+            remove_own(self._folder, UNFINISHED)
+        remove_parts_below(make_own(self._folder, UNFINISHED))
         begin(self._folder / SETTINGS, settings or {}, self.path)
         self._writer: VideoWriter | None = None
         self._finished = sum(count for _, count in self._segments())
@@ -91,7 +93,7 @@ class ResumableVideo:
         # Counted in the file, because Ctrl-C may have come when a frame was coded and not yet counted.
         with open_media(path) as source:
             count = sum(packet.size > 0 for packet in source.demux(source.streams.video[0]))
-        path.rename(self._folder / f"segment-{self._finished:09d}-{count}{path.suffix}")
+        move(path, self._folder / f"segment-{self._finished:09d}-{count}{path.suffix}")
         self._finished += count
 
     def _join(self) -> None:
@@ -106,11 +108,12 @@ class ResumableVideo:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._writer is not None and self._writer.frames_written > 0:
-            self._finish_segment()
+            with suppress(InputError) if kind is not None else nullcontext():  # of a full disk, which was told already
+                self._finish_segment()
         if self.frames_written and (kind is None or issubclass(kind, KeyboardInterrupt)):
             self._join()
         if kind is None or not self.frames_written:
-            shutil.rmtree(self._folder, ignore_errors=True)
+            remove_own(self._folder, UNFINISHED)
         if kind is None and not self.frames_written:
             raise InputError(f"{self.path}: no frame was written, so there is no video to save")
 
@@ -133,7 +136,7 @@ class _JoinedVideo(VideoFile):
     def append(self, path: Path) -> None:
         """Adds a segment's pictures after those that there are."""
         start = self.frames_written
-        with open_media(path) as source:
+        with self._writing(), open_media(path) as source:
             stream = source.streams.video[0]
             for packet in source.demux(stream):
                 if packet.size == 0:  # the end

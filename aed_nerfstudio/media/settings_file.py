@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
 from aed_nerfstudio.errors import InputError
+from aed_nerfstudio.files import write
 
 
 def begin(path: Path, settings: Mapping, output: Path) -> None:
-    """Writes the settings down, with the folder for them; or, where some are written down, compares.
+    """Writes the settings down; or, where some are written down, compares.
 
     path: a JSON file. settings: JSON values. output: what is rendered, for the error.
 
@@ -19,13 +19,7 @@ def begin(path: Path, settings: Mapping, output: Path) -> None:
     """
     new = json.loads(json.dumps(settings))
     if not path.is_file():
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            part = path.with_name(f".{path.name}.part")
-            part.write_text(json.dumps(new, indent=1), "utf-8")
-            os.replace(part, path)
-        except OSError as error:
-            raise InputError(f"{path.parent}: cannot be written ({error}); choose another folder") from error
+        write(path, json.dumps(new, indent=1), path.parent)
         return
     try:
         old = dict(json.loads(path.read_text("utf-8")))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -11,7 +13,7 @@ import av
 import numpy as np
 
 from aed_nerfstudio.errors import InputError
-from aed_nerfstudio.files import temporary_beside
+from aed_nerfstudio.files import temporary_beside, unwritable
 from aed_nerfstudio.media.formats import FORMATS, choose_format
 from aed_nerfstudio.media.provenance import SYNTHETIC_NOTE
 from aed_nerfstudio.media.sound_stream import SoundStream
@@ -60,6 +62,14 @@ class VideoFile:
     def _flush_pictures(self) -> None:
         """Writes what an encoder holds back."""
 
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """What the disk has against it is one error."""
+        try:
+            yield
+        except OSError as error:
+            raise unwritable(self.path, error) from error
+
     def _written(self, count: int) -> None:
         """Pictures have been written; the sound follows."""
         self.frames_written += count
@@ -81,11 +91,12 @@ class VideoFile:
             self._discard()
             raise InputError(f"{self.path}: no frame was written, so there is no video to save")
         try:
-            self._flush_pictures()
-            if self._sound is not None:
-                self._sound.write_until(self.frames_written / self.rate, last=True)
-            self._container.close()
-            os.replace(self._temporary, self.path)
+            with self._writing():
+                self._flush_pictures()
+                if self._sound is not None:
+                    self._sound.write_until(self.frames_written / self.rate, last=True)
+                self._container.close()
+                os.replace(self._temporary, self.path)
         except BaseException:
             self._discard()
             raise
@@ -175,8 +186,9 @@ class VideoWriter(VideoFile):
         picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), "rgba" if self.transparent else "rgb24")
         picture.pts = self.frames_written
         picture.time_base = 1 / self.rate
-        self._container.mux(self._video.encode(picture))
-        self._written(1)
+        with self._writing():
+            self._container.mux(self._video.encode(picture))
+            self._written(1)
 
     def _flush_pictures(self) -> None:
         self._container.mux(self._video.encode(None))

@@ -13,14 +13,15 @@ from aed_nerfstudio.dataset.schema import (
     Clip,
     Dataset,
     Frame,
-    discard,
     write_array,
+    write_arrays,
     write_dataset,
     write_image,
 )
 from aed_nerfstudio.driving.audio import FRONT_ENDS, SAMPLE_RATE, extract_features, speech_wavs
 from aed_nerfstudio.driving.emotion import CATEGORIES, INTENSITIES
 from aed_nerfstudio.errors import InputError
+from aed_nerfstudio.files import disown, is_own, make_own, remove_own
 from aed_nerfstudio.media.audio_io import read_audio, write_wav
 from aed_nerfstudio.media.video_writer import VideoWriter
 from aed_nerfstudio.synthetic.actor import Actor
@@ -30,6 +31,7 @@ from aed_nerfstudio.synthetic.scene import Scene
 FRONT_END = "moonshine"
 UNSEEN_SECONDS = 10.0
 CONSENT = "Nobody is shown: a computer-made actor."
+UNFINISHED = "folder for an unfinished recording"
 
 
 def training_speech(speech: Sequence[Path] | None = None) -> np.ndarray:
@@ -87,10 +89,13 @@ def record_dataset(
     speech: audio files to speak, or None for the packaged recordings without their unseen part. front_end: of its
     features.
 
-    Raises InputError when `output` holds something already, a label is unknown, or the speech cannot be read.
+    What a killed run has left of a recording is made anew.
+
+    Raises InputError when `output` holds anything else, a label is unknown, or the speech cannot be read.
     """
     output = Path(output)
-    if output.exists() and (not output.is_dir() or any(output.iterdir())):
+    begun = is_own(output, UNFINISHED) and not (output / "dataset.json").exists()
+    if output.exists() and not begun and (not output.is_dir() or any(output.iterdir())):
         raise InputError(f"{output}: already exists; choose a new folder")
     count = round(clip_seconds * FPS)
     if count < 2 or size < 32 or not emotions or not intensities:
@@ -105,9 +110,10 @@ def record_dataset(
     clips = [Clip(name=f"{e}_{i}", source=f"synthetic actor {identity}", first_frame=0, count=count, emotion=e,
                   intensity=i) for e, i in labels]
     frames: list[Frame] = []
+    remove_own(output, UNFINISHED)
+    make_own(output, UNFINISHED)
     try:
-        write_image(output / "background.png", scene.background)
-        (output / "audio").mkdir(parents=True, exist_ok=True)
+        write_image(output / "background.png", scene.background, root=output)
         marks = np.zeros((count, 478, 3), np.float32)
         for n in _progress(range(len(clips) * count), "Recording", progress):
             k, f = divmod(n, count)
@@ -119,19 +125,21 @@ def record_dataset(
                           lips_box=padded_box(drawn.landmarks[OUTER_LIPS], 0.2, size),
                           eye_openness=float(take.eye_openness[f]))
             for kind, image in (("images", drawn.image), ("parsing", drawn.parsing), ("torso", drawn.torso)):
-                write_image(output / kind / f"{frame.stem}.{'jpg' if kind == 'images' else 'png'}", image)
+                write_image(output / kind / f"{frame.stem}.{'jpg' if kind == 'images' else 'png'}", image, root=output)
             frames.append(frame)
             if f == count - 1:
-                write_wav(output / "audio" / f"{clip.name}.wav", samples)
-                write_array(output / "audio_features" / f"{clip.name}.npy", extract_features(samples, count, front_end))
-                write_array(output / "landmarks" / f"{clip.name}.npy", marks)
+                write_wav(output / "audio" / f"{clip.name}.wav", samples, root=output)
+                features = extract_features(samples, count, front_end)
+                write_array(output / "audio_features" / f"{clip.name}.npy", features, output)
+                write_array(output / "landmarks" / f"{clip.name}.npy", marks, output)
         dataset = Dataset(root=output, camera=scene.camera, clips=clips, frames=frames, categories=list(emotions),
                           intensities=list(intensities), front_end=front_end, feature_dim=FRONT_ENDS[front_end].dim,
                           tools={"recorder": "aed_nerfstudio.synthetic"}, consent=CONSENT)
         write_dataset(dataset)
     except BaseException:
-        discard(output)
+        remove_own(output, UNFINISHED)
         raise
+    disown(output)
     return dataset
 
 
@@ -168,5 +176,5 @@ def record_video(
     landmarks = np.array(marks)
     truth = {"camera_to_world": np.array(cameras), "landmarks": landmarks, "mouth_opening": mouth_opening(landmarks),
              "eye_openness": take.eye_openness, "focal": np.array([scene.camera.fl_x]), "background": scene.background}
-    np.savez_compressed(path.with_suffix(".npz"), **truth)
+    write_arrays(path.with_suffix(".npz"), **truth)
     return truth

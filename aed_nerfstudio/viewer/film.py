@@ -9,6 +9,7 @@ from pathlib import Path
 from nerfstudio.cameras.cameras import Cameras
 
 from aed_nerfstudio.dataset.schema import FPS
+from aed_nerfstudio.files import make_folder
 from aed_nerfstudio.media.video_writer import VideoWriter
 from aed_nerfstudio.viewer.performance import Performance
 
@@ -38,7 +39,7 @@ def write_film(
     """
     recorded, speech = performance.dataset.camera, performance.speech
     height = max(1, round(recorded.h * width / recorded.w))
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     try:
         with VideoWriter(path, FPS, (width, height), speech.samples) as video:
             for frame in range(len(speech.track)):

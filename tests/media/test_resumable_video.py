@@ -1,10 +1,13 @@
 """Videos that are interrupted and continued."""
 
+import subprocess
+
 import av
 import numpy as np
 import pytest
 
 from aed_nerfstudio.errors import InputError
+from aed_nerfstudio.files import remove_parts
 from aed_nerfstudio.media import resumable_video
 from aed_nerfstudio.media.audio_io import read_audio
 from aed_nerfstudio.media.resumable_video import ResumableVideo
@@ -126,3 +129,50 @@ def test_a_folder_that_cannot_be_written_is_named_before_any_work(tmp_path):
     with pytest.raises(InputError, match="lost"):
         ResumableVideo(tmp_path / "lost" / "a.mp4")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.hostile
+def test_a_folder_of_the_users_is_not_taken_for_the_segments(tmp_path):
+    mine = tmp_path / ".a.mp4.segments" / "thesis.txt"
+    mine.parent.mkdir()
+    mine.write_text("years")
+    for resume in (False, True):
+        with pytest.raises(InputError, match=r"\.a\.mp4\.segments: .*left as it is"):
+            write(tmp_path / "a.mp4", 3, resume=resume)
+    assert mine.read_text() == "years" and [p.name for p in tmp_path.iterdir()] == [mine.parent.name]
+
+
+@pytest.mark.hostile
+def test_killed_at_any_step_a_video_can_be_resumed(tmp_path, killed):
+    path = tmp_path / "a.mkv"
+    write(tmp_path / "whole.mkv", 19)
+    whole = numbers(tmp_path / "whole.mkv")
+    for number in range(0, 99, 3):
+        path.write_bytes(b"before")
+        ended = killed(lambda: write(path, 19, resume=True), number)
+        assert ended or path.read_bytes() == b"before" or numbers(path) == whole
+        write(path, 19, resume=True)
+        assert numbers(path) == whole
+        remove_parts(path)
+        assert sorted(p.name for p in tmp_path.iterdir()) == ["a.mkv", "whole.mkv"]
+        if ended:
+            break
+    assert ended and number > 10
+
+
+@pytest.mark.hostile
+@pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.webm"])
+def test_a_full_disk_keeps_what_was_there_and_the_frames_so_far(small_disk, name):
+    disk = small_disk(200)
+    path = disk / name
+    path.write_bytes(b"before")
+    noise = np.random.default_rng(0).integers(0, 256, (200, 200, 3), dtype=np.uint8)
+    with pytest.raises(InputError, match=r": cannot be written \(No space left on device\); make room on its disk"):
+        with ResumableVideo(path, 30, (200, 200), settings={}, resume=True) as out:
+            for _ in range(99):
+                out.write(np.roll(noise, out.frames_written, axis=0))
+    assert path.read_bytes() == b"before" and not list(disk.rglob("*.aed-part*"))
+    subprocess.run(["mount", "-o", "remount,size=9m", str(disk)], check=True)  # room is made
+    with ResumableVideo(path, 30, (200, 200), settings={}, resume=True) as out:
+        assert out.frames_written > 0 and out.frames_written % 8 == 0
+        out.write(noise[:, :, ::-1])

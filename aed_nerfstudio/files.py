@@ -67,13 +67,16 @@ def temporary_beside(path: Path, root: Path | None = None) -> Path:
 
 
 @contextmanager
-def replacing(path: Path, root: Path | None = None, lasting: bool = False) -> Iterator[Path]:
+def replacing(
+    path: Path, root: Path | None = None, lasting: bool = False, aside: Path | None = None
+) -> Iterator[Path]:
     """A file beside `path` to write to, which takes its place when all went well and is removed when not.
 
     Args:
         path: its folder is made.
         root: the folder in which `path` must lie, see `inside`.
         lasting: also whole after the machine itself has failed: the disk is waited for.
+        aside: the file to write to is beside this one instead, on the same disk, for folders in which others look.
 
     Raises:
         InputError: as `temporary_beside` says.
@@ -85,7 +88,7 @@ def replacing(path: Path, root: Path | None = None, lasting: bool = False) -> It
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"{path.parent}: cannot be made ({error.strerror}); choose another folder") from error
-    temporary = temporary_beside(path)
+    temporary = temporary_beside(path if aside is None else aside)
     try:
         yield temporary
         if lasting:

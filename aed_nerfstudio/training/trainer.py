@@ -218,7 +218,7 @@ class AedTrainer(Trainer):
             return
         self.save_checkpoint(self.step)
         writer.write_out_storage()
-        if self._agreed:
+        if self._agreed and self.world_size > 1:
             comms.synchronize()  # who ends first has the others ended, also who still writes
         if self._done < self._start_step:
             print("stopped before the first step: nothing to save")

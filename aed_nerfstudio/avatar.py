@@ -59,11 +59,12 @@ class Avatar:
         avatar.write_video(Path("anna.mp4"), track, samples)
     """
 
-    def __init__(self, model: AedNerfModel, dataset: Dataset, name: str = "") -> None:
-        """name: of the training run and its checkpoint, for people; written into videos."""
+    def __init__(self, model: AedNerfModel, dataset: Dataset, name: str = "", step: int = 0) -> None:
+        """name: of the training run and its checkpoint, for people; written into videos. step: the checkpoint's."""
         self.model = model
         self.dataset = dataset
         self.name = name
+        self.step = step
 
     @classmethod
     def load(cls, config: Path, device: str | torch.device | None = None) -> Avatar:
@@ -81,7 +82,7 @@ class Avatar:
             pipeline.to(device)
         pipeline.eval()
         run = "/".join(Path(config).resolve().parts[-4:-1])
-        return cls(pipeline.model, pipeline.datamanager.dataset, f"{run}, step {step}")
+        return cls(pipeline.model, pipeline.datamanager.dataset, f"{run}, step {step}", step)
 
     @property
     def vocabulary(self) -> EmotionVocabulary:

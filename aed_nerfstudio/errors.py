@@ -22,6 +22,12 @@ def one_line(error: InputError) -> str:
     return f"error: {' '.join(str(error).split())}"
 
 
+def reason(error: Exception) -> str:
+    """What went wrong, on one line that is not too long."""
+    text = f"{type(error).__name__}: {' '.join(str(error).split())}"
+    return text if len(text) <= 200 else f"{text[:197]}..."
+
+
 def report_plainly() -> None:
     """From here on, an uncaught InputError ends the program with its one line and without a traceback.
 

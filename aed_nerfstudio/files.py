@@ -82,13 +82,16 @@ def temporary_beside(path: Path, root: Path | None = None) -> Path:
 
 
 @contextmanager
-def replacing(path: Path, root: Path | None = None, lasting: bool = False) -> Iterator[Path]:
+def replacing(
+    path: Path, root: Path | None = None, lasting: bool = False, aside: Path | None = None
+) -> Iterator[Path]:
     """A file beside `path` to write to, which takes its place when all went well and is removed when not.
 
     Args:
         path: its folder is made.
         root: the folder in which `path` must lie, see `inside`.
         lasting: also whole after the machine itself has failed: the disk is waited for.
+        aside: the file to write to is beside this one instead, on the same disk, for folders in which others look.
 
     Raises:
         InputError: as `temporary_beside` says; or the disk is full.
@@ -96,7 +99,7 @@ def replacing(path: Path, root: Path | None = None, lasting: bool = False) -> It
     if root is not None:
         inside(path, root)
     make_folder(path.parent)
-    temporary = temporary_beside(path)
+    temporary = temporary_beside(path if aside is None else aside)
     try:
         yield temporary
         if lasting:

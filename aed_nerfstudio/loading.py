@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import pickle
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import yaml
 
-from aed_nerfstudio.errors import InputError
+from aed_nerfstudio.errors import InputError, reason
 
 if TYPE_CHECKING:
     from aed_nerfstudio.training.pipeline import AedPipeline
@@ -17,30 +16,23 @@ MEND = "train again with this version, or install the version that it was traine
 
 
 def load_run(config: Path) -> tuple[AedPipeline, int]:
-    """The pipeline of a training run with the weights of its newest checkpoint, and the checkpoint's step.
+    """The pipeline of a training run with the weights of its newest whole checkpoint, and the checkpoint's step.
 
     Args:
         config: the run's `config.yml`; the run's folder may have been moved.
 
     Raises:
-        InputError: no such run, no checkpoint in it, not a run of this method, one that another version wrote, a
-            damaged file, or its dataset is missing.
+        InputError: no such run, no whole checkpoint in it, not a run of this method, one that another version wrote,
+            a damaged file, or its dataset is missing.
     """
     config = Path(config).resolve()
     if not config.is_file():
         raise InputError(f"{config}: no such file; give the config.yml of a training run")
-    folder = config.parent / "nerfstudio_models"
-    if not list(folder.glob("step-*.ckpt")):
-        raise InputError(f"{folder}: holds no checkpoint; train for longer, or again")
-
     try:
-        pipeline, step = _load(config, folder)
+        return _load(config, config.parent / "nerfstudio_models")
     except (yaml.YAMLError, UnicodeDecodeError, AssertionError, AttributeError, KeyError, TypeError) as error:
         # Classes that have moved, fields that were renamed: the file holds both by name.
-        raise InputError(f"{config}: does not fit this version of aed-nerfstudio ({_reason(error)}); {MEND}") from error
-    except (pickle.UnpicklingError, EOFError, RuntimeError) as error:  # RuntimeError: PyTorch's, of a damaged archive
-        raise InputError(f"{folder}: its newest checkpoint is damaged ({_reason(error)}); train again") from error
-    return pipeline, step
+        raise InputError(f"{config}: does not fit this version of aed-nerfstudio ({reason(error)}); {MEND}") from error
 
 
 def _load(file: Path, folder: Path) -> tuple[AedPipeline, int]:
@@ -49,8 +41,12 @@ def _load(file: Path, folder: Path) -> tuple[AedPipeline, int]:
     from nerfstudio.engine.trainer import TrainerConfig
 
     from aed_nerfstudio.backends import unavailable
+    from aed_nerfstudio.training.checkpoints import read_newest
     from aed_nerfstudio.training.pipeline import AedPipelineConfig
 
+    _, state = read_newest(folder)
+    weights, step = state["pipeline"], state["step"]
+    del state  # the optimizers are three times as large
     config = yaml.load(file.read_text(), Loader=yaml.Loader)
     assert isinstance(config, TrainerConfig), "no config of a training run"
     if not isinstance(config.pipeline, AedPipelineConfig):
@@ -66,13 +62,5 @@ def _load(file: Path, folder: Path) -> tuple[AedPipeline, int]:
         config.pipeline.model.backend = "auto"
     pipeline = config.pipeline.setup(device=device, test_mode="test")
     pipeline.eval()
-    newest = max(folder.glob("step-*.ckpt"), key=lambda path: int(path.stem.removeprefix("step-")))
-    state = torch.load(newest, map_location="cpu", weights_only=True)
-    pipeline.load_pipeline(state["pipeline"], state["step"])
-    return pipeline, int(newest.stem.removeprefix("step-"))
-
-
-def _reason(error: Exception) -> str:
-    """What went wrong, on one line that is not too long."""
-    text = f"{type(error).__name__}: {' '.join(str(error).split())}"
-    return text if len(text) <= 200 else f"{text[:197]}..."
+    pipeline.load_pipeline(weights, step)
+    return pipeline, step

@@ -92,6 +92,7 @@ class Demo:
         """Trains through nerfstudio's own trainer, as `ns-train aed-nerf-tiny` does; returns the run's config.yml."""
         from nerfstudio.scripts.train import main as train
 
+        from aed_nerfstudio.jobs.signals import STOP, leave, on_signals
         from aed_nerfstudio.method_configs.aed_nerf import aed_nerf_tiny
 
         config = copy.deepcopy(aed_nerf_tiny.config)
@@ -108,7 +109,8 @@ class Demo:
             config.pipeline.model.schedule = replace(schedule, head=head, lips=lips, torso=self.steps - head - lips)
             config.max_num_iterations = self.steps
         print(f"\n2/3 training for {config.max_num_iterations} steps")
-        train(config)
+        with on_signals(leave, *STOP):  # nerfstudio ends a training at KeyboardInterrupt, and goes on
+            train(config)
         return config.get_base_dir() / "config.yml"
 
 

@@ -111,7 +111,7 @@ class Eval:
             "version": VERSION,
             "run": {
                 "config": str(self.load_config.resolve()),
-                "step": self._step(),
+                "step": avatar.step,
                 "dataset": str(avatar.dataset.root.resolve()),
             },
             "settings": {
@@ -138,8 +138,3 @@ class Eval:
         from aed_nerfstudio.evaluation.syncnet import SyncNet
 
         return SyncNet.load(self.syncnet)
-
-    def _step(self) -> int:
-        """The training step of the newest checkpoint, which is the one that is measured."""
-        checkpoints = self.load_config.resolve().parent.glob("nerfstudio_models/step-*.ckpt")
-        return max(int(path.stem.removeprefix("step-")) for path in checkpoints)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import importlib
+import signal
 import sys
 import warnings
 
 import tyro
 
 from aed_nerfstudio.errors import InputError, import_fault, one_line
+from aed_nerfstudio.jobs.signals import on_signals
 
 COMMANDS = {
     "process": "aed_nerfstudio.commands.process:Process",
@@ -40,22 +42,30 @@ def _load(name: str) -> type:
 
 def main(arguments: list[str] | None = None) -> None:
     """Runs one subcommand; bad input, and an OpenCV or a shared library that is missing, end it with one line on stderr
-    and exit code 1.
+    and exit code 1, Ctrl-C with 130, and SIGTERM, which does what Ctrl-C does, with 143.
 
     Args:
         arguments: those after the program's name; the command line's when None.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
+    terminated = []
+
+    def interrupt(number: int) -> None:
+        if not terminated:  # once, because `timeout` sends it twice
+            terminated.append(number)
+            raise KeyboardInterrupt
+
     # nerfstudio 1.1.5's cameras under torch >= 2.9; nothing that the user could mend
     warnings.filterwarnings("ignore", message="Using a non-tuple sequence")
     try:
-        if arguments and arguments[0] in COMMANDS:
-            command = tyro.cli(_load(arguments[0]), prog=f"aed {arguments[0]}", args=arguments[1:])
-        else:  # help, or a mistake: all are needed to list them
-            command = tyro.extras.subcommand_cli_from_dict(
-                {name: _load(name) for name in COMMANDS}, prog="aed", description=DESCRIPTION, args=arguments
-            )
-        command.main()
+        with on_signals(interrupt, signal.SIGTERM):
+            if arguments and arguments[0] in COMMANDS:
+                command = tyro.cli(_load(arguments[0]), prog=f"aed {arguments[0]}", args=arguments[1:])
+            else:  # help, or a mistake: all are needed to list them
+                command = tyro.extras.subcommand_cli_from_dict(
+                    {name: _load(name) for name in COMMANDS}, prog="aed", description=DESCRIPTION, args=arguments
+                )
+            command.main()
     except InputError as error:
         _end(one_line(error), 1)
     except (ImportError, OSError, AttributeError) as error:
@@ -64,7 +74,7 @@ def main(arguments: list[str] | None = None) -> None:
             raise
         _end(one_line(InputError(fault)), 1)
     except KeyboardInterrupt:
-        _end("stopped", 130)
+        _end("stopped", 143 if terminated else 130)
 
 
 def _end(line: str, code: int) -> None:

@@ -464,7 +464,9 @@ class AedNerfModel(Model):
     def perceptual(self) -> PerceptualLoss:
         """The lip patch's loss, built when first asked for. No property: the viewer reads all of those."""
         if not self._perceptual:
-            self._perceptual.append(PerceptualLoss().to(self.feature_mean.device))
+            # A training that went on from a checkpoint builds it at another step, and must draw the same all the same.
+            with torch.random.fork_rng(devices=()):
+                self._perceptual.append(PerceptualLoss().to(self.feature_mean.device))
             print(f"perceptual loss: {self._perceptual[0].name}")
         return self._perceptual[0]
 

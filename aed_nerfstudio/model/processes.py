@@ -17,6 +17,15 @@ def broadcast(tensors: Iterable[Tensor]) -> None:
             dist.broadcast(tensor, 0)
 
 
+def largest(value: int, device: str) -> int:
+    """The largest of all processes' values, on the device that they train on."""
+    if get_world_size() == 1:
+        return value
+    found = torch.tensor(value, device=device)
+    dist.all_reduce(found, dist.ReduceOp.MAX)
+    return int(found)
+
+
 def averaged(values: dict[str, Tensor]) -> dict[str, Tensor]:
     """Scalars with the mean over the processes for their value and their own gradient, which DDP averages itself."""
     if get_world_size() == 1 or not values:

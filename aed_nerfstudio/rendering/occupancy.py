@@ -88,6 +88,12 @@ class HeadOccupancy(OccGridEstimator):
         return True
 
     @torch.no_grad()
+    def _sample_uniform_and_occupied_cells(self, n: int) -> list[Tensor]:
+        """nerfacc's draw, each cell once: of a cell drawn twice, the order of threads would decide what is kept."""
+        cells = [drawn.unique() for drawn in super()._sample_uniform_and_occupied_cells(n)]
+        return [level[torch.randperm(len(level), device=level.device)] for level in cells]
+
+    @torch.no_grad()
     def tighten(self, density_fns: Iterable[Callable[[Tensor], Tensor]], threshold: float = 1.0) -> None:
         """Empties the occupied cells that no density exceeds the threshold in, once nothing moves them any more.
 

@@ -10,6 +10,7 @@ from torch import nn
 
 from aed_nerfstudio.errors import InputError
 from aed_nerfstudio.model.stages import StageSchedule
+from aed_nerfstudio.training.checkpoints import checkpoints
 
 EXPLODED = 20.0
 """Times the lowest mean loss of the stage."""
@@ -35,6 +36,14 @@ class LossWatch:
     def _enter(self, stage: str) -> None:
         self.stage, self.seen, self.mean, self.lowest = stage, 0, 0.0, float("inf")
 
+    def state(self) -> dict:
+        """What it remembers, for `restore`."""
+        return {"stage": self.stage, "seen": self.seen, "mean": self.mean, "lowest": self.lowest}
+
+    def restore(self, state: dict) -> None:
+        """Has it remember what another remembered."""
+        self.stage, self.seen, self.mean, self.lowest = (state[key] for key in ("stage", "seen", "mean", "lowest"))
+
     def check(self, step: int, loss: float) -> None:
         """Raises InputError with the step, the stage and the last good checkpoint when something is wrong."""
         stage = self.schedule.stage(step)
@@ -56,9 +65,9 @@ class LossWatch:
             self._stop(step, "weights are no numbers")
 
     def _stop(self, step: int, what: str) -> None:
-        saved = sorted(self.checkpoints.glob("step-*.ckpt"))
-        last = f"the last good checkpoint is {saved[-1]}" if saved else "no checkpoint was saved before"
+        saved = checkpoints(self.checkpoints)
+        last = f"the last good checkpoint is {saved[0]}" if saved else "no checkpoint was saved before"
         raise InputError(
             f"step {step}, {self.schedule.stage(step)} stage: {what}; {last}. Lower the learning rates of `optimizers`"
-            + (f" and go on with --load-checkpoint {saved[-1]}" if saved else "")
+            + (f" and go on with --load-checkpoint {saved[0]}" if saved else "")
         )

@@ -15,6 +15,11 @@ class MeanWeights:
         self.model, self.decay, self.schedule = model, decay, schedule
         self.mean: dict[str, torch.Tensor] = {}
 
+    def restore(self, mean: dict[str, torch.Tensor]) -> None:
+        """Goes on from another's `mean`."""
+        weights = dict(self.model.named_parameters())
+        self.mean = {name: value.to(weights[name].device) for name, value in mean.items()}
+
     @torch.no_grad()
     def update(self, step: int) -> None:
         """After a step's update."""

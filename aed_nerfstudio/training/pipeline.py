@@ -20,6 +20,7 @@ from aed_nerfstudio.model.processes import averaged, broadcast
 from aed_nerfstudio.training.datamanager import AedDataManagerConfig
 from aed_nerfstudio.training.loss_watch import LossWatch
 from aed_nerfstudio.training.mean_weights import MeanWeights
+from aed_nerfstudio.training.random_state import random_state, restore_random_state
 from aed_nerfstudio.viewer.control_panel import ControlPanel
 from aed_nerfstudio.viewer.start_view import StartView
 
@@ -98,6 +99,22 @@ class AedPipeline(VanillaPipeline):
         # nerfstudio passes over weights that are missing or left over, unless it is told to be strict.
         super().load_state_dict(state_dict, strict=True)
 
+    def training_state(self) -> dict[str, dict]:
+        """What a training goes on from beside weights and optimizers: plain values and tensors."""
+        return {
+            "watch": self.watch.state(),
+            "mean_weights": {} if self.mean_weights is None else self.mean_weights.mean,
+            "random": random_state(self.datamanager.generator),
+        }
+
+    def restore_training(self, state: dict[str, dict], draws: bool) -> None:
+        """Goes on from a `training_state`, after `get_training_callbacks`; `draws`: with what it would have drawn."""
+        self.watch.restore(state["watch"])
+        if self.mean_weights is not None:
+            self.mean_weights.restore(state["mean_weights"])
+        if draws:
+            restore_random_state(state["random"], self.datamanager.generator)
+
     def get_train_loss_dict(self, step: int):
         outputs, losses, metrics = super().get_train_loss_dict(step)
         losses, metrics = averaged(losses), averaged(metrics)
@@ -121,9 +138,10 @@ class AedPipeline(VanillaPipeline):
         decay = TrainingCallback([TrainingCallbackLocation.BEFORE_TRAIN_ITERATION], set_rates)
         after = [TrainingCallbackLocation.AFTER_TRAIN_ITERATION]
         callbacks = [decay, TrainingCallback(after, guard)]
+        self.mean_weights = None
         if self.config.ema_decay:
-            mean = MeanWeights(self.model, self.config.ema_decay, self.config.model.schedule)
-            callbacks.append(TrainingCallback(after, mean.update))
+            self.mean_weights = MeanWeights(self.model, self.config.ema_decay, self.config.model.schedule)
+            callbacks.append(TrainingCallback(after, self.mean_weights.update))
         inherited = super().get_training_callbacks(attributes)
         broadcast(value for value in self.model.state_dict().values() if torch.is_tensor(value))  # what was fitted
         return [*callbacks, *inherited]

@@ -1,32 +1,56 @@
-"""nerfstudio's trainer in several processes, on CPUs as well: its launcher starts them for CUDA only."""
+"""nerfstudio's trainer, of which a kill, a signal or a full disk loses nothing, and which may be several processes."""
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
-import tempfile
-from dataclasses import dataclass, replace
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
+from typing import Literal
 
-import numba
 import torch
-import torch.distributed as dist
-import torch.multiprocessing as mp
+import yaml
+from nerfstudio.engine.callbacks import TrainingCallback, TrainingCallbackLocation
 from nerfstudio.engine.trainer import Trainer, TrainerConfig
-from nerfstudio.utils import comms
+from nerfstudio.utils import comms, writer
+from nerfstudio.utils.decorators import check_main_thread
 
-from aed_nerfstudio.errors import InputError, report_plainly
+from aed_nerfstudio.errors import InputError, reason, report_plainly
+from aed_nerfstudio.files import replacing
+from aed_nerfstudio.jobs.folder_lock import folder_lock
+from aed_nerfstudio.jobs.signals import AGAIN, STOP, leave, on_signals
+from aed_nerfstudio.model.processes import largest
+from aed_nerfstudio.training.checkpoints import (
+    checkpoint_path,
+    checkpoints,
+    keep_two,
+    read_checkpoint,
+    read_newest,
+    remove_half_written,
+    write_checkpoint,
+)
+from aed_nerfstudio.training.cpu_processes import CpuProcesses
+from aed_nerfstudio.training.pipeline import AedPipeline
+from aed_nerfstudio.training.random_state import seed_anew
 
 
 @dataclass
 class AedTrainerConfig(TrainerConfig):
     """nerfstudio's, for any number of processes (`machine.num_devices` on each of `machine.num_machines`)."""
 
+    _target: type = field(default_factory=lambda: AedTrainer)
+
     def save_config(self) -> None:
-        """Writes `config.yml`; the last that `ns-train` asks of a config before it launches its processes.
+        """Locks the run's folder until this process ends, and writes `config.yml` there; the last that `ns-train` asks
+        of a config before it launches its processes.
 
         Raises:
-            InputError: there are not so many GPUs, or several machines without an address to meet at.
+            InputError: there are not so many GPUs, or several machines without an address to meet at; another process
+                trains this run; or its folder cannot be written.
         """
         report_plainly()
         machine, gpus = self.machine, torch.cuda.device_count()
@@ -37,7 +61,16 @@ class AedTrainerConfig(TrainerConfig):
             raise InputError("--machine.dist-url auto: works on one machine only; give all of them the same "
                              "tcp://HOST:PORT, an address of the machine of --machine.machine-rank 0")  # fmt: skip
         if machine.machine_rank == 0:
-            super().save_config()
+            folder = self.get_base_dir()
+            _hold(folder.resolve())
+            remove_half_written(self.get_checkpoint_dir())
+            try:
+                with replacing(folder / "config.yml") as part:
+                    part.write_text(yaml.dump(self), "utf-8")
+            except OSError as error:
+                raise InputError(
+                    f"{folder}: cannot be written ({reason(error)}); choose another --output-dir"
+                ) from error
         if machine.device_type == "cpu" and machine.num_devices * machine.num_machines > 1:
             # The launcher must not see that they are several: `setup` starts them.
             self._several, self.machine = machine, replace(machine, num_devices=1, num_machines=1)
@@ -54,34 +87,182 @@ class AedTrainerConfig(TrainerConfig):
         return super().setup(local_rank=local_rank, **kwargs)
 
 
-class CpuProcesses:
-    """Stands in a trainer's place, and has several trainers in processes of their own do its work."""
+@cache
+def _hold(folder: Path) -> ExitStack:
+    """Locks a run's folder for as long as this process lives."""
+    held = ExitStack()
+    held.enter_context(folder_lock(folder))
+    return held
 
-    def __init__(self, config: AedTrainerConfig) -> None:
-        self.config = config
 
-    def setup(self) -> None:
-        """Nothing: each process sets itself up."""
+class AedTrainer(Trainer):
+    """nerfstudio's, whose checkpoints are whole and hold all that a training goes on from.
+
+    A training that went on from one is, to the last bit, the one that was never stopped (on a CPU, in one process).
+    SIGINT and SIGTERM end it after the step that is being made, with a checkpoint; a second signal ends it at once.
+    """
+
+    config: AedTrainerConfig
+    pipeline: AedPipeline
+
+    def __init__(self, *args, **kwargs) -> None:
+        super().__init__(*args, **kwargs)
+        self._done = -1
+        """The last step that was made."""
+        self._loaded: tuple[Path, dict | None] | None = None
+        """The checkpoint that this training goes on from, and its `training`."""
+        self._signal, self._signalled = 0, 0.0
+        self._agreed = 0
+        """The signal that ends all processes after the same step."""
+        self._stopped = False
+
+    def setup(self, test_mode: Literal["test", "val", "inference"] = "val") -> None:
+        """nerfstudio's.
+
+        Raises:
+            InputError: the checkpoint to load is missing or damaged.
+            SystemExit: by a signal, with its exit code.
+        """
+        with on_signals(leave, *STOP):
+            super().setup(test_mode)
+        self.callbacks.append(TrainingCallback([TrainingCallbackLocation.AFTER_TRAIN_ITERATION], self._after_step))
+
+    # ---- going on from a checkpoint
+
+    def _load_checkpoint(self) -> None:
+        c = self.config
+        if c.load_dir is not None and c.load_step is None:
+            path, state = read_newest(c.load_dir)
+        elif c.load_dir is not None:
+            path = checkpoint_path(c.load_dir, c.load_step)
+            state = read_checkpoint(path)
+        elif c.load_checkpoint is not None:
+            path = c.load_checkpoint
+            state = read_checkpoint(path)
+        else:
+            return
+        self._start_step = state["step"] + 1
+        self._done = state["step"]
+        self.pipeline.load_pipeline(state["pipeline"], state["step"])
+        self.optimizers.load_optimizers(state["optimizers"])
+        if c.load_scheduler:
+            self.optimizers.load_schedulers(state.get("schedulers", {}))
+        self.grad_scaler.load_state_dict(state["scalers"])
+        self._loaded = path, state.get("training")
+        print(f"going on after step {state['step']} of {path}")
+
+    def _restore(self) -> None:
+        """Makes all that draws or remembers what it was when the checkpoint was written."""
+        path, state = self._loaded
+        whole = state is not None and state["processes"] == self.world_size == 1
+        if not whole:
+            why = "was made in several processes, or is for several" if state is not None else "is of an older version"
+            print(f"{path} {why}: this training draws other rays than an undisturbed one would have")
+            seed_anew(self.pipeline.datamanager.generator, self.config.machine.seed, comms.get_rank(), self._start_step)
+        if state is not None:
+            self.pipeline.restore_training(state, whole)
+            parameters = dict(self.pipeline.model.named_parameters())
+            for name, gradient in state["gradients"].items():
+                parameters[name].grad = gradient.to(self.device)
+
+    # ---- training
+
+    @property
+    def stop_training(self) -> bool:
+        """Asked by nerfstudio before each step, and while it is paused."""
+        # A paused process waits alone; else all must stop at the same step, or they wait for each other forever.
+        several = self.world_size > 1 and self.training_state != "paused"
+        ended = self._done >= self.config.max_num_iterations - 1
+        return self._stopped or ended or bool(self._agreed if several else self._signal)
+
+    @stop_training.setter
+    def stop_training(self, stop: bool) -> None:
+        self._stopped = stop
 
     def train(self) -> None:
-        """Returns when all processes of this machine have trained."""
-        machine = self.config.machine
-        with tempfile.TemporaryDirectory() as folder:
-            url = (Path(folder) / "meeting").as_uri() if machine.dist_url == "auto" else machine.dist_url
-            mp.spawn(_work, (self.config, url), machine.num_devices)
+        """Trains to step `max_num_iterations`, whatever step it began with.
 
+        Raises:
+            InputError: the disk is full; the last checkpoint is whole.
+            SystemExit: by a signal, with its exit code, when a checkpoint has been written.
+        """
+        if self._start_step >= self.config.max_num_iterations:
+            print(f"{self._loaded[0]} has made {self._start_step} steps, and --max-num-iterations "
+                  f"{self.config.max_num_iterations} is where a training ends: nothing to do")  # fmt: skip
+            return
+        with on_signals(self._ask_to_stop, *STOP):
+            if self._loaded is not None:
+                self._restore()
+            try:
+                super().train()
+            except OSError as error:
+                if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                    raise
+                raise self._full(self._done, error) from error
 
-def _work(local_rank: int, config: AedTrainerConfig, url: str) -> None:
-    """One process; what `nerfstudio.scripts.train` does for a GPU."""
-    from nerfstudio.scripts.train import train_loop  # which loads the registered methods, and so this module
+    def _ask_to_stop(self, number: int) -> None:
+        if not self._signal:
+            self._signal, self._signalled = number, time.monotonic()
+        elif time.monotonic() - self._signalled > AGAIN:
+            os._exit(128 + number)
 
-    machine = config.machine
-    world_size = machine.num_devices * machine.num_machines
-    rank = machine.machine_rank * machine.num_devices + local_rank
-    share = max(1, (os.cpu_count() or 1) // machine.num_devices)
-    torch.set_num_threads(min(share, torch.get_num_threads()))
-    numba.set_num_threads(min(share, numba.get_num_threads()))
-    dist.init_process_group("gloo", init_method=url, world_size=world_size, rank=rank)
-    train_loop(local_rank, world_size, config, rank)
-    dist.barrier()
-    dist.destroy_process_group()
+    def _after_step(self, step: int) -> None:
+        self._done = step
+        self._agreed = largest(self._signal, self.device)
+
+    def _after_train(self) -> None:
+        self.step = self._done  # nerfstudio has counted the step before which it stopped
+        number = self._agreed or self._signal
+        if not number:
+            super()._after_train()
+            return
+        self.save_checkpoint(self.step)
+        writer.write_out_storage()
+        if self._agreed and self.world_size > 1:
+            comms.synchronize()  # who ends first has the others ended, also who still writes
+        if self._done < self._start_step:
+            print("stopped before the first step: nothing to save")
+        else:
+            print(f"stopped at step {self.step}, which is saved; ns-train goes on from there with --load-dir "
+                  f"{self.checkpoint_dir}")  # fmt: skip
+        raise SystemExit(128 + number)
+
+    def _train_complete_viewer(self) -> None:
+        with on_signals(lambda number: sys.exit(0 if number == STOP[0] else 128 + number), *STOP):
+            super()._train_complete_viewer()
+
+    @check_main_thread
+    def save_checkpoint(self, step: int) -> None:
+        """Writes a checkpoint and, with `save_only_latest_checkpoint`, removes all but this and the one before.
+
+        Raises:
+            InputError: it cannot be written; what was there before is whole.
+        """
+        if step < self._start_step:
+            return  # nothing has been trained
+        parameters = self.pipeline.model.named_parameters() if self.config.gradient_accumulation_steps else ()
+        state = {
+            "step": step,
+            "pipeline": self.pipeline.state_dict(),
+            "optimizers": {name: part.state_dict() for name, part in self.optimizers.optimizers.items()},
+            "schedulers": {name: part.state_dict() for name, part in self.optimizers.schedulers.items()},
+            "scalers": self.grad_scaler.state_dict(),
+            "training": {
+                **self.pipeline.training_state(),
+                "gradients": {name: p.grad for name, p in parameters if p.grad is not None},
+                "processes": self.world_size,
+            },
+        }
+        try:
+            write_checkpoint(self.checkpoint_dir, state)
+        except (OSError, RuntimeError) as error:
+            raise self._full(step, error) from error
+        if self.config.save_only_latest_checkpoint:
+            keep_two(self.checkpoint_dir, step)
+
+    def _full(self, step: int, error: Exception) -> InputError:
+        """What to tell when step `step` cannot be written."""
+        whole = checkpoints(self.checkpoint_dir)
+        mend = f"{whole[0].name} is whole: make room and go on from it" if whole else "make room and train again"
+        return InputError(f"{self.checkpoint_dir}: step {step} cannot be written ({reason(error)}), so the training "
+                          f"ends; {mend}")  # fmt: skip

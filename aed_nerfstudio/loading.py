@@ -6,8 +6,6 @@ import pickle
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import yaml
-
 from aed_nerfstudio.errors import InputError
 
 if TYPE_CHECKING:
@@ -35,8 +33,7 @@ def load_run(config: Path) -> tuple[AedPipeline, int]:
 
     try:
         pipeline, step = _load(config, folder)
-    except (yaml.YAMLError, UnicodeDecodeError, AssertionError, AttributeError, KeyError, TypeError) as error:
-        # Classes that have moved, fields that were renamed: the file holds both by name.
+    except (AttributeError, KeyError, TypeError) as error:  # fields that the version which wrote it had not
         raise InputError(f"{config}: does not fit this version of aed-nerfstudio ({_reason(error)}); {MEND}") from error
     except (pickle.UnpicklingError, EOFError, RuntimeError) as error:  # RuntimeError: PyTorch's, of a damaged archive
         raise InputError(f"{folder}: its newest checkpoint is damaged ({_reason(error)}); train again") from error
@@ -46,15 +43,12 @@ def load_run(config: Path) -> tuple[AedPipeline, int]:
 def _load(file: Path, folder: Path) -> tuple[AedPipeline, int]:
     """What nerfstudio's `eval_setup` does, which first loads every method that is installed: for seconds."""
     import torch
-    from nerfstudio.engine.trainer import TrainerConfig
 
     from aed_nerfstudio.backends import unavailable
-    from aed_nerfstudio.training.pipeline import AedPipelineConfig
+    from aed_nerfstudio.training.checkpoint_file import read_checkpoint
+    from aed_nerfstudio.training.run_config import read_config
 
-    config = yaml.load(file.read_text(), Loader=yaml.Loader)
-    assert isinstance(config, TrainerConfig), "no config of a training run"
-    if not isinstance(config.pipeline, AedPipelineConfig):
-        raise InputError(f"{file}: is a run of another method; train with `ns-train aed-nerf`")
+    config = read_config(file)
     # What drives nerfstudio's cameras: nothing to an avatar, and maybe lost by now.
     for name in ("audio", "audio_features_file", "background"):
         setattr(config.pipeline.model, name, None)
@@ -67,7 +61,7 @@ def _load(file: Path, folder: Path) -> tuple[AedPipeline, int]:
     pipeline = config.pipeline.setup(device=device, test_mode="test")
     pipeline.eval()
     newest = max(folder.glob("step-*.ckpt"), key=lambda path: int(path.stem.removeprefix("step-")))
-    state = torch.load(newest, map_location="cpu", weights_only=True)
+    state = read_checkpoint(newest)
     pipeline.load_pipeline(state["pipeline"], state["step"])
     return pipeline, int(newest.stem.removeprefix("step-"))
 

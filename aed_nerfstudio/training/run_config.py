@@ -11,10 +11,14 @@ from dataclasses import MISSING, fields, is_dataclass
 from enum import Enum
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import yaml
 
 from aed_nerfstudio.errors import InputError
+
+if TYPE_CHECKING:
+    from nerfstudio.engine.trainer import TrainerConfig
 
 LARGEST = 1 << 18
 """Bytes of a file; those of our presets have 8 000."""
@@ -27,14 +31,11 @@ PATHS = ("PosixPath", "WindowsPath", "PurePosixPath", "PureWindowsPath", "Path",
 MEND = "give the config.yml of a run that `ns-train aed-nerf` trained with this version, or train again"
 
 
-def read_config(file: Path):
+def read_config(file: Path) -> TrainerConfig:
     """The config of a training run, equal to what nerfstudio itself would load.
 
     Args:
         file: written by `ns-train`, or a copy of `aed set-driving`.
-
-    Returns:
-        An `AedTrainerConfig`, or whatever else the file describes out of the same parts.
 
     Raises:
         InputError: names the line: the file is too large or no YAML, or it holds something else than plain values,
@@ -48,14 +49,16 @@ def read_config(file: Path):
     if len(text) > LARGEST:
         raise InputError(f"{file}: has more than {LARGEST} bytes, and no config of a run has; {MEND}")
     try:
-        reader = _Composer(file, text.decode("utf-8"))
-        root = reader.get_single_node()
-        return None if root is None else _Builder(file).build(root)
+        root = _Composer(file, text.decode("utf-8")).get_single_node()
+        config = None if root is None else _Builder(file).build(root)
     except (yaml.YAMLError, UnicodeDecodeError, ValueError, OverflowError, RecursionError) as error:
         if isinstance(error, InputError):
             raise
         reason = " ".join(str(error).split())[:200]
         raise InputError(f"{file}: does not fit this version of aed-nerfstudio ({reason}); {MEND}") from error
+    if getattr(config, "pipeline", None) is None:
+        raise InputError(f"{file}: does not fit this version of aed-nerfstudio: is no config of a training run; {MEND}")
+    return config
 
 
 class _Composer(yaml.SafeLoader):

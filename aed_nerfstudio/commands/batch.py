@@ -109,7 +109,7 @@ def _value(name: str, value: object, folder: Path, where: str) -> object:
         try:
             words = shlex.split(value)
         except ValueError as error:
-            raise InputError(f"{where}: {value!r} is no {name} ({error}); put what has quotes in others: \"it's\"") from error
+            raise InputError(f"{where}: {value!r} is no {name} ({error}); put quotes around it") from error
     elif kind is bool and str(value).lower() in ("yes", "1", "true", "no", "0", "false"):
         words = [str(str(value).lower() in ("yes", "1", "true"))]
     else:

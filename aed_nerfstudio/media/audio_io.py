@@ -34,8 +34,8 @@ def read_audio(path: str | Path, sample_rate: int = 16000) -> np.ndarray:
     """The first audio stream of any audio or video file.
 
     Returns float32 [n], mono, full scale -1..1, at `sample_rate` Hz. Sample 0 is the file's time zero (see
-    video_reader): a stream that starts late is padded with zeros in front, sound before zero (encoder delay) is cut, and gaps inside
-    become silence.
+    video_reader): a stream that starts late is padded with zeros in front, sound before zero (encoder delay) is cut,
+    and gaps inside become silence.
 
     Raises InputError when the file is missing, cannot be read, holds no audio stream, or its audio is damaged: gaps of
     more than ten minutes, or samples that are no numbers or far beyond full scale.

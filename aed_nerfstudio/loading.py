@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import yaml
-
 from aed_nerfstudio.errors import InputError, reason
 
 if TYPE_CHECKING:
@@ -30,27 +28,22 @@ def load_run(config: Path) -> tuple[AedPipeline, int]:
         raise InputError(f"{config}: no such file; give the config.yml of a training run")
     try:
         return _load(config, config.parent / "nerfstudio_models")
-    except (yaml.YAMLError, UnicodeDecodeError, AssertionError, AttributeError, KeyError, TypeError) as error:
-        # Classes that have moved, fields that were renamed: the file holds both by name.
+    except (AttributeError, KeyError, TypeError) as error:  # fields that the version which wrote it had not
         raise InputError(f"{config}: does not fit this version of aed-nerfstudio ({reason(error)}); {MEND}") from error
 
 
 def _load(file: Path, folder: Path) -> tuple[AedPipeline, int]:
     """What nerfstudio's `eval_setup` does, which first loads every method that is installed: for seconds."""
     import torch
-    from nerfstudio.engine.trainer import TrainerConfig
 
     from aed_nerfstudio.backends import unavailable
     from aed_nerfstudio.training.checkpoints import read_newest
-    from aed_nerfstudio.training.pipeline import AedPipelineConfig
+    from aed_nerfstudio.training.run_config import read_config
 
+    config = read_config(file)
     _, state = read_newest(folder)
     weights, step = state["pipeline"], state["step"]
     del state  # the optimizers are three times as large
-    config = yaml.load(file.read_text(), Loader=yaml.Loader)
-    assert isinstance(config, TrainerConfig), "no config of a training run"
-    if not isinstance(config.pipeline, AedPipelineConfig):
-        raise InputError(f"{file}: is a run of another method; train with `ns-train aed-nerf`")
     # What drives nerfstudio's cameras: nothing to an avatar, and maybe lost by now.
     for name in ("audio", "audio_features_file", "background"):
         setattr(config.pipeline.model, name, None)

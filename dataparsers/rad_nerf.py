@@ -13,7 +13,7 @@ from nerfstudio.data.dataparsers.base_dataparser import DataParserConfig
 from nerfstudio.plugins.registry_dataparser import DataParserSpecification
 
 from aed_nerfstudio.dataset.rad_folder import RadFolder, read_rad_folder
-from aed_nerfstudio.dataset.schema import METRES_PER_UNIT
+from aed_nerfstudio.dataset.schema import METRES_PER_UNIT, Inside
 from aed_nerfstudio.driving.audio import NONE, SAMPLE_RATE, extract_features
 from aed_nerfstudio.driving.feature_files import FILE, read_feature_file
 from aed_nerfstudio.errors import InputError
@@ -75,7 +75,7 @@ class RadNerfDataParser(TalkingFaceDataParser):
 
 def _feature_file(folder: Path) -> Path:
     for name in FEATURE_FILES:
-        if (folder / name).is_file():
+        if Inside(folder)(folder / name).is_file():
             return folder / name
     raise InputError(f"{folder}: has neither aud.wav nor features ({', '.join(FEATURE_FILES)}); add its sound as "
                      "aud.wav, or choose --audio-features none")  # fmt: skip

@@ -112,7 +112,10 @@ def _value(name: str, value: object, folder: Path, where: str) -> object:
     if isinstance(value, list):
         words = [str(item) for item in value]
     elif isinstance(value, str) and {typing.get_origin(arm) for arm in (kind, *typing.get_args(kind))} & {tuple, list}:
-        words = shlex.split(value)
+        try:
+            words = shlex.split(value)
+        except ValueError as error:
+            raise InputError(f"{where}: {value!r} is no {name} ({error}); put quotes around it") from error
     elif kind is bool and str(value).lower() in ("yes", "1", "true", "no", "0", "false"):
         words = [str(str(value).lower() in ("yes", "1", "true"))]
     else:

@@ -48,10 +48,11 @@ class SetDriving:
         from aed_nerfstudio.commands.render import run_files
         from aed_nerfstudio.files import keep_apart, write
         from aed_nerfstudio.jobs.folder_lock import folder_lock
+        from aed_nerfstudio.training.run_config import read_config
 
         avatar = Avatar.load(self.load_config)
         run = self.load_config.resolve().parent
-        config = yaml.load(self.load_config.read_text(), Loader=yaml.Loader)  # as nerfstudio does
+        config = read_config(self.load_config)
         config.pipeline.model = replace(config.pipeline.model, **self._given())
         avatar.model.drive(config.pipeline.model)  # finds whatever is wrong with it
         # The copy works wherever it is called from, unlike the original, whose paths are those of its training.

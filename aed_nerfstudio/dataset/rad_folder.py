@@ -27,6 +27,7 @@ from aed_nerfstudio.dataset.schema import (
     Clip,
     Dataset,
     Frame,
+    Inside,
     read_image,
 )
 from aed_nerfstudio.errors import InputError
@@ -74,6 +75,9 @@ class RadFolder(Dataset):
     def sound(self, clip: str) -> Path:
         return self.root / "aud.wav"
 
+    def pictures_of(self, frame: Frame) -> list[Path]:
+        return [self.path(kind, frame) for kind in ("images", "parsing", "torso") if kind != "torso" or self.has_torso]
+
     def parsing(self, frame: Frame) -> np.ndarray:
         colours = self._sized(self.path("parsing", frame), 3)
         labels = np.select(
@@ -116,16 +120,18 @@ def read_rad_folder(
             transforms say of it, else their origin, when None.
 
     Raises:
-        InputError: a file is missing or damaged, a value in one is wrong, or the cameras do not look at the head.
+        InputError: a file is missing or damaged or leads outside the folder, a value in one is wrong, or the cameras do
+            not look at the head.
     """
     root = Path(root)
+    inside = Inside(root)
     if not root.is_dir():
         raise InputError(f"{root}: no such folder; give one of AD-NeRF, RAD-NeRF or ER-NeRF")
-    parts = _read_transforms(root)
+    parts = _read_transforms(root, inside)
     views, held_out = _read_views(parts)
     count = max(views) + 1
-    pictures = _picture_folder(root)
-    listed = {kind: _files(root / kind) for kind in (pictures, "parsing", "ori_imgs", "torso_imgs")}
+    pictures = _picture_folder(root, inside)
+    listed = {kind: inside.files(root / kind) for kind in (pictures, "parsing", "ori_imgs", "torso_imgs")}
     for folder, suffix in ((pictures, "jpg"), ("parsing", "png")):
         _need(root / folder, listed[folder], suffix, views)
     has_torso = bool(listed["torso_imgs"])
@@ -142,7 +148,7 @@ def read_rad_folder(
     if head_centre is None:
         head_centre = _head_centre(parts[0])
     name, poses = root.resolve().name, _poses(views, count, scale, head_centre)
-    frames = _frames(name, poses, marks, usable, _openness(root, marks, usable), camera)
+    frames = _frames(name, poses, marks, usable, _openness(inside(root / "au.csv"), marks, usable), camera)
     dataset = RadFolder(
         root=root,
         camera=camera,
@@ -159,18 +165,20 @@ def read_rad_folder(
         pictures=pictures,
         has_torso=has_torso,
     )
+    inside(dataset.background)
     dataset.static_background()
     _check_view(parts[0], dataset)
+    inside(dataset.sound(""))
     return dataset
 
 
-def _read_transforms(root: Path) -> list[Field]:
+def _read_transforms(root: Path, inside: Inside) -> list[Field]:
     """The training part and the held-out one, or all frames in one."""
     missing = "not a folder that AD-NeRF, RAD-NeRF or ER-NeRF made; their process.py --task 9 writes it"
     names = ["transforms_train.json", "transforms_val.json"]
     if not (root / names[0]).exists() and (root / "transforms.json").exists():
         names = ["transforms.json"]
-    return [read_json(root / name, missing, MEND) for name in names]
+    return [read_json(inside(root / name), missing, MEND) for name in names]
 
 
 def _read_views(parts: list[Field]) -> tuple[dict[int, Field], frozenset[int] | None]:
@@ -217,15 +225,11 @@ def _head_centre(part: Field) -> tuple[float, ...]:
     return centre
 
 
-def _picture_folder(root: Path) -> str:
+def _picture_folder(root: Path, inside: Inside) -> str:
     for name in IMAGES:
-        if any(path.endswith(".jpg") for path in _files(root / name)):
+        if any(path.endswith(".jpg") for path in inside.files(root / name)):
             return name
     raise InputError(f"{root}: has no frames in {', '.join(IMAGES)}; their process.py --task 3 writes them")
-
-
-def _files(folder: Path) -> set[str]:
-    return {path.name for path in folder.iterdir()} if folder.is_dir() else set()
 
 
 def _need(folder: Path, present: set[str], suffix: str, numbers: dict[int, Field]) -> None:
@@ -268,12 +272,12 @@ def _in_picture(points: np.ndarray, camera: Camera) -> np.ndarray:
     return inside.mean(axis=1) >= 0.8
 
 
-def _openness(root: Path, marks: np.ndarray, usable: np.ndarray) -> np.ndarray:
+def _openness(units: Path, marks: np.ndarray, usable: np.ndarray) -> np.ndarray:
     """How far the eyes are open, [F] in 0..1: by OpenFace's action unit 45 as in ER-NeRF, else by the landmarks."""
-    if (root / "au.csv").exists():
-        blinks = _read_blinks(root / "au.csv")
+    if units.exists():
+        blinks = _read_blinks(units)
         if abs(len(blinks) - len(marks)) > 25:
-            raise InputError(f"{root / 'au.csv'} has {len(blinks)} rows for {len(marks)} frames; run OpenFace again")
+            raise InputError(f"{units} has {len(blinks)} rows for {len(marks)} frames; run OpenFace again")
         blinks = np.pad(blinks, (0, max(0, len(marks) - len(blinks))), mode="edge")[: len(marks)]
         return 1 - np.clip(blinks, 0, 2) / 2
     ratio = eye_ratio(np.where(usable[:, None, None], marks, np.nan))

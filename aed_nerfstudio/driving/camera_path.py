@@ -52,13 +52,17 @@ class CameraPath:
         views = list(found["camera_path"].list())
         if not views:
             raise found["camera_path"].wrong("a list of at least one camera")
-        for view in views:
-            view["fov"].number(0.1, 179)
-            for number in _sixteen(view["camera_to_world"]).list():
-                number.number()
+        # As floats: nerfstudio's reader takes whole numbers for integers, and fails of them.
+        cameras = [
+            {
+                "fov": view["fov"].number(0.1, 179),
+                "camera_to_world": [number.number() for number in _sixteen(view["camera_to_world"]).list()],
+            }
+            for view in views
+        ]
         matrices = [view["camera_to_world"] for view in views]
         check_poses(matrices, np.array([m.value for m in matrices]).reshape(-1, 4, 4), FARTHEST)
-        cameras = get_path_from_json(found.value)
+        cameras = get_path_from_json({"render_width": width, "render_height": height, "camera_path": cameras})
         return cls(
             poses=cameras.camera_to_worlds.numpy(),
             focal_lengths=cameras.fy.flatten().numpy(),

@@ -131,41 +131,49 @@ def keyframe(
     """
     try:
         seconds = float(time)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         seconds = math.nan
     if isinstance(time, bool) or not 0 <= seconds < math.inf:
-        raise InputError(f"time must be seconds, 0 or more, not {time!r}")
+        raise InputError(f"time must be seconds, 0 or more, not {_short(time)}")
     if emotion is None:
         emotion = vocabulary.default_category
     weights = parse_mixture(emotion) if isinstance(emotion, str) else emotion
     numbers = weights.values() if isinstance(weights, Mapping) else [None]
-    if not all(type(number) in (int, float) and math.isfinite(number) for number in numbers):
-        raise InputError(f"emotion must be a category or weights by category, not {weights!r}")
+    if not all(type(number) in (int, float) and abs(number) <= 1e9 for number in numbers):
+        raise InputError(f"emotion must be a category or weights by category, not {_short(weights)}")
     if intensity is not None and (isinstance(intensity, bool) or not isinstance(intensity, (str, int, float))):
-        raise InputError(f"intensity must be a label or 0 to 1, not {intensity!r}")
+        raise InputError(f"intensity must be a label or 0 to 1, not {_short(intensity)}")
     vocabulary.encode(dict(weights), intensity)  # refuses what cannot be shown
     shown = [category for category, weight in weights.items() if weight > 0]
     neutral = vocabulary.common_span(shown) is None
     return Keyframe(seconds, dict(weights), None if neutral else vocabulary.strength(shown, intensity))
 
 
+def _short(value: object) -> str:
+    shown = repr(value)
+    return shown if len(shown) <= 60 else f"{shown[:60]}..."
+
+
 def _csv_rows(path: Path, text: str) -> Iterator[tuple[int, dict]]:
     """Line number and values of each row that is not empty."""
     reader = csv.reader(text.splitlines())
     names = None
-    for cells in reader:
-        cells = [cell.strip() for cell in cells]
-        if not any(cells):
-            continue
-        if names is None:
-            names = [cell.lower() for cell in cells]
-            if not {"time", "emotion"} <= set(names) <= set(COLUMNS):
-                raise InputError(f"{path}, line {reader.line_num}: the first line must be {','.join(COLUMNS)}")
-            continue
-        if len(cells) > len(names):
-            raise InputError(f"{path}, line {reader.line_num}: has {len(cells)} values for {len(names)} columns")
-        row = {name: cell for name, cell in zip(names, cells, strict=False) if cell}
-        yield reader.line_num, _complete(path, reader.line_num, row)
+    try:
+        for cells in reader:
+            cells = [cell.strip() for cell in cells]
+            if not any(cells):
+                continue
+            if names is None:
+                names = [cell.lower() for cell in cells]
+                if not {"time", "emotion"} <= set(names) <= set(COLUMNS):
+                    raise InputError(f"{path}, line {reader.line_num}: the first line must be {','.join(COLUMNS)}")
+                continue
+            if len(cells) > len(names):
+                raise InputError(f"{path}, line {reader.line_num}: has {len(cells)} values for {len(names)} columns")
+            row = {name: cell for name, cell in zip(names, cells, strict=False) if cell}
+            yield reader.line_num, _complete(path, reader.line_num, row)
+    except csv.Error as error:
+        raise InputError(f"{path}, line {reader.line_num}: no CSV ({error}); check the quotes") from error
 
 
 def _json_rows(path: Path, text: str) -> Iterator[tuple[int, dict]]:
@@ -185,11 +193,11 @@ def _json_rows(path: Path, text: str) -> Iterator[tuple[int, dict]]:
     while text[at : at + 1] != "]":
         try:
             row, end = decoder.raw_decode(text, at)
-        except (json.JSONDecodeError, RecursionError) as error:
+        except (ValueError, RecursionError) as error:  # also of numbers with thousands of digits
             where = line(getattr(error, "pos", at))
             raise InputError(f"{path}, line {where}: is no JSON; a keyframe is {EXAMPLE}") from error
         if not isinstance(row, dict):
-            raise InputError(f"{path}, line {line(at)}: must be a keyframe such as {EXAMPLE}, not {row!r}")
+            raise InputError(f"{path}, line {line(at)}: must be a keyframe such as {EXAMPLE}, not {_short(row)}")
         yield line(at), _complete(path, line(at), row)
         at = skip(end)
         if text[at : at + 1] == ",":

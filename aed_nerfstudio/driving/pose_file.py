@@ -11,6 +11,8 @@ from aed_nerfstudio.dataset.checked_json import Field, check_poses, read_json
 from aed_nerfstudio.dataset.schema import FARTHEST
 from aed_nerfstudio.errors import InputError
 
+MOST = 250_000
+"""Poses: nearly three hours."""
 MEND = "give camera-to-world matrices (OpenGL, the head at the origin), 25 a second"
 
 
@@ -38,13 +40,16 @@ def read_poses(path: Path) -> np.ndarray:
 
 def _from_numpy(path: Path) -> list[Field]:
     try:
-        array = np.load(path, allow_pickle=False)
+        # Mapped, so that a header cannot ask for more memory than the file has bytes.
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such file; {MEND}") from error
     except (OSError, ValueError, EOFError, SyntaxError) as error:
         raise InputError(f"{path}: is no .npy file of plain numbers, or damaged; {MEND}") from error
-    if not (isinstance(array, np.ndarray) and array.ndim == 3 and array.shape[1:] in ((3, 4), (4, 4))):
-        raise InputError(f"{path}: has shape {list(np.shape(array))}, not [N, 3, 4] or [N, 4, 4]; {MEND}")
+    fits = isinstance(array, np.ndarray) and array.ndim == 3 and array.shape[1:] in ((3, 4), (4, 4))
+    if not (fits and len(array) <= MOST and array.dtype.kind in "fiu"):
+        raise InputError(f"{path}: has shape {list(np.shape(array))}, not numbers [N, 3, 4] or "
+                         f"[N, 4, 4], N at most {MOST}; {MEND}")  # fmt: skip
     return list(Field(array.tolist(), path, mend=MEND).list())
 
 
@@ -62,7 +67,7 @@ def _matrix(field: Field) -> np.ndarray:
     """A pose as [4, 4]."""
     try:
         array = np.array(field.value, np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         array = np.empty(0)
     if array.size not in (12, 16) or array.shape not in ((12,), (16,), (3, 4), (4, 4)) or not np.isfinite(array).all():
         raise field.wrong("a 3x4 or 4x4 matrix of finite numbers")

@@ -110,7 +110,7 @@ class Record:
         try:
             stored = json.loads(self.path.read_text())
             return {e["name"]: e for e in stored[self.items] if e.keys() == asdict(self.outcome("")).keys()}
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
             return {}  # missing or damaged: the results themselves know what is done
 
     def _known(self, job: Job, entry: dict | None) -> Outcome:

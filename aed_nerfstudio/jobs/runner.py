@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
+import secrets
+import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from aed_nerfstudio.errors import InputError, import_fault
+from aed_nerfstudio.jobs import last_rites
 from aed_nerfstudio.jobs.record import ENDED, Job, Outcome, Record
 
 OBJECT_STORE = 100_000_000  # bytes; jobs hand over names and counts only, pictures stay in their files
@@ -83,60 +89,102 @@ def _on_ray(jobs: Sequence[Job], work: Callable[..., dict], record: Record, work
     number = workers.number
     if number is None and not workers.address:
         number = max(1, (os.cpu_count() or 1) // 2)
-    ray = start_ray(number, workers.address)
-    # Ray's own retries would not be counted.
-    task = ray.remote(num_cpus=1, max_retries=0)(work)
-    limit = number or max(1, int(ray.cluster_resources().get("CPU", 1)))
-    waiting, running, began = list(jobs), {}, {}
-    try:
-        while waiting or running:
-            while waiting and len(running) < limit:
-                job = waiting.pop(0)
-                began.setdefault(job.name, time.monotonic())
-                record.outcomes[job.name].attempts += 1
-                running[task.remote(*job.arguments, progress=False)] = job
-            for reference in ray.wait(list(running), timeout=1.0)[0]:
-                job = running.pop(reference)
-                try:
-                    found = ray.get(reference)
-                except ray.exceptions.RayError as error:
-                    died = isinstance(error, ray.exceptions.WorkerCrashedError)
-                    found = {"state": "failed", "error": "its worker died" if died else reason(error)}
-                    if record.outcomes[job.name].attempts <= workers.retries:
-                        record.say(f"{job.name}: {found['error']}; trying again")
-                        waiting.insert(0, job)
-                        continue
-                record.finish(job.name, seconds=time.monotonic() - began[job.name], **found)
-    finally:
-        for reference in running:
-            ray.cancel(reference, force=True)
-        ray.shutdown()
+    with started_ray(number, workers.address) as ray:
+        # Ray's own retries would not be counted.
+        task = ray.remote(num_cpus=1, max_retries=0)(work)
+        limit = number or max(1, int(ray.cluster_resources().get("CPU", 1)))
+        waiting, running, began = list(jobs), {}, {}
+        try:
+            while waiting or running:
+                while waiting and len(running) < limit:
+                    job = waiting.pop(0)
+                    began.setdefault(job.name, time.monotonic())
+                    record.outcomes[job.name].attempts += 1
+                    running[task.remote(*job.arguments, progress=False)] = job
+                for reference in ray.wait(list(running), timeout=1.0)[0]:
+                    job = running.pop(reference)
+                    try:
+                        found = ray.get(reference)
+                    except ray.exceptions.RayError as error:
+                        died = isinstance(error, ray.exceptions.WorkerCrashedError)
+                        found = {"state": "failed", "error": "its worker died" if died else reason(error)}
+                        if record.outcomes[job.name].attempts <= workers.retries:
+                            record.say(f"{job.name}: {found['error']}; trying again")
+                            waiting.insert(0, job)
+                            continue
+                    record.finish(job.name, seconds=time.monotonic() - began[job.name], **found)
+        finally:
+            for reference in running:
+                ray.cancel(reference, force=True)
 
 
-def start_ray(workers: int | None, address: str | None) -> Any:
-    """The module, connected: to a Ray of our own on this machine, or to a cluster.
+@contextmanager
+def started_ray(workers: int | None, address: str | None) -> Iterator[Any]:
+    """The module, connected: to a cluster, or to a Ray of our own on this machine, which nobody else can reach.
 
     Raises:
         InputError: Ray is not installed, or the cluster cannot be reached.
     """
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent to anyone
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # no note about GPUs that are not asked for
+    settings = {
+        "RAY_USAGE_STATS_ENABLED": "0",  # nothing is sent to anyone
+        "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # no note about GPUs that are not asked for
+    }
+    if not address:
+        # Whoever reaches Ray can run code: it listens on 127.0.0.1 only, by its setting for macOS and Windows, and
+        # answers only who knows a word that its processes inherit.
+        settings |= {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": _token()}
+    before = {name: os.environ.get(name) for name in settings}
+    os.environ.update(settings)
+    ray = watch = None
+    try:
+        ray = _ray()
+        watch = _connect(ray, workers, address)
+        yield ray
+    finally:
+        if ray is not None:
+            ray.shutdown()
+        if watch is not None:
+            watch.communicate()
+        for name, value in before.items():
+            os.environ.pop(name)
+            if value is not None:
+                os.environ[name] = value
+
+
+def _ray() -> Any:
     try:
         import ray
     except ImportError as error:
         raise InputError('Ray is not installed; run pip install "aed-nerfstudio[ray]", or give --sequential to do one '
                          "after the other without it") from error  # fmt: skip
+    return ray
+
+
+@cache
+def _token() -> str:
+    """The word of this process's own Rays."""
+    return secrets.token_hex(32)
+
+
+def _connect(ray: Any, workers: int | None, address: str | None) -> subprocess.Popen | None:
+    """Connects, and where Ray is started for this starts what ends its processes should this one be killed."""
+    import psutil  # a dependency of viser's
+
     quiet = {"logging_level": "ERROR", "log_to_driver": False}
+    others = set(psutil.Process().children())
     try:
         if address:
             ray.init(address=address, **quiet)
-        else:
-            # "local": never a cluster that happens to run here. Its memory is small, because nothing large goes there.
-            ray.init("local", num_cpus=workers, object_store_memory=OBJECT_STORE, include_dashboard=False, **quiet)
+            return None
+        # "local": never a cluster that happens to run here. Its memory is small, because nothing large goes there.
+        ray.init("local", num_cpus=workers, object_store_memory=OBJECT_STORE, include_dashboard=False, **quiet)
     except Exception as error:  # Ray's own are of many kinds, that of a start which takes too long a bare Exception
         place = f"the cluster {address}" if address else "Ray on this machine"
         raise InputError(f"cannot reach {place} ({reason(error)}); check --address, or give --sequential") from error
-    return ray
+    if not ipaddress.ip_address(ray.util.get_node_ip_address()).is_loopback:
+        raise InputError("Ray was used here before and listens to the network; run the jobs in a program of their own")
+    started = set(psutil.Process().children()) - others
+    return last_rites.begin([*started, *(child for process in started for child in process.children(recursive=True))])
 
 
 def reason(error: BaseException) -> str:

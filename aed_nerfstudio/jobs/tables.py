@@ -69,7 +69,7 @@ def read_json_lines(path: Path) -> list[tuple[int, dict[str, object]]]:
             continue
         try:
             row = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise InputError(f"{path}, line {number}: no JSON ({error}); write one object a line") from error
         if not isinstance(row, dict):
             raise InputError(f'{path}, line {number}: no JSON object; write one a line, such as {{"path": "a.mp4"}}')

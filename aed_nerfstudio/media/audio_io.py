@@ -14,6 +14,10 @@ from aed_nerfstudio.media.video_reader import open_media, time_zero
 
 # A jump of the time stamps larger than this is a gap to keep (as silence); smaller ones are rounding.
 GAP_SECONDS = 0.05
+# One that is longer than this is no pause: a small file could fill the memory with silence.
+LONGEST_GAP = 600.0
+# Full scale is 1; sound above this was never scaled, or is junk.
+LOUDEST = 16.0
 # Loudness is judged over windows of this length, so that one word in a long silence still counts.
 LOUDNESS_WINDOW = 1600
 
@@ -29,11 +33,12 @@ def _mono(frames: list[av.AudioFrame]) -> list[np.ndarray]:
 def read_audio(path: str | Path, sample_rate: int = 16000) -> np.ndarray:
     """The first audio stream of any audio or video file.
 
-    Returns float32 [n], mono, in -1..1, at `sample_rate` Hz. Sample 0 is the file's time zero (see video_reader): a
-    stream that starts late is padded with zeros in front, sound before zero (encoder delay) is cut, and gaps inside
-    become silence.
+    Returns float32 [n], mono, full scale -1..1, at `sample_rate` Hz. Sample 0 is the file's time zero (see
+    video_reader): a stream that starts late is padded with zeros in front, sound before zero (encoder delay) is cut,
+    and gaps inside become silence.
 
-    Raises InputError when the file is missing, cannot be read, holds no audio stream, or its audio is damaged.
+    Raises InputError when the file is missing, cannot be read, holds no audio stream, or its audio is damaged: gaps of
+    more than ten minutes, or samples that are no numbers or far beyond full scale.
     """
     path = Path(path)
     with open_media(path) as container:
@@ -47,6 +52,9 @@ def read_audio(path: str | Path, sample_rate: int = 16000) -> np.ndarray:
         expected = 0.0
         for frame in container.decode(stream):
             time = expected if frame.time is None else frame.time - zero
+            if time - expected > LONGEST_GAP:
+                raise InputError(f"{path}: holds no sound from {expected:.0f} s to {time:.0f} s; cut it there, or "
+                                 "export it again without the gap")  # fmt: skip
             this_form = (frame.format.name, frame.layout.name, frame.sample_rate)
             # A new segment at the start, after a gap, and when the sound's form changes in mid-stream.
             if resampler is None or this_form != form or abs(time - expected) > GAP_SECONDS:
@@ -69,6 +77,14 @@ def read_audio(path: str | Path, sample_rate: int = 16000) -> np.ndarray:
         part = part[max(0, -start) :]
         start = max(start, 0)
         samples[start : start + part.size] = part
+    # Only such are looked for one by one, because every other sound would be read once more.
+    if not (samples.size == 0 or max(samples.max(), -samples.min()) <= LOUDEST):
+        bad = np.abs(samples) > LOUDEST
+        bad |= ~np.isfinite(samples)
+        raise InputError(
+            f"{path}: {bad.sum()} of its {bad.size} samples are no numbers or far beyond full scale, first at "
+            f"{bad.argmax() / sample_rate:.2f} s; export it again as 16-bit WAV"
+        )
     return samples
 
 

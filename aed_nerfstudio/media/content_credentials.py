@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 from collections.abc import Mapping
+from datetime import datetime, timezone
+from io import BytesIO
 from pathlib import Path
+from typing import BinaryIO
+
+from PIL import Image
 
 from aed_nerfstudio.errors import InputError
-from aed_nerfstudio.files import temporary_beside
+from aed_nerfstudio.files import replacing
 
 TYPES = {".mp4": "video/mp4", ".m4v": "video/mp4", ".mov": "video/quicktime"}
 """Media types of what can be signed, by suffix."""
@@ -27,8 +31,8 @@ class Credentials:
     certificate: PEM file of the signer's certificate, followed by those above it. key: PEM file of its private key,
     without a password. output: the video that will be signed.
 
-    Raises InputError when c2pa-python is not installed, one of the files is missing or unfit, or this kind of output
-    cannot be signed: all before there is an output.
+    Raises InputError when c2pa-python is not installed, one of the files is missing or unfit, the certificate is not
+    accepted, and when this kind of output cannot be signed: all before there is an output.
     """
 
     def __init__(self, certificate: Path, key: Path | None, output: Path) -> None:
@@ -41,12 +45,22 @@ class Credentials:
         self._path, self._output = certificate, output
         self._certificate, self._key = _read(certificate), _read(key)
         self._algorithm = _algorithm(key, self._key)
+        _check_dates(certificate, self._certificate)
+        trial = BytesIO()
+        Image.new("RGB", (8, 8)).save(trial, "png")
+        self._put(trial, "image/png", BytesIO(), {})
 
-    def sign(self, tags: Mapping[str, str]) -> None:
-        """Puts a manifest into the video: that a trained model has made it, and the tags as an assertion of our own.
+    def sign(self, video: Path, tags: Mapping[str, str]) -> None:
+        """Puts a manifest into a video: that a trained model has made it, and the tags as an assertion of our own.
 
-        Raises InputError when the certificate is not accepted; the video then stays as it was, unsigned.
+        video: the finished file, wherever it lies before it takes the output's place.
+
+        Raises InputError when it is not signed; it then stays as it was.
         """
+        with replacing(video) as signed, open(video, "rb") as source, open(signed, "w+b") as target:
+            self._put(source, TYPES[self._output.suffix.lower()], target, tags)
+
+    def _put(self, source: BinaryIO, media: str, target: BinaryIO, tags: Mapping[str, str]) -> None:
         import c2pa
 
         created = {"action": "c2pa.created", "digitalSourceType": SOURCE}
@@ -58,19 +72,29 @@ class Credentials:
                 {"label": "org.aed-nerfstudio.render", "data": dict(tags)},
             ],
         }
-        media = TYPES[self._output.suffix.lower()]
-        signed = temporary_beside(self._output)
         try:
             # No time stamp, which an authority on the internet would have to give.
             signer = c2pa.Signer.from_info(c2pa.C2paSignerInfo(self._algorithm, self._certificate, self._key, None))
-            with signer, c2pa.Builder(manifest) as builder, open(self._output, "rb") as source:
-                with open(signed, "w+b") as target:
-                    builder.sign(signer, media, source, target)
-            os.replace(signed, self._output)
+            with signer, c2pa.Builder(manifest) as builder:
+                builder.sign(signer, media, source, target)
         except c2pa.C2paError as error:
-            raise InputError(f"{self._path}: did not sign {self._output} ({error}); {MEND}") from error
-        finally:
-            signed.unlink(missing_ok=True)
+            raise InputError(f"{self._path}: cannot sign {self._output} ({error}); {MEND}") from error
+
+
+def _check_dates(path: Path, pem: bytes) -> None:
+    """InputError where a certificate of the chain is of another time, which C2PA would only find on reading."""
+    from cryptography import x509
+
+    try:
+        chain = x509.load_pem_x509_certificates(pem)
+    except ValueError as error:
+        raise InputError(f"{path}: holds no certificates ({error}); {MEND}") from error
+    now = datetime.now(timezone.utc)
+    for found in chain:
+        first, last = found.not_valid_before_utc, found.not_valid_after_utc
+        if not first <= now <= last:
+            raise InputError(f"{path}: a certificate in it is valid from {first:%Y-%m-%d} to {last:%Y-%m-%d} only; ask "
+                             "its issuer for a new one")  # fmt: skip
 
 
 def _read(path: Path) -> bytes:

@@ -21,6 +21,8 @@ TIME_SLACK = 0.002
 # A stream is called truncated when it ends this much (both of the two) before the length that its header declares.
 TRUNCATED_SECONDS = 0.5
 TRUNCATED_FRACTION = 0.1
+# A picture that stands longer than this, seconds, is a gap: a small file could ask for days of it.
+LONGEST_GAP = 600.0
 # FFmpeg opens still images and plain text as "video"; neither can be one here.
 NOT_VIDEO_FORMATS = ("image2", "_pipe", "tty")
 
@@ -113,6 +115,11 @@ def _rgb(frame: av.VideoFrame, longest: int | None) -> np.ndarray:
     return np.ascontiguousarray(np.rot90(image, _quarter_turns(frame)))
 
 
+def _gap(path: Path, start: float, end: float) -> InputError:
+    return InputError(f"{path}: holds no picture from {start:.0f} s to {end:.0f} s; cut it there, or export it again "
+                      "without the gap")  # fmt: skip
+
+
 def probe(path: str | Path) -> VideoInfo:
     """Describe a video file; decodes its first frame only (the rotation is attached to frames).
 
@@ -143,8 +150,8 @@ def read_frames(path: str | Path, fps: float = 25.0, longest: int | None = None)
     that starts no later. A stream that starts late has its first frame repeated in front. An array may be yielded
     more than once, so copy it before changing it. Memory: one frame.
 
-    Raises InputError when the file is missing, is no video, holds no frame, fails to decode part-way, or (after its
-    frames have been yielded) ends far short of the length it declares.
+    Raises InputError when the file is missing, is no video, holds no frame, fails to decode part-way, has a gap of more
+    than ten minutes, or (after its frames have been yielded) ends far short of the length it declares.
     """
     path = Path(path)
     if not fps > 0:
@@ -163,6 +170,8 @@ def read_frames(path: str | Path, fps: float = 25.0, longest: int | None = None)
                 time = frame.time - zero
             else:
                 time = shown_time + 1.0 / source_fps if shown is not None else 0.0
+            if time - shown_time > LONGEST_GAP:
+                raise _gap(path, shown_time, time)
             if shown is not None:
                 # Every output instant before this frame starts still shows the frame before it. Only frames that
                 # are shown are converted: the conversion costs about as much as the decoding.
@@ -179,6 +188,8 @@ def read_frames(path: str | Path, fps: float = 25.0, longest: int | None = None)
         if shown is None:
             raise damaged(path, "no frame could be decoded")
         length = float(shown.duration * shown.time_base) if shown.duration else 1.0 / source_fps
+        if length > LONGEST_GAP:
+            raise _gap(path, shown_time, shown_time + length)
         # A last frame of nearly no length is still shown if an output instant falls on it.
         end = shown_time + max(length, 2 * TIME_SLACK)
         while k / fps < end - TIME_SLACK or k == 0:

@@ -23,7 +23,7 @@ def checkpoints(folder: Path) -> list[Path]:
 
 
 def read_checkpoint(path: Path) -> dict:
-    """What `write_checkpoint` wrote, its tensors on the CPU.
+    """What `write_checkpoint` wrote, its tensors on the CPU: never larger than its file, and nothing in it is run.
 
     Raises:
         InputError: there is no such file, or it is damaged anywhere.
@@ -32,11 +32,16 @@ def read_checkpoint(path: Path) -> dict:
         raise InputError(f"{path}: no such file; give a checkpoint of a training run")
     try:
         with zipfile.ZipFile(path) as archive:
+            records = archive.infolist()
+            # PyTorch packs nothing, and unpacks whatever is packed: a small file could fill the memory.
+            packed = any(record.compress_type != zipfile.ZIP_STORED for record in records)
+            if packed or sum(record.file_size for record in records) > path.stat().st_size:
+                raise ValueError("its records are larger than the file")
             damaged = archive.testzip()  # PyTorch itself does not look at the check sums
         if damaged is not None:
             raise ValueError(f"{damaged} is not what was written")
         state = torch.load(path, map_location="cpu", weights_only=True)
-        if not {"step", "pipeline"} <= state.keys():
+        if not (isinstance(state, dict) and isinstance(state.get("pipeline"), dict) and type(state.get("step")) is int):
             raise ValueError("holds no step or no weights")
     except Exception as error:  # a damaged file may raise anything
         raise InputError(f"{path}: is damaged, or no checkpoint ({reason(error)})") from error

@@ -19,7 +19,7 @@ from torch import Tensor
 from aed_nerfstudio.dataparsers.rad_nerf import RadNerfDataParserConfig
 from aed_nerfstudio.dataparsers.talking_face import TalkingFaceDataParserConfig
 from aed_nerfstudio.dataset.frames import FramePixels, FrameStore, over_background
-from aed_nerfstudio.dataset.schema import Dataset
+from aed_nerfstudio.dataset.schema import Dataset, check_pictures
 from aed_nerfstudio.model.stages import StageSchedule
 from aed_nerfstudio.model.transfer import send
 
@@ -89,6 +89,7 @@ class AedDataManager(VanillaDataManager[InputDataset]):
 
     def get_training_callbacks(self, training_callback_attributes: TrainingCallbackAttributes) -> list:
         self.store()  # a disk that is too small is told before training begins
+        check_pictures(self.dataset)  # and so is a damaged picture
         return super().get_training_callbacks(training_callback_attributes)
 
     def _chances(self) -> np.ndarray:

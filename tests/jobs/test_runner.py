@@ -8,7 +8,7 @@ import pytest
 
 from aed_nerfstudio.errors import InputError
 from aed_nerfstudio.jobs.record import Job, Record, summary
-from aed_nerfstudio.jobs.runner import Workers, run_jobs, start_ray
+from aed_nerfstudio.jobs.runner import Workers, run_jobs, started_ray
 
 HERE = Workers(sequential=True)
 
@@ -83,7 +83,7 @@ def test_a_stopped_run_says_what_it_did_not_do(tmp_path):
 def test_without_ray(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(InputError, match=r'pip install "aed-nerfstudio\[ray\]", or give --sequential'):
-        start_ray(1, None)
+        started_ray(1, None).__enter__()
 
 
 @pytest.mark.parametrize(

@@ -62,7 +62,7 @@ def _trainer(
             "torso_grid": adam(lr_grids),
             "torso_mlps": adam(lr_mlps),
         },
-        viewer=ViewerConfig(num_rays_per_chunk=chunk),
+        viewer=ViewerConfig(num_rays_per_chunk=chunk, websocket_host="127.0.0.1"),
         vis="viewer",
     )
 

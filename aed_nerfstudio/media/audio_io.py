@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import wave
 from pathlib import Path
 
@@ -30,22 +31,36 @@ def _mono(frames: list[av.AudioFrame]) -> list[np.ndarray]:
     return [frame.to_ndarray().mean(axis=0, dtype=np.float32) for frame in frames]
 
 
-def read_audio(path: str | Path, sample_rate: int = 16000) -> np.ndarray:
+def read_audio(path: str | Path, sample_rate: int = 16000, longest: float = math.inf) -> np.ndarray:
     """The first audio stream of any audio or video file.
 
     Returns float32 [n], mono, full scale -1..1, at `sample_rate` Hz. Sample 0 is the file's time zero (see
     video_reader): a stream that starts late is padded with zeros in front, sound before zero (encoder delay) is cut,
     and gaps inside become silence.
 
-    Raises InputError when the file is missing, cannot be read, holds no audio stream, or its audio is damaged: gaps of
-    more than ten minutes, or samples that are no numbers or far beyond full scale.
+    longest: seconds that are taken.
+
+    Raises InputError when the file is missing, cannot be read, holds no audio stream, its audio is damaged (gaps of
+    more than ten minutes, or samples that are no numbers or far beyond full scale), or it is longer than `longest`: by
+    what it declares, or by what has been decoded of it.
     """
     path = Path(path)
+
+    def check_length(seconds: float) -> None:
+        if seconds > longest:
+            raise InputError(f"{path}: its sound is longer than {longest / 60:g} min, which is the most here; give "
+                             "a shorter one")  # fmt: skip
+
     with open_media(path) as container:
         if not container.streams.audio:
             raise InputError(f"{path}: holds no audio stream; give a file with sound")
         stream = container.streams.audio[0]
         zero = time_zero(container)
+        if stream.duration is not None:
+            check_length(float(stream.duration * stream.time_base))
+        elif container.duration is not None:
+            check_length(container.duration / av.time_base)
+        decoded = 0.0
         segments: list[tuple[float, list[np.ndarray]]] = []
         resampler: av.AudioResampler | None = None
         form: tuple | None = None
@@ -64,6 +79,8 @@ def read_audio(path: str | Path, sample_rate: int = 16000) -> np.ndarray:
                 form, expected = this_form, time
                 segments.append((time, []))
             expected += frame.samples / frame.sample_rate
+            decoded += frame.samples / frame.sample_rate
+            check_length(max(expected, decoded))  # stretches may lie over one another
             frame.pts = None  # the placing is done here, so the resampler must not do it a second time
             segments[-1][1].extend(_mono(resampler.resample(frame)))
         if resampler is None:

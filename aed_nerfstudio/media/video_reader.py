@@ -25,6 +25,8 @@ TRUNCATED_FRACTION = 0.1
 LONGEST_GAP = 600.0
 # FFmpeg opens still images and plain text as "video"; neither can be one here.
 NOT_VIDEO_FORMATS = ("image2", "_pipe", "tty")
+# These hold the names of other files, or addresses, whose contents FFmpeg would then give as theirs.
+PLAYLISTS = {"concat", "dash", "hls", "imf", "rtsp", "sdp", "webm_dash_manifest"}
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,8 @@ def open_media(path: str | Path) -> Iterator[av.container.InputContainer]:
             f"{path}: not a readable video or audio file, or cut off; re-export it as .mp4 or .wav ({error})"
         ) from error
     with container:
+        if PLAYLISTS & set(container.format.name.split(",")):
+            raise InputError(f"{path}: is a playlist, which names other files; give the media file itself")
         try:
             yield container
         except av.error.FFmpegError as error:

@@ -23,6 +23,7 @@ from aed_nerfstudio.training.mean_weights import MeanWeights
 from aed_nerfstudio.training.random_state import random_state, restore_random_state
 from aed_nerfstudio.viewer.control_panel import ControlPanel
 from aed_nerfstudio.viewer.start_view import StartView
+from aed_nerfstudio.viewer.uploads import Limits
 
 
 @dataclass
@@ -38,6 +39,10 @@ class AedPipelineConfig(VanillaPipelineConfig):
     ema_decay: float = 0.0
     """Decay a step of a running mean of the weights, which replaces them at the end of the lip stage and of the torso
     stage; 0: none. (RAD-NeRF: 0.95 every 1000 steps.)"""
+    upload_megabytes: float = 64
+    """MiB of a file that a browser may upload to the viewer."""
+    upload_minutes: float = 10
+    """Of sound that a browser may upload to the viewer."""
 
 
 class AedPipeline(VanillaPipeline):
@@ -70,7 +75,8 @@ class AedPipeline(VanillaPipeline):
         first = frames[self.datamanager.dataset.split("train")[0]]
         # Found by the viewer, which walks the pipeline's attributes.
         self.start_view = StartView(np.array(first.camera_to_world)[:3], 2 * math.atan(camera.h / 2 / camera.fl_y))
-        self.control_panel = ControlPanel(self.model, self.datamanager.dataset)
+        uploads = Limits(config.upload_megabytes, config.upload_minutes)
+        self.control_panel = ControlPanel(self.model, self.datamanager.dataset, uploads)
 
     def load_pipeline(self, loaded_state: dict, step: int) -> None:
         # Checkpoints of 0.1.0 do not name their audio features; how many numbers a step these have can be seen.

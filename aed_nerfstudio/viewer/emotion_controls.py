@@ -14,9 +14,13 @@ NONE = "(none)"
 
 
 def limit(slider: viser.GuiInputHandle, low: float, high: float) -> None:
-    """Other ends for a slider, and a value within them. viser has no public way to change them."""
+    """Other ends for a slider, and a value within them. viser has no public way to change them.
+
+    What pages send is held to them, see `private`.
+    """
     messages = slider._impl.gui_api._websock_interface
     messages.queue_message(_messages.GuiUpdateMessage(slider._impl.id, {"min": low, "max": high}))
+    slider._impl.ends = low, high
     inside = min(max(slider.value, low), high)
     if inside != slider.value:
         slider.value = inside
@@ -53,8 +57,7 @@ class EmotionControls:
         """What the controls say, as `EmotionVocabulary.encode` gives it."""
         weights = {self.category.value: 1.0}
         if self.second.value != NONE:
-            share = min(max(self.share.value, 0.0), 1.0)
-            weights = {self.category.value: 1.0 - share, self.second.value: share}
+            weights = {self.category.value: 1.0 - self.share.value, self.second.value: self.share.value}
         low, high = self._span([c for c, weight in weights.items() if weight > 0]) or (0.0, 1.0)
         return self.vocabulary.encode(weights, min(max(self.intensity.value, low), high))
 

@@ -34,28 +34,32 @@ def wav(samples: np.ndarray, sample_rate: int = 16000) -> bytes:
 
 
 class Playback:
-    """Where the speech is, and the browser that plays it.
+    """Where the speech of one browser is, and its sound there.
 
-    The sound plays in the browser in which it was started. Its clock leads: that browser reports it about once a
-    second through the number `clock`, ours runs in between (`sound.js` says why so seldom). A speech without sound is
-    played by our clock.
+    The browser's clock leads: it reports it about once a second through the number `clock`, ours runs in between
+    (`sound.js` says why so seldom). A speech without sound is played by our clock.
 
     Args:
-        clock: the number input that the browser writes its clock into.
+        client: the browser.
+        clock: the number input that it writes its clock into.
         on_frame: is called when another frame's time has come, in a thread of its own.
         on_stop: is called when the playing ends by itself; `frame` is then the last one.
     """
 
     def __init__(
-        self, clock: viser.GuiInputHandle[float], on_frame: Callable[[int], None], on_stop: Callable[[], None]
+        self,
+        client: viser.ClientHandle,
+        clock: viser.GuiInputHandle[float],
+        on_frame: Callable[[int], None],
+        on_stop: Callable[[], None],
     ) -> None:
+        self.client = client
         self.on_frame = on_frame
         self.on_stop = on_stop
         self.speech: Speech | None = None
-        self.client: viser.ClientHandle | None = None
         self._clock = Clock(0.0)
         self._frame = 0
-        self._loaded: dict[int, Speech] = {}
+        self._loaded: Speech | None = None
         self._script = files("aed_nerfstudio.viewer").joinpath("sound.js").read_text()
         self._script = self._script.replace("CLOCK_ID", clock._impl.id).replace("FPS", str(FPS))
         clock.on_update(self._hear)
@@ -79,15 +83,14 @@ class Playback:
         self._clock.loop = loop
         self._frame = 0
 
-    def play(self, client: viser.ClientHandle) -> None:
+    def play(self) -> None:
         """From the frame where it stands, or from the start if that is the last."""
-        self.client = client
         start = self._frame if self._frame < len(self.speech.track) - 1 else 0
         if self.speech.samples is not None:
-            if self._loaded.get(client.client_id) is not self.speech:
+            if self._loaded is not self.speech:
                 sound = base64.b64encode(wav(self.speech.samples)).decode()
                 self._run(f"{self._script}\nwindow.aedSound.load('{sound}');")
-                self._loaded[client.client_id] = self.speech
+                self._loaded = self.speech
             self._run(f"window.aedSound.play({start / FPS}, {str(self._clock.loop).lower()});")
         was_playing = self.playing
         self._clock.start(start / FPS)
@@ -102,28 +105,20 @@ class Playback:
 
     def seek(self, frame: int) -> None:
         self._frame = frame
-        if self.playing and self.client is not None:
-            self.play(self.client)
+        if self.playing:
+            self.play()
 
     def loop(self, loop: bool) -> None:
         self._clock.loop = loop
         self._run(f"window.aedSound && window.aedSound.loop({str(loop).lower()});")
 
-    def announce(self, frame: int, client: viser.ClientHandle | None) -> None:
-        """The next picture that this browser is sent is of this frame."""
-        if client is not None and client is self.client:
+    def announce(self, frame: int) -> None:
+        """The next picture that the browser is sent is of this frame."""
+        if self._loaded is not None:
             self._run(f"window.aedSound && window.aedSound.expect({frame});")
 
-    def forget(self, client: viser.ClientHandle) -> None:
-        """A browser has gone."""
-        self._loaded.pop(client.client_id, None)
-        if client is self.client:
-            self.client = None  # nobody is left to be told
-            self.pause()
-            self.on_stop()
-
     def _hear(self, event: viser.GuiEvent) -> None:
-        if event.client is not None and event.client is self.client and self.playing:
+        if event.client is not None and self.playing:
             self._clock.set(event.target.value)
 
     def _follow(self) -> None:
@@ -141,6 +136,5 @@ class Playback:
             time.sleep(TICK)
 
     def _run(self, source: str) -> None:
-        """Runs JavaScript in the browser that plays. viser has no public way; its plots are sent like this."""
-        if self.client is not None:
-            self.client.gui._websock_interface.queue_message(_messages.RunJavascriptMessage(source=source))
+        """Runs JavaScript in the browser. viser has no public way; its plots are sent like this."""
+        self.client.gui._websock_interface.queue_message(_messages.RunJavascriptMessage(source=source))

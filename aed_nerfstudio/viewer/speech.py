@@ -12,12 +12,8 @@ from aed_nerfstudio.driving.audio import SAMPLE_RATE, STEPS_PER_FRAME
 from aed_nerfstudio.driving.head_pose import ping_pong, smooth
 from aed_nerfstudio.driving.hearing import hear
 from aed_nerfstudio.driving.track import DrivingTrack
-from aed_nerfstudio.errors import InputError
 from aed_nerfstudio.media.audio_io import read_audio
 from aed_nerfstudio.viewer.uploads import uploaded_file
-
-LONGEST = 30 * 60
-"""Seconds of an uploaded recording; the browser is given its sound as a whole."""
 
 
 @dataclass(frozen=True)
@@ -43,12 +39,18 @@ def speech_of_clip(dataset: Dataset, clip: str, emotion: np.ndarray) -> Speech:
 
 
 def speech_of_upload(
-    dataset: Dataset, name: str, content: bytes, emotion: np.ndarray, report: Callable[[str, float], None]
+    dataset: Dataset,
+    name: str,
+    content: bytes,
+    emotion: np.ndarray,
+    longest: float,
+    report: Callable[[str, float], None],
 ) -> Speech:
     """An uploaded audio or video file, with the head motion of the longest clip, played forth and back.
 
     Args:
         content: of the file called `name`.
+        longest: minutes of sound that are taken; the browser is given its sound as a whole.
         report: is told what is being done and how much of it is done, 0 to 1.
 
     Raises:
@@ -56,11 +58,8 @@ def speech_of_upload(
     """
     report("reading the sound", 0.1)
     with uploaded_file(name, content) as path:
-        samples = read_audio(path)
-    seconds = len(samples) / SAMPLE_RATE
-    if seconds > LONGEST:
-        raise InputError(f"{name}: {seconds / 60:.0f} minutes are too long for the viewer; use aed render for it")
-    report(f"listening ({dataset.front_end}, {seconds:.0f} s)", 0.3)
+        samples = read_audio(path, longest=60 * longest)
+    report(f"listening ({dataset.front_end}, {len(samples) / SAMPLE_RATE:.0f} s)", 0.3)
     features = hear(samples, dataset.front_end, dataset.feature_dim)
     report("ready", 1.0)
     frames = [dataset.frames[i] for i in dataset.longest_take()]

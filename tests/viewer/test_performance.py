@@ -102,7 +102,7 @@ def test_a_checkerboard_is_two_greys():
 def test_an_upload_says_what_it_does(avatar):
     samples, told = unseen_speech(2.0), []
     neutral = avatar.vocabulary.encode("neutral")
-    speech = speech_of_upload(avatar.dataset, "a b.wav", wav(samples), neutral, lambda *step: told.append(step))
+    speech = speech_of_upload(avatar.dataset, "a b.wav", wav(samples), neutral, 1, lambda *step: told.append(step))
     assert len(speech.track) == 50 and speech.name == "a b.wav"
     assert np.abs(speech.samples - samples).max() < 1e-3
     assert [share for _, share in told] == sorted(share for _, share in told) and told[-1][1] == 1
@@ -117,14 +117,14 @@ def test_an_upload_says_what_it_does(avatar):
         ("file/deepspeech", None, "ready features (file/deepspeech"),
         (None, b"nothing", "a.wav: "),
         (None, wav(np.zeros(100)), "shorter than one frame"),
-        (None, wav(np.zeros(31 * 60 * 16000)), "too long for the viewer"),
+        (None, wav(np.zeros(61 * 16000)), "longer than 1 min"),
     ],
 )
 def test_uploads_that_cannot_be_used_are_one_line(avatar, front_end, content, named):
     dataset = dataclasses.replace(avatar.dataset, front_end=front_end or avatar.dataset.front_end)
     content = wav(unseen_speech(0.5)) if content is None else content
     with pytest.raises(InputError) as raised:
-        speech_of_upload(dataset, "a.wav", content, avatar.vocabulary.encode(), lambda *_: None)
+        speech_of_upload(dataset, "a.wav", content, avatar.vocabulary.encode(), 1, lambda *_: None)
     assert named in str(raised.value) and "/tmp" not in str(raised.value)
 
 

@@ -1,0 +1,467 @@
+"""Guards of the viewer: viser 0.2.7 and nerfstudio 1.1.5 trust whoever reaches their port.
+
+viser's file server leaves its folder, its server takes every value of every control from every page, keeps whatever is
+uploaded, and stops for all when a message of one is not understood. These have no settings, so `install` puts functions
+of ours before theirs, each at the one place where all requests, messages, values or pictures pass.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import http
+import ipaddress
+import math
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import wraps
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from urllib.parse import urlsplit
+
+import viser
+import websockets.exceptions
+import websockets.server
+from nerfstudio.configs.base_config import ViewerConfig
+from nerfstudio.viewer import viewer as nerfstudio_viewer
+from nerfstudio.viewer.render_state_machine import RenderStateMachine
+from nerfstudio.viewer_legacy.server.viewer_state import ViewerLegacyState
+from nerfstudio.viewer_legacy.server.viewer_utils import IOChangeException
+from viser import _messages
+from viser._gui_handles import GuiUploadButtonHandle
+from viser.infra import _infra
+
+from aed_nerfstudio.errors import InputError
+from aed_nerfstudio.files import inside
+from aed_nerfstudio.viewer.uploads import Limits, shown
+
+REFUSED = "This cannot be used"
+THIS_MACHINE, EVERYBODY = "127.0.0.1", "0.0.0.0"
+HOST_FLAG = "--viewer.websocket-host"
+LONGEST_TEXT = 1000
+"""Characters in a text field."""
+LONGEST_NAME = 100
+LARGEST_NUMBER = 1e9
+"""Where a control has no ends of its own."""
+FARTHEST = 1e6
+"""Of the camera, in the units of viser's scene."""
+ASPECT, FOV = (0.1, 10.0), (0.01, 3.0)
+"""Of a page's window, width over height, and radians. Pictures are padded to the window's shape."""
+FROM_PAGES = (
+    _messages.FileTransferPart,
+    _messages.FileTransferStart,
+    _messages.GuiUpdateMessage,
+    _messages.SceneNodeClickMessage,
+    _messages.ScenePointerMessage,
+    _messages.TransformControlsUpdateMessage,
+    _messages.ViewerCameraMessage,
+)
+"""What a page may send. Not viser's request for a public address: that is for who started the program."""
+
+_installed = False
+_serving = threading.local()
+"""`server`: the one whose thread this is."""
+
+
+def install() -> None:
+    """From here on every viewer of this process is guarded; before the first one is made."""
+    global _installed
+    if _installed:
+        return
+    _installed = True
+    # All that viser's server uses of the package `websockets`.
+    _infra.websockets = SimpleNamespace(exceptions=websockets.exceptions, server=SimpleNamespace(serve=_serve))
+    _infra._message_consumer = _consume
+    _infra.WebsockMessageHandler.atomic = _atomic
+    _before(_infra.WebsockServer, "_background_worker", _work)
+    _before(viser.ViserServer, "request_share_url", _share)
+    _before(viser.GuiApi, "configure_theme", _theme)
+    _before(viser.GuiApi, "_create_gui_input", _create)
+    _before(viser.GuiApi, "_handle_gui_updates", _take_value)
+    _before(viser.GuiApi, "_handle_file_transfer_start", _start_upload)
+    _before(viser.GuiApi, "_handle_file_transfer_part", _take_part)
+    _before(nerfstudio_viewer.Viewer, "__init__", _open)
+    _before(nerfstudio_viewer, "populate_render_tab", _render_tab)
+    _before(RenderStateMachine, "_calculate_image_res", _resolution)
+    _before(RenderStateMachine, "_render_img", _render)
+    _before(RenderStateMachine, "_send_output_to_viewer", _send)
+    _before(ViewerLegacyState, "__init__", _refuse_legacy)
+
+
+def _before(owner: object, name: str, ours: Callable) -> None:
+    """Calls of a function go to ours, which is given theirs as its first argument."""
+    theirs = getattr(owner, name)
+    setattr(owner, name, wraps(theirs)(lambda *arguments, **options: ours(theirs, *arguments, **options)))
+
+
+# ---- who is listened to
+
+
+def _open(theirs: Callable, viewer, config: ViewerConfig, *arguments, **options) -> None:
+    """nerfstudio listens to the whole network by default; ours to this machine, unless the command line says so."""
+    asked = any(word.partition("=")[0].replace("_", "-") == HOST_FLAG for word in sys.argv)
+    if config.websocket_host == EVERYBODY and not asked:
+        config.websocket_host = THIS_MACHINE
+    if _is_this_machine(config.websocket_host):
+        print(f"The viewer is open to this machine only. {HOST_FLAG} {EVERYBODY} opens it to the network: whoever then "
+              "reaches its port steers it and sees all that it shows.")  # fmt: skip
+    else:
+        print(f"The viewer is open to the network ({config.websocket_host}): whoever reaches its port steers it and "
+              "sees all that it shows.")  # fmt: skip
+    theirs(viewer, config, *arguments, **options)
+
+
+def _refuse_legacy(theirs: Callable, *arguments, **options) -> None:
+    raise InputError("--vis viewer_legacy: lets every page that reaches it write files, and is not guarded; use --vis "
+                     "viewer")  # fmt: skip
+
+
+def _share(theirs: Callable, server: viser.ViserServer, *arguments, **options) -> str | None:
+    """Who started the program asks for a public address, under whatever name."""
+    server._websock_server.shared = True
+    return theirs(server, *arguments, **options)
+
+
+def _theme(theirs: Callable, gui: viser.GuiApi, **options) -> None:
+    theirs(gui, **{**options, "show_share_button": False})  # it would not be answered, see FROM_PAGES
+
+
+def _is_this_machine(name: str | None) -> bool:
+    if name is None:
+        return False
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return name == "localhost" or name.endswith(".localhost")
+
+
+# ---- requests
+
+
+def _work(theirs: Callable, server: _infra.WebsockServer, *arguments) -> None:
+    _serving.server = server
+    theirs(server, *arguments)
+
+
+def _serve(handler: Callable, host: str, port: int, process_request: Callable | None, **options):
+    """In place of `websockets.server.serve`: looks at requests before viser's file server and before handshakes."""
+    server = _serving.server
+
+    async def checked(path: str, headers):
+        if headers.get("Upgrade") == "websocket":  # as viser tells them
+            return None if _welcome(server, headers) else (http.HTTPStatus.FORBIDDEN, {}, b"403")
+        root = server._http_server_root
+        if root is None or not _within(root, path.partition("?")[0]):
+            return http.HTTPStatus.NOT_FOUND, {}, b"404"
+        return await process_request(path, headers)
+
+    return websockets.server.serve(handler, host, port, process_request=checked, **options)
+
+
+def _welcome(server: _infra.WebsockServer, headers) -> bool:
+    """Whether a page may connect: one of this server's own, so that no other site steers it through a visitor's
+    browser. Programs send no origin, and may.
+
+    A server for this machine only must have been called by its name, too: any name can be made to mean this machine.
+    """
+    if getattr(server, "shared", False):
+        return True
+    try:
+        origin, host = headers.get("Origin"), headers.get("Host", "")
+        if origin is not None and urlsplit(origin).netloc.lower() != host.lower():
+            return False
+        return not _is_this_machine(server._host) or _is_this_machine(urlsplit(f"//{host}").hostname)
+    except (LookupError, ValueError):  # twice the same header, or no address
+        return False
+
+
+def _within(root: Path, path: str) -> bool:
+    """Whether a request names a file of the folder in the one way in which pages do: viser keeps each name's file."""
+    name = path.removeprefix("/") or "index.html"
+    try:
+        file = (root / name).resolve()
+        return file.is_file() and file.relative_to(root.resolve()) == Path(name)
+    except (OSError, ValueError):  # too long, NUL, elsewhere
+        return False
+
+
+# ---- messages
+
+
+async def _consume(websocket, handle: Callable, message_class: type) -> None:
+    """In place of viser's, which ends without a goodbye, and leaves the page's renderer running, at the first message
+    that it does not understand."""
+    while True:
+        message = _understood(await websocket.recv(), message_class)
+        if message is None:
+            continue
+        if isinstance(message, _messages.FileTransferStart):
+            message.taken = threading.Event()
+        handle(message)
+        if isinstance(message, _messages.FileTransferStart):
+            # Messages are handled by many threads: the file's parts must not be before it.
+            await asyncio.to_thread(message.taken.wait, 1.0)
+
+
+def _understood(raw: bytes | str, message_class: type) -> _messages.Message | None:
+    try:
+        message = message_class.deserialize(raw)
+    except Exception:  # anything can be sent, and anything can go wrong in it
+        return None
+    if not isinstance(message, FROM_PAGES) or not _finite(tuple(vars(message).values())):
+        return None
+    if isinstance(message, _messages.TransformControlsUpdateMessage):
+        return message if _vector(message.wxyz, 4) and _vector(message.position, 3) else None
+    if isinstance(message, _messages.ViewerCameraMessage):
+        return message if _see(message) else None
+    return message
+
+
+def _finite(value: object) -> bool:
+    if isinstance(value, dict):
+        value = tuple(value.values())
+    if isinstance(value, tuple):
+        return all(map(_finite, value))
+    return not isinstance(value, float) or math.isfinite(value)
+
+
+def _vector(value: object, length: int) -> bool:
+    if not isinstance(value, tuple) or len(value) != length or not all(isinstance(x, float) for x in value):
+        return False
+    return max(map(abs, value)) <= FARTHEST and (length == 3 or abs(math.hypot(*value) - 1) < 0.01)
+
+
+def _see(camera: _messages.ViewerCameraMessage) -> bool:
+    """Whether it is a camera; its window is brought to a shape that pictures can have."""
+    vectors = camera.position, camera.look_at, camera.up_direction
+    if not (_vector(camera.wxyz, 4) and all(_vector(v, 3) for v in vectors)):
+        return False
+    camera.aspect = min(max(camera.aspect, ASPECT[0]), ASPECT[1])
+    camera.fov = min(max(camera.fov, FOV[0]), FOV[1])
+    return math.hypot(*camera.up_direction) > 1e-6 and math.dist(camera.look_at, camera.position) > 1e-6
+
+
+@contextmanager
+def _atomic(messages: _infra.WebsockMessageHandler) -> Iterator[None]:
+    """As viser's own, which keeps its lock when an error leaves the block: then nobody is sent anything any more."""
+    me = threading.get_ident()
+    inner = messages._locked_thread_id == me
+    if not inner:
+        messages._atomic_lock.acquire()
+        messages._locked_thread_id = me
+    try:
+        yield
+    finally:
+        if not inner:
+            messages._locked_thread_id = -1
+            messages._atomic_lock.release()
+
+
+def _client(gui: viser.GuiApi, client_id: int) -> viser.ClientHandle | None:
+    """Who has sent a message; None: it has no camera yet, or is gone."""
+    owner = gui._owner
+    return owner if isinstance(owner, viser.ClientHandle) else owner.get_clients().get(client_id)
+
+
+@contextmanager
+def _answering(client: viser.ClientHandle) -> Iterator[None]:
+    """What is wrong with what a page has sent is said in that page."""
+    try:
+        yield
+    except InputError as error:
+        client.add_notification(REFUSED, str(error), color="red", auto_close=20_000)
+
+
+# ---- values of controls
+
+
+def _create(theirs: Callable, gui: viser.GuiApi, value: Any, message: _messages.Message, is_button: bool = False):
+    handle = theirs(gui, value, message, is_button)
+    handle._impl.asked = message  # viser itself forgets the ends of a slider
+    return handle
+
+
+def _take_value(theirs: Callable, gui: viser.GuiApi, client_id: int, message: _messages.GuiUpdateMessage) -> None:
+    """A page has set a control. viser takes what is sent, for any attribute of it."""
+    handle, client = gui._gui_input_handle_from_id.get(message.id), _client(gui, client_id)
+    if handle is None or client is None or set(message.updates) != {"value"}:
+        return
+    with _answering(client):
+        value = allowed(handle, message.updates["value"])
+        if value is not None:
+            theirs(gui, client_id, _messages.GuiUpdateMessage(message.id, {"value": value}))
+
+
+def allowed(handle: viser.GuiInputHandle, value: object) -> Any:
+    """What a page's value for a control becomes: within the control's own ends; None where it is nothing for it.
+
+    Raises:
+        InputError: it is a text that the page is to be told about.
+    """
+    state = handle._impl
+    asked = state.asked
+    if state.disabled and not getattr(state, "told_by_page", False):
+        return None
+    low, high = getattr(state, "ends", (getattr(asked, "min", None), getattr(asked, "max", None)))
+    if isinstance(asked, _messages.GuiAddButtonMessage):
+        return True
+    if isinstance(asked, _messages.GuiAddCheckboxMessage):
+        return value if isinstance(value, bool) else None
+    if isinstance(asked, (_messages.GuiAddDropdownMessage, _messages.GuiAddButtonGroupMessage)):
+        return value if isinstance(value, str) and value in getattr(handle, "options", asked.options) else None
+    if isinstance(asked, _messages.GuiAddTextMessage):
+        if not isinstance(value, str):
+            return None
+        if len(value) > LONGEST_TEXT:
+            raise InputError(f"{state.label}: {len(value)} characters are too many; at most {LONGEST_TEXT}")
+        return value
+    if isinstance(asked, (_messages.GuiAddRgbMessage, _messages.GuiAddRgbaMessage)):
+        low, high = 0, 255
+    if isinstance(asked, (_messages.GuiAddSliderMessage, _messages.GuiAddNumberMessage)):
+        return _clamped(value, low, high)
+    if not isinstance(state.value, tuple) or not isinstance(value, tuple) or len(value) != len(state.value):
+        return None  # also what is no control for values, such as a button for files
+    each = lambda ends: ends if isinstance(ends, (tuple, list)) else (ends,) * len(value)  # noqa: E731
+    values = tuple(_clamped(*item) for item in zip(value, each(low), each(high), strict=True))
+    return None if None in values else values
+
+
+def _clamped(value: object, low: float | None, high: float | None) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        return None
+    return min(max(value, -LARGEST_NUMBER if low is None else low), LARGEST_NUMBER if high is None else high)
+
+
+# ---- uploads
+
+
+def _start_upload(theirs: Callable, gui: viser.GuiApi, client_id: int, message: _messages.FileTransferStart) -> None:
+    """A file is announced. Each browser has buttons of its own for files, and one unfinished file at a time."""
+    button, client = gui._gui_input_handle_from_id.get(message.source_component_id), _client(gui, client_id)
+    if client is None or not isinstance(button, GuiUploadButtonHandle) or button.disabled:
+        return
+    limits = getattr(button._impl, "limits", Limits())
+    _forget(gui)
+    with _answering(client):
+        try:
+            limits.check_size(message.filename, message.size_bytes)
+            if not 0 < message.part_count <= message.size_bytes:
+                raise InputError(f"{shown(message.filename)}: does not arrive in parts that can be put together")
+            theirs(gui, client_id, message)
+            upload = gui._current_file_upload_states[message.transfer_uuid]
+            timer = threading.Timer(limits.seconds, _give_up, [gui, client, message])
+            timer.daemon = True
+            upload.update(source=message.source_component_id, arrived=set(), arrived_bytes=0, timer=timer)
+            timer.start()
+        except InputError:
+            _end_upload(gui, message, message.size_bytes)
+            raise
+        finally:
+            message.taken.set()
+
+
+def _give_up(gui: viser.GuiApi, client: viser.ClientHandle, message: _messages.FileTransferStart) -> None:
+    with _answering(client):
+        _forget(gui, message.transfer_uuid)
+        _end_upload(gui, message, message.size_bytes)
+        raise InputError(f"{shown(message.filename)}: did not arrive in time; send it again")
+
+
+def _take_part(theirs: Callable, gui: viser.GuiApi, client_id: int, message: _messages.FileTransferPart) -> None:
+    """A part of an announced file: each once, and not more of them than was announced."""
+    upload, client = gui._current_file_upload_states.get(message.transfer_uuid), _client(gui, client_id)
+    if upload is None or client is None:
+        return
+    with _answering(client):
+        with upload["lock"]:
+            size = len(message.content) if isinstance(message.content, bytes) else math.inf
+            good = (
+                message.source_component_id == upload["source"]
+                and 0 <= message.part < upload["part_count"]
+                and message.part not in upload["arrived"]
+                and upload["arrived_bytes"] + size <= upload["total_bytes"]
+            )
+            if good:
+                upload["arrived"].add(message.part)
+                upload["arrived_bytes"] += size
+                # What viser takes for the last part must be that.
+                done = len(upload["arrived"]) == upload["part_count"]
+                good = done == (upload["arrived_bytes"] == upload["total_bytes"])
+        if not good:
+            _forget(gui, message.transfer_uuid)
+            _end_upload(gui, message, upload["total_bytes"])
+            raise InputError(f"{shown(upload['filename'])}: did not arrive as it was announced; send it again")
+        if done:
+            upload["timer"].cancel()
+        theirs(gui, client_id, message)
+
+
+def _forget(gui: viser.GuiApi, uuid: str | None = None) -> None:
+    """Lets an unfinished upload go, or all of a browser."""
+    for key in [uuid] if uuid else list(gui._current_file_upload_states):
+        upload = gui._current_file_upload_states.pop(key, None)
+        if upload is not None:
+            upload["timer"].cancel()
+
+
+def forget_uploads(client: viser.ClientHandle) -> None:
+    """A browser has gone."""
+    _forget(client.gui)
+
+
+def _end_upload(gui: viser.GuiApi, message: _messages.Message, size: int) -> None:
+    """The page stops waiting for the rest."""
+    size = max(size, 1)  # a page that has sent nothing of nothing waits
+    done = _messages.FileTransferPartAck(message.source_component_id, message.transfer_uuid, size, size)
+    gui._websock_interface.queue_message(done)
+
+
+# ---- pictures
+
+
+def _resolution(theirs: Callable, machine: RenderStateMachine, aspect: float) -> tuple[int, int]:
+    height, width = theirs(machine, aspect)
+    return max(1, height), max(1, width)
+
+
+def _render(theirs: Callable, machine: RenderStateMachine, camera):
+    """An error ends one picture, not the thread that makes a browser's pictures."""
+    try:
+        return theirs(machine, camera)
+    except IOChangeException:
+        raise
+    except Exception as error:
+        traceback.print_exc()
+        raise IOChangeException from error  # as if something had changed meanwhile
+
+
+def _send(theirs: Callable, machine: RenderStateMachine, *arguments, **options) -> None:
+    try:
+        theirs(machine, *arguments, **options)
+    except Exception:
+        traceback.print_exc()
+
+
+# ---- files that nerfstudio writes
+
+
+def _render_tab(theirs: Callable, server: viser.ViserServer, config_path: Path, datapath: Path, *more):
+    """nerfstudio writes a camera path under the name that a page gives it."""
+    state = theirs(server, config_path, datapath, *more)
+    controls = {handle._impl.label: handle for handle in server.gui._gui_input_handle_from_id.values()}
+    name = controls["Render name"]
+
+    def check(event: viser.GuiEvent) -> None:
+        given = name.value
+        if not given.strip() or len(given) > LONGEST_NAME or given.startswith(".") or not given.isprintable() or (
+            set(given) & set('/\\:*?"<>|`$;&\'')
+        ):  # fmt: skip
+            raise InputError(f"Render name: {shown(given)!r} is no name for a file; give one of letters and digits, "
+                             "without slashes")  # fmt: skip
+        inside(datapath / "camera_paths" / f"{given}.json", datapath)
+
+    controls["Generate Command"]._impl.update_cb.insert(0, check)  # an error ends the row of callbacks
+    return state

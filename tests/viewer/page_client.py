@@ -1,0 +1,134 @@
+"""A page of the viewer without a browser: what viser's JavaScript sends and hears, and whatever an attacker would."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+import uuid
+from collections.abc import Callable
+
+import msgspec
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect
+
+PART = 512 * 1024
+"""Bytes of an upload in one message."""
+
+
+class Page:
+    """Connects, says where its camera is, and keeps what it is sent; a context manager that leaves."""
+
+    def __init__(self, port: int, **options) -> None:
+        self.socket = connect(f"ws://127.0.0.1:{port}", max_size=None, **options)
+        self.controls: dict[str, dict] = {}
+        """By id: label, value, options, min, max ..., as a page would show them now."""
+        self.pictures: list[bytes] = []
+        self.notes: list[str] = []
+        self.scripts: list[str] = []
+        self.seen: list[str] = []
+        """The types of all messages."""
+        self._listener = threading.Thread(target=self._listen, daemon=True)
+        self._listener.start()
+        self.look()
+
+    def __enter__(self) -> Page:
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.socket.close()
+        self._listener.join(10)
+
+    def _listen(self) -> None:
+        try:
+            for raw in self.socket:
+                for message in msgspec.msgpack.decode(raw):
+                    self._hear(message)
+        except ConnectionClosed:
+            pass
+
+    def _hear(self, message: dict) -> None:
+        kind = message["type"]
+        self.seen.append(kind)
+        if kind.startswith("GuiAdd"):
+            self.controls[message["id"]] = message
+        elif kind == "GuiUpdateMessage":
+            self.controls.setdefault(message["id"], {}).update(message["updates"])
+        elif kind == "GuiRemoveMessage":
+            self.controls.pop(message["id"], None)
+        elif kind == "BackgroundImageMessage":
+            self.pictures.append(message["rgb_bytes"])
+        elif kind == "NotificationMessage":
+            self.notes.append(f"{message['title']}: {message['body']}")
+        elif kind == "RunJavascriptMessage":
+            self.scripts.append(message["source"])
+
+    def wait(self, ready: Callable, seconds: float = 30):
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            if found := ready():
+                return found
+            time.sleep(0.02)
+        raise TimeoutError(f"waited {seconds} s in vain; notes: {self.notes}")
+
+    # ---- what it sends
+
+    def send(self, kind: str, **fields) -> None:
+        self.raw({"type": kind, **fields})
+
+    def raw(self, message: object) -> None:
+        self.socket.send(message if isinstance(message, (bytes, str)) else msgspec.msgpack.encode(message))
+
+    def look(self, **camera) -> None:
+        usual = {
+            "wxyz": [1.0, 0.0, 0.0, 0.0], "position": [0.0, 0.0, 8.0], "fov": 0.6, "aspect": 1.4,
+            "look_at": [0.0, 0.0, 0.0], "up_direction": [0.0, 1.0, 0.0],
+        }  # fmt: skip
+        self.send("ViewerCameraMessage", **{**usual, **camera})
+
+    def id(self, label: str, number: int = 0) -> str:
+        """Of a control, as soon as there is one; number: which of several with that label."""
+
+        def found():
+            named = [key for key, c in list(self.controls.items()) if c.get("label") == label and "value" in c]
+            return named[number : number + 1]
+
+        return self.wait(found)[0]
+
+    def value(self, label: str):
+        return self.controls[self.id(label)]["value"]
+
+    def set(self, label: str, value: object, number: int = 0) -> None:
+        self.send("GuiUpdateMessage", id=self.id(label, number), updates={"value": value})
+
+    def press(self, label: str, number: int = 0) -> None:
+        self.set(label, True, number)
+
+    def upload(
+        self, label: str, name: str, content: bytes, size: int | None = None, parts: int | None = None
+    ) -> None:
+        """Sends a file; size, parts: what is announced, where that is not what is sent."""
+        button, transfer = self.id(label), str(uuid.uuid4())
+        pieces = [content[i : i + PART] for i in range(0, len(content), PART)]
+        self.send(
+            "FileTransferStart", source_component_id=button, transfer_uuid=transfer, filename=name, mime_type="",
+            part_count=len(pieces) if parts is None else parts, size_bytes=len(content) if size is None else size,
+        )  # fmt: skip
+        for number, piece in enumerate(pieces):
+            self.send(
+                "FileTransferPart", source_component_id=button, transfer_uuid=transfer, part=number, content=piece
+            )
+
+    # ---- what it is shown
+
+    def told(self, text: str, seconds: float = 30) -> str:
+        """Waits for a notification that holds a text."""
+        return self.wait(lambda: next((note for note in self.notes if text in note), None), seconds)
+
+    def another_picture(self, seconds: float = 30) -> bytes:
+        """Turns the camera a little, and waits for what it then sees."""
+        count = len(self.pictures)
+        angle = 1e-3 * math.sin(count)
+        self.look(wxyz=[math.cos(angle), 0.0, math.sin(angle), 0.0])
+        self.wait(lambda: len(self.pictures) > count, seconds)
+        return self.pictures[-1]

@@ -47,7 +47,7 @@ def read_audio(path: str | Path, sample_rate: int = 16000, longest: float = math
     path = Path(path)
 
     def check_length(seconds: float) -> None:
-        if seconds > longest:
+        if seconds > longest + GAP_SECONDS:
             raise InputError(f"{path}: its sound is longer than {longest / 60:g} min, which is the most here; give "
                              "a shorter one")  # fmt: skip
 

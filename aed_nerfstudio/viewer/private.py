@@ -38,6 +38,7 @@ from aed_nerfstudio.errors import InputError
 from aed_nerfstudio.files import inside
 from aed_nerfstudio.viewer.uploads import Limits, shown
 
+PACKAGE = __name__.partition(".")[0] + "."
 REFUSED = "This cannot be used"
 THIS_MACHINE, EVERYBODY = "127.0.0.1", "0.0.0.0"
 HOST_FLAG = "--viewer.websocket-host"
@@ -86,6 +87,7 @@ def install() -> None:
     _before(nerfstudio_viewer.Viewer, "__init__", _open)
     _before(nerfstudio_viewer, "populate_render_tab", _render_tab)
     _before(RenderStateMachine, "_calculate_image_res", _resolution)
+    _before(RenderStateMachine, "check_interrupt", _interrupt)
     _before(RenderStateMachine, "_render_img", _render)
     _before(RenderStateMachine, "_send_output_to_viewer", _send)
     _before(ViewerLegacyState, "__init__", _refuse_legacy)
@@ -339,17 +341,19 @@ def _clamped(value: object, low: float | None, high: float | None) -> float | No
 
 
 def _start_upload(theirs: Callable, gui: viser.GuiApi, client_id: int, message: _messages.FileTransferStart) -> None:
-    """A file is announced. Each browser has buttons of its own for files, and one unfinished file at a time."""
+    """A file is announced. Each browser has buttons of its own for files, and each button one unfinished file."""
     button, client = gui._gui_input_handle_from_id.get(message.source_component_id), _client(gui, client_id)
     if client is None or not isinstance(button, GuiUploadButtonHandle) or button.disabled:
         return
     limits = getattr(button._impl, "limits", Limits())
-    _forget(gui)
+    _forget(gui, lambda upload: upload["source"] == message.source_component_id)
     with _answering(client):
         try:
             limits.check_size(message.filename, message.size_bytes)
             if not 0 < message.part_count <= message.size_bytes:
                 raise InputError(f"{shown(message.filename)}: does not arrive in parts that can be put together")
+            if message.transfer_uuid in gui._current_file_upload_states:
+                return
             theirs(gui, client_id, message)
             upload = gui._current_file_upload_states[message.transfer_uuid]
             timer = threading.Timer(limits.seconds, _give_up, [gui, client, message])
@@ -365,7 +369,7 @@ def _start_upload(theirs: Callable, gui: viser.GuiApi, client_id: int, message: 
 
 def _give_up(gui: viser.GuiApi, client: viser.ClientHandle, message: _messages.FileTransferStart) -> None:
     with _answering(client):
-        _forget(gui, message.transfer_uuid)
+        gui._current_file_upload_states.pop(message.transfer_uuid, None)
         _end_upload(gui, message, message.size_bytes)
         raise InputError(f"{shown(message.filename)}: did not arrive in time; send it again")
 
@@ -391,7 +395,7 @@ def _take_part(theirs: Callable, gui: viser.GuiApi, client_id: int, message: _me
                 done = len(upload["arrived"]) == upload["part_count"]
                 good = done == (upload["arrived_bytes"] == upload["total_bytes"])
         if not good:
-            _forget(gui, message.transfer_uuid)
+            _forget(gui, lambda other: other is upload)
             _end_upload(gui, message, upload["total_bytes"])
             raise InputError(f"{shown(upload['filename'])}: did not arrive as it was announced; send it again")
         if done:
@@ -399,17 +403,17 @@ def _take_part(theirs: Callable, gui: viser.GuiApi, client_id: int, message: _me
         theirs(gui, client_id, message)
 
 
-def _forget(gui: viser.GuiApi, uuid: str | None = None) -> None:
-    """Lets an unfinished upload go, or all of a browser."""
-    for key in [uuid] if uuid else list(gui._current_file_upload_states):
-        upload = gui._current_file_upload_states.pop(key, None)
-        if upload is not None:
+def _forget(gui: viser.GuiApi, which: Callable[[dict], bool]) -> None:
+    """Lets unfinished uploads go."""
+    for key, upload in list(gui._current_file_upload_states.items()):
+        if which(upload):
+            gui._current_file_upload_states.pop(key, None)
             upload["timer"].cancel()
 
 
 def forget_uploads(client: viser.ClientHandle) -> None:
     """A browser has gone."""
-    _forget(client.gui)
+    _forget(client.gui, lambda upload: True)
 
 
 def _end_upload(gui: viser.GuiApi, message: _messages.Message, size: int) -> None:
@@ -425,6 +429,12 @@ def _end_upload(gui: viser.GuiApi, message: _messages.Message, size: int) -> Non
 def _resolution(theirs: Callable, machine: RenderStateMachine, aspect: float) -> tuple[int, int]:
     height, width = theirs(machine, aspect)
     return max(1, height), max(1, width)
+
+
+def _interrupt(theirs: Callable, machine: RenderStateMachine, frame, event: str, arg: object) -> Callable | None:
+    """nerfstudio breaks a picture off at any line of Python, also where torch leaves autocast: then this thread stays
+    in bfloat16, and no later picture succeeds. Ours is broken off at lines of ours."""
+    return theirs(machine, frame, event, arg) if frame.f_globals.get("__name__", "").startswith(PACKAGE) else None
 
 
 def _render(theirs: Callable, machine: RenderStateMachine, camera):

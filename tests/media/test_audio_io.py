@@ -64,6 +64,32 @@ def test_late_audio_and_gap(tmp_path):
     assert not loud[12000:24000].any() and loud[24000:].all()
 
 
+@pytest.mark.hostile
+def test_no_more_is_decoded_than_is_taken(tmp_path):
+    """Neither what a header declares, nor a gap, nor stretches that lie over one another."""
+    write_wav(tmp_path / "long.wav", np.zeros(3 * 16000))
+    for name, starts in (("gap.mka", (0, 16000 * 3600 * 55)), ("over.mka", (0,) * 9)):
+        with av.open(str(tmp_path / name), "w", format="matroska") as out:
+            sound = out.add_stream("pcm_s16le", rate=16000, layout="mono")
+            for start in starts:
+                frame = av.AudioFrame.from_ndarray(np.full((1, 4000), 9000, np.int16), format="s16", layout="mono")
+                frame.sample_rate, frame.pts, frame.time_base = 16000, start, Fraction(1, 16000)
+                out.mux(sound.encode(frame))
+            out.mux(sound.encode(None))
+    for name in ("long.wav", "gap.mka", "over.mka"):
+        with pytest.raises(InputError, match=f"{name}: its sound is longer than 0.03"):
+            read_audio(tmp_path / name, longest=2.0)
+    assert read_audio(tmp_path / "long.wav", longest=3.0).size == 48000
+
+
+@pytest.mark.hostile
+def test_a_playlist_is_not_followed(tmp_path):
+    write_wav(tmp_path / "secret.wav", tone(1.0))
+    (tmp_path / "list.wav").write_text("ffconcat version 1.0\nfile secret.wav\n")
+    with pytest.raises(InputError, match="is a playlist"):
+        read_audio(tmp_path / "list.wav")
+
+
 def test_bad_inputs(tmp_path):
     silent = tmp_path / "silent.mp4"
     with VideoWriter(silent, 25, (64, 48)) as out:

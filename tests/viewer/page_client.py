@@ -86,23 +86,29 @@ class Page:
         }  # fmt: skip
         self.send("ViewerCameraMessage", **{**usual, **camera})
 
-    def id(self, label: str, number: int = 0) -> str:
-        """Of a control, as soon as there is one; number: which of several with that label."""
+    def id(self, name: str) -> str:
+        """Of a control, as soon as there is one, by its label or by "folder > label"; of several the first."""
+        folder, _, label = name.rpartition(" > ")
 
         def found():
-            named = [key for key, c in list(self.controls.items()) if c.get("label") == label and "value" in c]
-            return named[number : number + 1]
+            controls = list(self.controls.items())
+            folders = [key for key, control in controls if control.get("label") == folder]
+            return [
+                key for key, control in controls
+                if control.get("label") == label and "value" in control
+                and (not folder or control["container_id"] in folders)
+            ]  # fmt: skip
 
         return self.wait(found)[0]
 
     def value(self, label: str):
         return self.controls[self.id(label)]["value"]
 
-    def set(self, label: str, value: object, number: int = 0) -> None:
-        self.send("GuiUpdateMessage", id=self.id(label, number), updates={"value": value})
+    def set(self, label: str, value: object) -> None:
+        self.send("GuiUpdateMessage", id=self.id(label), updates={"value": value})
 
-    def press(self, label: str, number: int = 0) -> None:
-        self.set(label, True, number)
+    def press(self, label: str) -> None:
+        self.set(label, True)
 
     def upload(
         self, label: str, name: str, content: bytes, size: int | None = None, parts: int | None = None

@@ -87,6 +87,7 @@ class Render:
 
     def main(self, load: Callable[[Path], Avatar] | None = None) -> None:
         """Runs the command; `load` gives the avatar of a config.yml, `Avatar.load` by default."""
+        from aed_nerfstudio.driving.emotion_track import read_rows
         from aed_nerfstudio.driving.feature_files import read_feature_file
         from aed_nerfstudio.driving.hearing import count_frames
         from aed_nerfstudio.media.audio_io import is_silent, read_audio
@@ -102,6 +103,8 @@ class Render:
         credentials = self._credentials()
         if self.audio_features_file is not None:
             read_feature_file(self.audio_features_file, count_frames(samples))
+        if self.emotion_track is not None:
+            read_rows(self.emotion_track)
         if is_silent(samples):
             print(f"note: {self.audio} is silent, so the lips have nothing to follow")
         if not self.load_config.is_file():

@@ -30,7 +30,7 @@ from aed_nerfstudio.jobs.folder_lock import folder_lock
 from aed_nerfstudio.loading import load_run
 from aed_nerfstudio.media.backgrounds import Background
 from aed_nerfstudio.media.captions import Mark
-from aed_nerfstudio.media.output import FrameStream, open_output, side_by_side, size_together
+from aed_nerfstudio.media.output import FrameStream, check_room, open_output, side_by_side, size_together
 
 if TYPE_CHECKING:  # torch and nerfstudio take seconds to load; only `load` and `render` need them
     import torch
@@ -294,7 +294,8 @@ class Avatar:
         form: str | None = None,
         tags: Mapping[str, str] | None = None,
         resume: bool = False,
-    ) -> dict[str, str]:
+        sign: Callable[[Path, Mapping[str, str]], None] | None = None,
+    ) -> None:
         """Renders a track into a video with its sound, frame by frame.
 
         A render that was stopped keeps its frames in a hidden folder beside the output, from which `resume` goes on;
@@ -311,13 +312,12 @@ class Avatar:
             form: a key of `FORMATS`; by the path's suffix when None.
             tags: metadata beside that which says that the file is synthetic, by which model and with what emotions.
             resume: go on where an earlier render into this file with the same arguments stopped, if one did.
-
-        Returns:
-            The tags that the file got.
+            sign: is given the complete video, before it takes its place, and the tags; `Credentials.sign` for one.
 
         Raises:
             InputError: the file cannot be written, belongs to the avatar's dataset, is being written by another
-                process, or is to be resumed with other arguments than it was begun with.
+                process, the disk is too small for it, it is not signed, or it is to be resumed with other arguments
+                than it was begun with.
         """
         tracks = track if isinstance(track, Mapping) else {"": track}
         fps, count = next((track.fps, len(track)) for track in tracks.values())
@@ -341,11 +341,15 @@ class Avatar:
             "format": form or path.suffix,
         }
         tags = {"model": self.name, "emotion_track": _compact(emotions), **(tags or {})}
+        agreed = {"consent": self.consent} if self.consent else {}
+        transparent = background is not None and background.transparent
         keep_apart([path], self.dataset.sources)
+        check_room(path, form, transparent, whole, len(frames))
+        signed = {} if sign is None else {"finish": lambda video: sign(video, {**tags, **agreed})}
         with folder_lock(path), open_output(
             path,
             form,
-            background is not None and background.transparent,
+            transparent,
             fps=fps,
             size=whole,
             audio=samples[round(frames.start / fps * SAMPLE_RATE) :],
@@ -353,13 +357,13 @@ class Avatar:
             metadata=tags,
             settings=settings,
             resume=resume,
+            **signed,
         ) as output:
             left = range(frames.start + output.frames_written, frames.stop)
             panels = {caption: self.render(t, size, frames=left, **look) for caption, t in tracks.items()}
             burn = Mark(mark, whole) if mark else lambda frame: frame
             for frame in through(FrameStream(side_by_side(panels), len(left))):
                 output.write(burn(frame))
-        return tags
 
 
 def _checked(height: int, width: int) -> tuple[int, int]:

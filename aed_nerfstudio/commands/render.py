@@ -100,6 +100,9 @@ class Render:
 
     def main(self, load: Callable[[Path], Avatar] | None = None) -> None:
         """Runs the command; `load` gives the avatar of a config.yml, `Avatar.load` by default."""
+        from aed_nerfstudio.driving.emotion_track import read_rows
+        from aed_nerfstudio.driving.feature_files import read_feature_file
+        from aed_nerfstudio.driving.hearing import count_frames
         from aed_nerfstudio.media.audio_io import is_silent, read_audio
         from aed_nerfstudio.media.backgrounds import open_background
         from aed_nerfstudio.media.captions import MARK
@@ -112,6 +115,10 @@ class Render:
         background = open_background(self.background)
         form = choose_format(self.output, self.format, background is not None and background.transparent)
         credentials = self._credentials()
+        if self.audio_features_file is not None:
+            read_feature_file(self.audio_features_file, count_frames(samples))
+        if self.emotion_track is not None:
+            read_rows(self.emotion_track)
         if is_silent(samples):
             print(f"note: {self.audio} is silent, so the lips have nothing to follow")
         if not self.load_config.is_file():
@@ -139,7 +146,7 @@ class Render:
                 done += 1
 
         try:
-            tags = avatar.write_video(
+            avatar.write_video(
                 self.output,
                 tracks if self.grid is not None else tracks[""],
                 samples,
@@ -153,13 +160,12 @@ class Render:
                 form=form,
                 tags={"audio_sha256": hashlib.sha256(self.audio.read_bytes()).hexdigest()},
                 resume=self.resume,
+                sign=None if credentials is None else credentials.sign,
             )
         except KeyboardInterrupt:
             if done:
                 print(f"{self.output} holds what was rendered so far; the same command with --resume goes on")
             raise
-        if credentials is not None:
-            credentials.sign(tags)
         print(f"{self.output.resolve()}: {len(frames) / self.fps:.1f} s, {form}, with sound")
 
     def inputs(self) -> list[Path]:

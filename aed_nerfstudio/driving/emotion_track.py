@@ -70,17 +70,8 @@ class EmotionTrack:
                 or was not recorded; or the file is missing, damaged or empty.
         """
         path = Path(path)
-        readers = {".csv": _csv_rows, ".json": _json_rows}
-        if path.suffix.lower() not in readers:
-            raise InputError(f"{path}: must be .csv or .json")
-        try:
-            text = path.read_text("utf-8-sig")
-        except FileNotFoundError as error:
-            raise InputError(f"{path}: no such file; give a .csv or .json of keyframes") from error
-        except (OSError, UnicodeDecodeError) as error:
-            raise InputError(f"{path}: cannot be read as text ({error}); give a .csv or .json of keyframes") from error
         keyframes: list[Keyframe] = []
-        for line, row in readers[path.suffix.lower()](path, text):
+        for line, row in read_rows(path):
             try:
                 found = keyframe(vocabulary, row["time"], row["emotion"], row.get("intensity"))
                 if keyframes and found.time < keyframes[-1].time:
@@ -116,6 +107,27 @@ class EmotionTrack:
             | ({} if k.intensity is None else {"intensity": round(k.intensity, 4)})
             for k in self.keyframes
         ]
+
+
+def read_rows(path: Path) -> list[tuple[int, dict]]:
+    """What a file of keyframes says, and where: all of it that can be known without an avatar.
+
+    Returns:
+        The line's number and its values by column, time and emotion among them.
+
+    Raises:
+        InputError: the file is missing or damaged, or a line is no keyframe.
+    """
+    readers = {".csv": _csv_rows, ".json": _json_rows}
+    if path.suffix.lower() not in readers:
+        raise InputError(f"{path}: must be .csv or .json")
+    try:
+        text = path.read_text("utf-8-sig")
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: no such file; give a .csv or .json of keyframes") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read as text ({error}); give a .csv or .json of keyframes") from error
+    return list(readers[path.suffix.lower()](path, text))
 
 
 def keyframe(

@@ -11,6 +11,14 @@ from aed_nerfstudio.driving.feature_files import is_file_front_end, read_feature
 from aed_nerfstudio.errors import InputError
 
 
+def count_frames(audio: np.ndarray) -> int:
+    """Frames of a sound, float [n] mono at 16 kHz; InputError where it is shorter than one."""
+    frames = round(len(audio) / (STEPS_PER_FRAME * STEP))
+    if frames < 1:
+        raise InputError("the sound is shorter than one frame (0.04 s); give a longer one")
+    return frames
+
+
 def hear(audio: np.ndarray, front_end: str, dim: int, file: Path | None = None) -> np.ndarray:
     """Features of a sound, two 50-Hz steps for each of its frames, float32 [2 * frames, dim].
 
@@ -23,9 +31,7 @@ def hear(audio: np.ndarray, front_end: str, dim: int, file: Path | None = None) 
     Raises:
         InputError: sound shorter than one frame, or a file that is missing, not wanted or does not fit.
     """
-    frames = round(len(audio) / (STEPS_PER_FRAME * STEP))
-    if frames < 1:
-        raise InputError("the sound is shorter than one frame (0.04 s); give a longer one")
+    frames = count_frames(audio)
     if not is_file_front_end(front_end):
         if file is not None:
             raise InputError(

@@ -21,7 +21,7 @@ SOURCE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia
 CURVES = {"secp256r1": "es256", "secp384r1": "es384", "secp521r1": "es512"}
 MEND = (
     "it must be a PEM chain, the signer's certificate first, that C2PA accepts: not self-signed, key usage "
-    "digitalSignature, extended key usage emailProtection"
+    "digitalSignature, extended key usage emailProtection, and the key its own"
 )
 
 

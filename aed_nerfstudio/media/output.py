@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 
+from aed_nerfstudio.errors import InputError
 from aed_nerfstudio.files import make_folder
 from aed_nerfstudio.media.captions import BAND, labelled
 from aed_nerfstudio.media.formats import choose_format
 from aed_nerfstudio.media.png_sequence import PngSequence
 from aed_nerfstudio.media.resumable_video import ResumableVideo
+
+LEAST_BYTES = {"prores": 0.05, "png": 0.02}
+"""Of a pixel, in formats that keep all of a picture; plain pictures take more."""
+LEAST_BYTES_LOSSY = 0.002
 
 
 class FrameStream:
@@ -49,6 +55,20 @@ def open_output(
     if form == "png":
         return PngSequence(path, transparent=transparent, **options)
     return ResumableVideo(path, form=form, transparent=transparent, **options)
+
+
+def check_room(path: Path, form: str | None, transparent: bool, size: tuple[int, int], frames: int) -> None:
+    """InputError where the disk has surely no room for a render, which is told before its first frame.
+
+    size: width and height in pixels. A video needs its room twice: its pictures wait in segments, to be joined.
+    """
+    form = choose_format(path, form, transparent)
+    needed = LEAST_BYTES.get(form, LEAST_BYTES_LOSSY) * size[0] * size[1] * frames * (1 if form == "png" else 2)
+    folder = next(place for place in path.absolute().parents if place.is_dir())
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise InputError(f"{path}: {frames} frames of {size[0]} x {size[1]} pixels need {needed / 2**20:.0f} MiB or "
+                         f"more, and the disk has {free / 2**20:.0f}; make room, or choose another disk")  # fmt: skip
 
 
 def side_by_side(panels: Mapping[str, Iterator[np.ndarray]]) -> Iterator[np.ndarray]:

@@ -5,7 +5,7 @@ A killed program loses at most the segment that it was writing; the sound is cod
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext, suppress
 from pathlib import Path
 from types import TracebackType
@@ -30,7 +30,8 @@ class ResumableVideo:
 
     path, fps, size, audio, sample_rate, metadata, form, transparent: as for `VideoWriter`. settings: everything that
     decides what the frames look like, as JSON values. resume: go on, if there is something to go on with; else begin
-    anew. `frames_written` tells with which frame to begin.
+    anew. finish: is called with the complete file before it takes its place, to sign it; where that fails, nothing lies
+    at `path`, and the frames stay to resume from. `frames_written` tells with which frame to begin.
 
     Leaving the block normally, or by Ctrl-C, puts a playable file of all frames so far at `path`. Unless it was left
     normally, the frames so far stay in a hidden folder beside it, from which to resume.
@@ -50,8 +51,9 @@ class ResumableVideo:
         transparent: bool = False,
         settings: Mapping | None = None,
         resume: bool = False,
+        finish: Callable[[Path], None] | None = None,
     ) -> None:
-        self.path = Path(path)
+        self.path, self._finish = Path(path), finish
         self._form = choose_format(self.path, form, transparent)
         temporary_beside(self.path).unlink()  # whether it can be written is known before any work
         self._pictures = {"fps": fps, "size": size, "form": self._form, "transparent": transparent}
@@ -98,6 +100,7 @@ class ResumableVideo:
 
     def _join(self) -> None:
         with _JoinedVideo(self.path, [path for path, _ in self._segments()], **self._sound) as video:
+            video.finish = self._finish
             for path, _ in self._segments():
                 video.append(path)
 

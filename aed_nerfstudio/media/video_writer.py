@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
@@ -26,8 +26,11 @@ class VideoFile:
     """Context manager for a video file that lies under a temporary name until it is complete.
 
     Leaving the block normally, or by Ctrl-C (KeyboardInterrupt), puts a playable file at `path`; leaving it by any
-    other exception leaves nothing, and a file that was at `path` before stays as it was.
+    other exception leaves nothing, and a file that was at `path` before stays as it was. `finish` is called with the
+    complete file before it takes its place; where that fails, it does not.
     """
+
+    finish: Callable[[Path], None] | None = None
 
     def __init__(
         self, path: Path, form: str, fps: float, audio: np.ndarray | None, sample_rate: int, metadata: dict | None
@@ -96,6 +99,8 @@ class VideoFile:
                 if self._sound is not None:
                     self._sound.write_until(self.frames_written / self.rate, last=True)
                 self._container.close()
+                if self.finish is not None:
+                    self.finish(self._temporary)
                 os.replace(self._temporary, self.path)
         except BaseException:
             self._discard()

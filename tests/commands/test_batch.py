@@ -141,3 +141,27 @@ def test_ray_run_survives_a_killed_worker(table, capsys):
     assert states(table) == {"happy.mp4": ("done", 2), "gone.mp4": ("failed", 1), "neutral.mp4": ("done", 1)}
     assert "happy.mp4: its worker died; trying again" in capsys.readouterr().err
     assert len(list(read_frames(table.parent / "happy.mp4"))) == 75
+
+
+@pytest.mark.hostile
+@pytest.mark.parametrize(
+    ("name", "text", "words"),
+    [
+        ("deep.jsonl", '{"audio": ' + "[" * 100_000, "line 1: no JSON "),
+        ("its.csv", "load_config,audio,output,label\nc.yml,a.wav,a.mp4,it's\n", 'line 2: "it\'s" is no label .*quotes'),
+        ("long.csv", f"load_config,audio,output\nc.yml,{'a' * 200_000},a.mp4\n", "line 1: no CSV|line 2: no CSV"),
+    ],
+)
+def test_hostile_tables(tmp_path, name, text, words):
+    (tmp_path / name).write_text(text)
+    with pytest.raises(InputError, match=words):
+        read_jobs(tmp_path / name)
+
+
+@pytest.mark.hostile
+def test_a_state_that_is_nested_without_end(table):
+    table.with_name(f"{table.name}.state.json").write_text('{"renders": ' + "[" * 100_000)
+    table.write_text("\n".join(table.read_text().splitlines()[:1] + [f"c.yml,{table.parent / 'a.wav'},x.mp4,happy,48"]))
+    with pytest.raises(SystemExit):
+        Batch(table=table, sequential=True).main()
+    assert states(table) == {"x.mp4": ("failed", 1)}

@@ -8,7 +8,7 @@ from aed_nerfstudio.dataparsers.rad_nerf import RadNerfDataParserConfig
 
 from aed_nerfstudio.capture.rad_export import export_rad
 from aed_nerfstudio.dataset.rad_folder import RadFolder, read_rad_folder
-from aed_nerfstudio.dataset.schema import HEAD, NECK, TORSO, read_dataset, write_image
+from aed_nerfstudio.dataset.schema import HEAD, NECK, TORSO, check_pictures, read_dataset, write_image
 from aed_nerfstudio.driving.audio import cut_windows
 from aed_nerfstudio.errors import InputError
 
@@ -212,3 +212,44 @@ def test_parsing_of_other_colours_is_background(copied):
     cv2.imwrite(str(copied / "parsing/0.png"), image)
     dataset = read_rad_folder(copied)
     assert (dataset.parsing(dataset.frames[0])[:4] == 0).all()
+
+
+LINKS = [
+    "transforms_train.json", "transforms_val.json", "gt_imgs", "gt_imgs/3.jpg", "parsing", "parsing/4.png", "bc.jpg",
+    "ori_imgs", "ori_imgs/2.lms", "torso_imgs/1.png", "au.csv", "aud.wav",
+]  # fmt: skip
+
+
+@pytest.mark.hostile
+@pytest.mark.parametrize("name", LINKS)
+def test_nothing_is_read_through_links_that_lead_outside(copied, tmp_path, name):
+    place, outside = copied / name, tmp_path / "outside"
+    if place.exists():
+        place.rename(outside)
+    else:
+        outside.write_text("AU45_r\n")
+    place.symlink_to(outside)
+    with pytest.raises(InputError, match=f"{name} leads outside the dataset folder, to {outside}; copy the files"):
+        read_rad_folder(copied)
+
+
+@pytest.mark.hostile
+def test_features_are_not_read_through_links_either(copied, tmp_path):
+    np.save(tmp_path / "secret.npy", np.zeros((10, 4), np.float32))
+    (copied / "aud_ds.npy").symlink_to(tmp_path / "secret.npy")
+    with pytest.raises(InputError, match=r"aud_ds\.npy leads outside"):
+        parsed(copied, audio_features="file")
+
+
+def test_links_inside_the_folder_are_followed(copied):
+    (copied / "gt_imgs").rename(copied / "pictures")
+    (copied / "gt_imgs").symlink_to("pictures")
+    assert read_rad_folder(copied).pictures == "gt_imgs"
+
+
+@pytest.mark.hostile
+def test_a_picture_that_is_cut_off(copied):
+    path = copied / "gt_imgs/5.jpg"
+    path.write_bytes(path.read_bytes()[:700])
+    with pytest.raises(InputError, match=r"gt_imgs/5\.jpg is damaged: it is cut off; make it again"):
+        check_pictures(read_rad_folder(copied))

@@ -22,13 +22,13 @@ from aed_nerfstudio.media.video_writer import VideoWriter
 TAGS = {"model": "anna/aed-nerf/t, step 9", "audio_sha256": "ab" * 32}
 
 
-def certificate(name, key, issuer=None, issuer_key=None):
+def certificate(name, key, issuer=None, issuer_key=None, later=datetime.timedelta()):
     """A certificate; a certificate authority's where it signs itself."""
     subject = x509.Name(
         [x509.NameAttribute(NameOID.COMMON_NAME, name), x509.NameAttribute(NameOID.ORGANIZATION_NAME, "Test")]
     )
     authority = issuer is None
-    start = datetime.datetime.now(datetime.timezone.utc) - datetime.timedelta(days=1)
+    start = datetime.datetime.now(datetime.timezone.utc) - datetime.timedelta(days=1) + later
     unused = "content_commitment key_encipherment data_encipherment key_agreement encipher_only decipher_only"
     usage = dict.fromkeys(unused.split(), False)
     signing_key = issuer_key or key
@@ -82,7 +82,7 @@ def video(tmp_path):
 
 def test_a_signed_video_says_what_made_it(chain, video):
     c2pa = pytest.importorskip("c2pa", reason="the extra c2pa is not installed")
-    Credentials(chain / "chain.pem", chain / "key.pem", video).sign(TAGS)
+    Credentials(chain / "chain.pem", chain / "key.pem", video).sign(video, TAGS)
     found = json.loads(c2pa.Reader(video).json())
     manifest = found["manifests"][found["active_manifest"]]
     assertions = {a["label"]: a["data"] for a in manifest["assertions"]}
@@ -109,16 +109,53 @@ def test_a_signed_render(chain, run, tmp_path):
     found = json.loads(c2pa.Reader(video).json())
     manifest = found["manifests"][found["active_manifest"]]
     tags = next(a["data"] for a in manifest["assertions"] if a["label"] == "org.aed-nerfstudio.render")
-    assert set(tags) == {"model", "emotion_track", "audio_sha256"} and "step 29" in tags["model"]
+    assert set(tags) == {"model", "emotion_track", "audio_sha256", "consent"} and "step 29" in tags["model"]
     assert len(list(read_frames(video))) == 3
 
 
-def test_a_certificate_that_is_not_for_signing_is_named(chain, video):
+def test_a_certificate_that_does_not_sign_is_named_before_there_is_a_video(chain, tmp_path):
     pytest.importorskip("c2pa", reason="the extra c2pa is not installed")
-    before = video.read_bytes()
+    video = tmp_path / "v.mp4"
     with pytest.raises(InputError, match=r"root\.pem.*digitalSignature"):
-        Credentials(chain / "root.pem", chain / "key.pem", video).sign(TAGS)
-    assert video.read_bytes() == before
+        Credentials(chain / "root.pem", chain / "key.pem", video)
+    with pytest.raises(InputError, match=r"key\.pem: holds no certificates"):
+        Credentials(chain / "key.pem", chain / "key.pem", video)
+    (tmp_path / "other.pem").write_bytes(pem(ec.generate_private_key(ec.SECP256R1())))
+    with pytest.raises(InputError, match=r"chain\.pem: cannot sign .*the key its own"):
+        Credentials(chain / "chain.pem", tmp_path / "other.pem", video)
+    root_key, key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
+    root = certificate("Test root", root_key)
+    late = certificate("Test signer", key, root, root_key, datetime.timedelta(days=-40))
+    (tmp_path / "late.pem").write_bytes(b"".join(c.public_bytes(serialization.Encoding.PEM) for c in (late, root)))
+    (tmp_path / "late key.pem").write_bytes(pem(key))
+    with pytest.raises(InputError, match=r"late\.pem: .*valid from .* only"):
+        Credentials(tmp_path / "late.pem", tmp_path / "late key.pem", video)
+
+
+@pytest.mark.hostile
+def test_no_unsigned_video_is_left_where_a_signed_one_was_asked_for(chain, run, tmp_path, monkeypatch):
+    c2pa = pytest.importorskip("c2pa", reason="the extra c2pa is not installed")
+    write_wav(tmp_path / "a.wav", 0.4 * np.sin(np.arange(1920) / 9))
+    video, key = tmp_path / "a.mp4", tmp_path / "key.pem"
+    key.write_bytes((chain / "key.pem").read_bytes())
+    render = Render(run / "config.yml", tmp_path / "a.wav", video, c2pa=chain / "chain.pem", c2pa_key=key)
+    sign = c2pa.Builder.sign
+
+    def fails_at_videos(self, signer, kind, source, target):
+        if kind == "video/mp4":
+            raise c2pa.C2paError("out of luck")
+        return sign(self, signer, kind, source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(c2pa.Builder, "sign", fails_at_videos)
+        with pytest.raises(InputError, match="cannot sign"):
+            render.main()
+    assert {path.name for path in tmp_path.iterdir()} == {"a.wav", "key.pem", ".a.mp4.segments"}
+    # All was rendered; only the signing is done again.
+    render.resume = True
+    render.main()
+    assert c2pa.Reader(video).json() and len(list(read_frames(video))) == 3
+    assert {path.name for path in tmp_path.iterdir()} == {"a.wav", "key.pem", "a.mp4"}
 
 
 def test_unfit_files_are_refused_before_rendering(chain, video, tmp_path):
@@ -133,7 +170,8 @@ def test_unfit_files_are_refused_before_rendering(chain, video, tmp_path):
     with pytest.raises(InputError, match=r"chain\.pem.*no private key"):
         Credentials(certificates, certificates, video)
     (tmp_path / "rsa.pem").write_bytes(pem(rsa.generate_private_key(65537, 2048)))
-    Credentials(certificates, tmp_path / "rsa.pem", video)
+    with pytest.raises(InputError, match=r"chain\.pem: cannot sign"):
+        Credentials(certificates, tmp_path / "rsa.pem", video)
     (tmp_path / "k1.pem").write_bytes(pem(ec.generate_private_key(ec.SECP256K1())))
     with pytest.raises(InputError, match=r"k1\.pem.*P-256"):
         Credentials(certificates, tmp_path / "k1.pem", video)

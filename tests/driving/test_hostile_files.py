@@ -1,0 +1,63 @@
+"""Files for `aed render` that ask for the memory of a continent, or hold numbers that no computer has."""
+
+import json
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from aed_nerfstudio.driving.camera_path import CameraPath
+from aed_nerfstudio.driving.emotion import EmotionVocabulary
+from aed_nerfstudio.driving.emotion_track import EmotionTrack
+from aed_nerfstudio.driving.pose_file import read_poses
+from aed_nerfstudio.errors import InputError
+
+pytestmark = pytest.mark.hostile
+WORDS = EmotionVocabulary(("neutral", "happy"), ("weak", "strong"), (("neutral", "weak"), ("happy", "strong")))
+
+
+def test_a_camera_path_of_whole_numbers(tmp_path):
+    pose = [1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 4, 0, 0, 0, 1]
+    whole = {"render_width": 64, "render_height": 64, "fps": 24, "camera_type": "perspective"}
+    views = [{"camera_to_world": pose, "fov": 20, "render_time": "junk"}]
+    (tmp_path / "a.json").write_text(json.dumps({**whole, "camera_path": views}))
+    path = CameraPath.read(tmp_path / "a.json")
+    assert path.poses.dtype == np.float32 and path.camera(0.5).camera_to_worlds[0, 2, 3] == 4
+
+
+DEEP = "[" * 100_000
+TRACKS = {
+    "time.json": ('[{"time": 1%s, "emotion": "happy"}]' % ("0" * 400), "line 1: time must be seconds"),
+    "weight.json": ('[{"time": 0, "emotion": {"happy": 1%s}}]' % ("0" * 400), "line 1: emotion must be"),
+    "digits.json": ('[{"time": 0, "emotion": {"happy": 1%s}}]' % ("0" * 5000), "line 1: is no JSON"),
+    "deep.json": ('[{"time": 0, "emotion": ' + DEEP, "line 1: is no JSON"),
+    "field.csv": ("time,emotion\n0," + "a" * 200_000, "line 2: no CSV"),
+    "zero.csv": ("time,emotion\n1e999,happy", "line 2: time must be seconds"),
+}
+
+
+@pytest.mark.parametrize("name", TRACKS)
+def test_a_track(tmp_path, name):
+    if name == "digits.json" and not hasattr(sys, "get_int_max_str_digits"):
+        pytest.skip("this Python reads whole numbers of any length")
+    text, words = TRACKS[name]
+    (tmp_path / name).write_text(text)
+    with pytest.raises(InputError, match=rf"{name}, {words}") as error:
+        EmotionTrack.read(tmp_path / name, WORDS)
+    assert len(str(error.value)) < 600
+
+
+def test_a_pose_file_that_asks_for_terabytes(tmp_path):
+    header = "{'descr': '<f8', 'fortran_order': False, 'shape': (100000000000, 3, 4), }".ljust(117) + "\n"
+    for name, shape in (("a.npy", header), ("b.npy", header.replace("(100000000000, 3, 4)", "(1200000000000,)    "))):
+        (tmp_path / name).write_bytes(b"\x93NUMPY\x01\0" + len(shape).to_bytes(2, "little") + shape.encode())
+        start = time.monotonic()
+        with pytest.raises(InputError, match=rf"{name}: "):
+            read_poses(tmp_path / name)
+        assert time.monotonic() - start < 1
+    np.save(tmp_path / "c.npy", np.full((2, 3, 4), "x"))
+    (tmp_path / "d.json").write_text(json.dumps([[10**400] * 12]))
+    for name in ("c.npy", "d.json"):
+        with pytest.raises(InputError, match=name):
+            read_poses(tmp_path / name)

@@ -121,12 +121,20 @@ def test_what_was_made_of_good_videos_survives_a_bad_one(tmp_path, pictures):
 
 
 RUN = """
-import sys, resource
+import os, sys, resource
 from pathlib import Path
 from aed_nerfstudio.capture.process import ProcessOptions, process_videos
 from aed_nerfstudio.errors import InputError
 if sys.argv[3] != "0":
     resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[3]), resource.RLIM_INFINITY))
+left = int(sys.argv[4])
+def hook(event, _):
+    global left
+    if event in ("os.rename", "os.remove"):
+        left -= 1
+        if left == 0:
+            os.kill(os.getpid(), 9)
+sys.addaudithook(hook)
 try:
     process_videos([Path(sys.argv[1])], Path(sys.argv[2]), ProcessOptions(96, front_end="log-mel"), progress=False)
 except InputError as error:
@@ -134,9 +142,12 @@ except InputError as error:
 """
 
 
-def _run(video: Path, output: Path, limit: int = 0, seconds: float | None = None) -> tuple[int, str]:
-    """Processes in a process of its own: no file may pass `limit` bytes, and it is killed after `seconds`."""
-    command = [sys.executable, "-W", "ignore", "-c", RUN, str(video), str(output), str(limit)]
+def _run(
+    video: Path, output: Path, limit: int = 0, seconds: float | None = None, step: int = 0
+) -> tuple[int, str]:
+    """Processes in a process of its own: no file may pass `limit` bytes, and it is killed after `seconds`, or just
+    before the file number `step` is renamed or removed."""
+    command = [sys.executable, "-W", "ignore", "-c", RUN, str(video), str(output), str(limit), str(step)]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
     try:
         _, printed = process.communicate(timeout=seconds)
@@ -161,6 +172,7 @@ def _contents(folder: Path) -> dict[str, str]:
     return found
 
 
+@pytest.mark.hostile
 def test_full_disk_and_kills_leave_what_the_next_run_finishes(tmp_path, pictures):
     """A write that fails is said; after it and after kills the folder ends as that of an undisturbed run."""
     video = _write(tmp_path / "a.mp4", pictures[::2], 25, _noise(SECONDS))
@@ -172,7 +184,8 @@ def test_full_disk_and_kills_leave_what_the_next_run_finishes(tmp_path, pictures
     code, printed = _run(video, output, limit=100_000)
     assert code == 1 and re.search(r"out/\S+: cannot be written .*; choose another place", printed)
     assert not (output / "dataset.json").exists()
-    for share in (0.5, 0.7, 0.9):
-        _run(video, output, seconds=share * whole)
+    for step in (1, 30, 90):
+        assert _run(video, output, step=step)[0] == -signal.SIGKILL
+    _run(video, output, seconds=0.8 * whole)
     assert _run(video, output)[0] == 0
     assert _contents(output) == wanted

@@ -224,3 +224,32 @@ def test_what_cannot_be_read_or_written_is_named(dataset, tmp_path):
     (broken.root / "landmarks" / "sad_strong.npy").write_bytes(b"nothing")
     with pytest.raises(InputError, match="sad_strong.npy"):
         inspect_dataset(broken, tmp_path / "out", progress=False)
+
+
+@pytest.mark.hostile
+@pytest.mark.parametrize("place", ["inspect", "inspect/inspect.png", "inspect/inspect.html"])
+def test_nothing_is_drawn_through_a_link_in_a_strangers_folder(dataset, tmp_path, place):
+    (tmp_path / "inspect.png").write_text("precious")
+    link = dataset.root / place
+    shutil.rmtree(dataset.root / "inspect", ignore_errors=True)
+    link.parent.mkdir(exist_ok=True)
+    link.symlink_to(tmp_path if link.suffix == "" else tmp_path / "inspect.png")
+    try:
+        with pytest.raises(InputError, match="is a link"):
+            inspect_dataset(dataset, progress=False)
+    finally:
+        link.unlink()
+    assert [path.name for path in tmp_path.iterdir()] == ["inspect.png"]
+    assert (tmp_path / "inspect.png").read_text() == "precious"
+
+
+@pytest.mark.hostile
+def test_on_a_full_disk_the_earlier_drawings_stay(dataset, small_disk):
+    disk = small_disk(64)
+    names = ("inspect.png", "inspect.html")
+    for name in names:
+        (disk / name).write_text("before")
+    with pytest.raises(InputError, match=r"cannot be written \(No space left on device\); make room"):
+        inspect_dataset(dataset, disk, progress=False)
+    assert sorted(path.name for path in disk.iterdir()) == sorted(names)
+    assert {(disk / name).read_text() for name in names} == {"before"}

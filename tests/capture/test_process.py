@@ -12,6 +12,8 @@ from scipy.spatial.transform import Rotation
 
 from aed_nerfstudio.capture.landmarks import EYES, cut, eye_openness, head_crop, smooth_landmarks
 from aed_nerfstudio.capture.process import ProcessOptions, process_videos
+from aed_nerfstudio.capture.processing import Processing
+from aed_nerfstudio.capture.stages import Stages
 from aed_nerfstudio.dataset.face_mesh import OUTER_LIPS, mouth_opening
 from aed_nerfstudio.dataset.schema import HEAD, TORSO, Dataset, read_dataset, read_image
 from aed_nerfstudio.errors import InputError
@@ -26,6 +28,7 @@ TONE = 0.3 * np.sin(np.arange(16000 * 4) * 0.2).astype(np.float32)
 
 def _plain_video(path: Path, seconds: float, sound: bool = True) -> Path:
     """A moving gradient without any face."""
+    path.parent.mkdir(exist_ok=True)
     ramp = np.arange(64, dtype=np.uint8)
     with VideoWriter(path, fps=25, size=(64, 64), audio=TONE if sound else None, sample_rate=16000) as writer:
         for k in range(round(25 * seconds)):
@@ -72,12 +75,12 @@ def test_truncated_file(tmp_path):
 
 def test_output_that_cannot_be_used(tmp_path):
     video = _plain_video(tmp_path / "a.mp4", 2.5)
-    _fails([video], video, "a.mp4: is a file; choose a folder")
+    _fails([video], _plain_video(tmp_path / "b.mp4", 0.5), "b.mp4: is a file; choose a folder")
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "diary.txt").write_text("mine")
     _fails([video], tmp_path / "full", "holds other files")
     assert (tmp_path / "full" / "diary.txt").exists()
-    _fails([video], video / "below", "cannot be written|is a file")
+    _fails([video], video / "below", "lies in .*a.mp4, which the same command reads")
 
 
 def test_options(tmp_path):
@@ -206,6 +209,70 @@ def test_actor_end_to_end(tmp_path):
         process_videos([tmp_path / "actor.mp4"], output, replace(options, size=96), progress=False)
     assert picture.stat().st_mtime_ns == before
     whole = picture.read_bytes()
+    mine = [output / "thesis.txt", output / "images" / "x.part1.rar", output / "images" / "mine" / "00000.jpg",
+            output / "images" / "actor" / "notes.txt", output / "audio" / "song.wav"]  # fmt: skip
+    for path in mine:
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("years")
+    stages = output / ".stages.json"
+    stages.write_text(stages.read_text().replace('"made"', '"unknown"'))  # as an earlier version wrote it
     picture.write_bytes(whole[:100])
     process_videos([tmp_path / "actor.mp4"], output, options, progress=False)
     assert picture.read_bytes() == whole
+    (output / "dataset.json").unlink()
+    process_videos([tmp_path / "actor.mp4"], output, options, progress=False)
+    assert (output / "dataset.json").exists() and {path.read_text() for path in mine} == {"years"}
+
+
+@pytest.fixture(scope="module")
+def actor_video(tmp_path_factory):
+    path = tmp_path_factory.mktemp("actor") / "actor.mp4"
+    record_video(path, seconds=2.2, size=96)
+    return path
+
+
+@pytest.mark.hostile
+@pytest.mark.parametrize("place", [".work", "images", "images/actor", "landmarks/actor.npy"])
+def test_nothing_is_written_through_a_link_in_a_strangers_folder(tmp_path, actor_video, place):
+    """In one that looks as if it were begun."""
+    outside, output = tmp_path / "outside", tmp_path / "out"
+    outside.mkdir()
+    (outside / "00000.jpg").write_text("precious")
+    link = output / place
+    link.parent.mkdir(parents=True)
+    link.symlink_to(outside / "00000.jpg" if link.suffix else outside)
+    (output / ".stages.json").write_text('{"done": {}, "begun": {}}')
+    _fails([actor_video], output, "is a link|left as it is")
+    assert [path.name for path in outside.iterdir()] == ["00000.jpg"]
+    assert (outside / "00000.jpg").read_text() == "precious" and link.is_symlink()
+
+
+@pytest.mark.hostile
+def test_takes_that_a_strangers_folder_names_remove_nothing_outside(tmp_path):
+    outside, output = tmp_path / "outside" / "00000.jpg", tmp_path / "out"
+    outside.parent.mkdir()
+    outside.write_text("precious")
+    output.mkdir()
+    for name in (str(outside.parent), "../../outside"):
+        (output / ".stages.json").write_text(json.dumps({"done": {}, "begun": {}, "made": [name]}))
+        processing = Processing([], output, Stages(output), ProcessOptions(), False)
+        with pytest.raises(InputError, match="outside"):
+            processing._remove_older({})
+    assert outside.read_text() == "precious"
+
+
+@pytest.mark.hostile
+def test_an_output_on_top_of_an_input_is_refused(tmp_path):
+    video = _plain_video(tmp_path / "videos" / "a.mp4", 2.5)
+    (tmp_path / "link").symlink_to(video.parent)
+    _fails([video], video, "is .*a.mp4, which the same command reads")
+    for output in (video.parent, tmp_path / "link", tmp_path / "videos" / ".." / "videos"):
+        _fails([video], output, "holds .*a.mp4, which the same command reads")
+    assert [path.name for path in video.parent.iterdir()] == ["a.mp4"]
+
+
+@pytest.mark.hostile
+def test_a_full_disk(actor_video, small_disk):
+    disk = small_disk(96)
+    _fails([actor_video], disk / "out", r"out/\S+: cannot be written \(No space left on device\); make room")
+    assert not list(disk.rglob("*.aed-part*"))

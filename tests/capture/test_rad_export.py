@@ -11,6 +11,7 @@ from aed_nerfstudio.dataset.face_mesh import mouth_opening
 from aed_nerfstudio.dataset.rad_folder import read_rad_folder
 from aed_nerfstudio.dataset.schema import HEAD, NECK, read_dataset
 from aed_nerfstudio.errors import InputError
+from aed_nerfstudio.files import MARK, make_own, write
 from aed_nerfstudio.media.audio_io import read_audio
 
 
@@ -101,3 +102,31 @@ def test_an_interrupted_export_leaves_nothing(ours, tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         export_rad(ours, tmp_path / "x", progress=False)
     assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.hostile
+def test_only_our_own_unfinished_export_is_removed(ours, tmp_path):
+    for name in ("x.part", ".y.export"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "thesis.txt").write_text("years")
+    write(make_own(tmp_path / ".x.export", rad_export.UNFINISHED) / "gt_imgs" / "99.jpg", "of a killed run")
+    export_rad(ours, tmp_path / "x", ["neutral_strong"], progress=False)
+    assert not (tmp_path / "x" / "gt_imgs" / "99.jpg").exists() and not (tmp_path / "x" / MARK).exists()
+    with pytest.raises(InputError, match=r"\.y\.export: .*left as it is"):
+        export_rad(ours, tmp_path / "y", progress=False)
+    assert sorted(os.listdir(tmp_path)) == [".y.export", "x", "x.part"]
+    assert {(tmp_path / name / "thesis.txt").read_text() for name in ("x.part", ".y.export")} == {"years"}
+
+
+@pytest.mark.hostile
+def test_it_is_not_written_into_what_is_exported(ours):
+    with pytest.raises(InputError, match="lies in .*images/neutral_strong, which the same command reads"):
+        export_rad(ours, ours.root / "images" / "neutral_strong" / "rad", progress=False)
+
+
+@pytest.mark.hostile
+def test_a_full_disk_leaves_nothing(ours, small_disk):
+    disk = small_disk(128)
+    with pytest.raises(InputError, match=r"cannot be written \(No space left on device\); make room"):
+        export_rad(ours, disk / "x", progress=False)
+    assert os.listdir(disk) == []

@@ -153,3 +153,20 @@ def test_memory_does_not_grow_with_the_dataset(tmp_path):
             store.draw(i, np.arange(0, 512 * 512, 100))
     assert resident() - before < 40 << 20  # of 120 MiB
     assert os.stat(store.path).st_size > 120 << 20
+
+
+@pytest.mark.hostile
+@pytest.mark.parametrize("link", ["folder", "symbolic", "hard"])
+def test_frames_are_not_kept_through_a_link_in_a_strangers_folder(tmp_path, link):
+    dataset = make(tmp_path / "data")
+    mine = tmp_path / "16x16.pixels"
+    mine.write_text("precious")
+    if link == "folder":
+        (dataset.root / ".frames").symlink_to(tmp_path)
+    else:
+        (dataset.root / ".frames").mkdir()
+        place = dataset.root / ".frames" / mine.name
+        place.symlink_to(mine) if link == "symbolic" else place.hardlink_to(mine)
+    with pytest.raises(InputError, match="links"):
+        FrameStore(dataset)
+    assert mine.read_text() == "precious"

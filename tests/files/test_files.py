@@ -186,3 +186,12 @@ def test_other_outputs_are_let_through(given):
     keep_apart([given / "a.wav", given / "in" / "b.wav", given / "new" / "x.mp4"], [given / "in" / "a.wav", None])
     with pytest.raises(InputError, match="is .*new/a.wav"):  # also where neither is there yet
         keep_apart([given / "new" / "a.wav"], [given / "linked" / ".." / "new" / "a.wav"])
+
+
+@pytest.mark.parametrize("content", [bytes(99999), "x" * 99999], ids=["bytes", "text"])
+def test_on_a_full_disk_the_earlier_file_stays(small_disk, content):
+    disk = small_disk(16)
+    write(disk / "bench.json", "before")
+    with pytest.raises(InputError, match=r"bench.json: cannot be written \(No space left on device\); make room"):
+        write(disk / "bench.json", content)
+    assert os.listdir(disk) == ["bench.json"] and (disk / "bench.json").read_text() == "before"

@@ -15,7 +15,7 @@ from aed_nerfstudio.media.video_reader import open_media, time_zero
 
 # A jump of the time stamps larger than this is a gap to keep (as silence); smaller ones are rounding.
 GAP_SECONDS = 0.05
-# One that is longer than this is no pause: a small file could fill the memory with silence.
+# All gaps together that are longer than this are no pauses: a small file could fill the memory with silence.
 LONGEST_GAP = 600.0
 # Full scale is 1; sound above this was never scaled, or is junk.
 LOUDEST = 16.0
@@ -41,8 +41,8 @@ def read_audio(path: str | Path, sample_rate: int = 16000, longest: float = math
     longest: seconds that are taken.
 
     Raises InputError when the file is missing, cannot be read, holds no audio stream, its audio is damaged (gaps of
-    more than ten minutes, or samples that are no numbers or far beyond full scale), or it is longer than `longest`: by
-    what it declares, or by what has been decoded of it.
+    more than ten minutes together, or samples that are no numbers or far beyond full scale), or it is longer than
+    `longest`: by what it declares, or by what has been decoded of it.
     """
     path = Path(path)
 
@@ -60,16 +60,17 @@ def read_audio(path: str | Path, sample_rate: int = 16000, longest: float = math
             check_length(float(stream.duration * stream.time_base))
         elif container.duration is not None:
             check_length(container.duration / av.time_base)
-        decoded = 0.0
+        decoded = silence = 0.0
         segments: list[tuple[float, list[np.ndarray]]] = []
         resampler: av.AudioResampler | None = None
         form: tuple | None = None
         expected = 0.0
         for frame in container.decode(stream):
             time = expected if frame.time is None else frame.time - zero
-            if time - expected > LONGEST_GAP:
-                raise InputError(f"{path}: holds no sound from {expected:.0f} s to {time:.0f} s; cut it there, or "
-                                 "export it again without the gap")  # fmt: skip
+            silence += max(0.0, time - expected)
+            if silence > LONGEST_GAP:
+                raise InputError(f"{path}: lacks {silence:.0f} s of its sound until {time:.0f} s; cut it there, or "
+                                 "export it again without the gaps")  # fmt: skip
             this_form = (frame.format.name, frame.layout.name, frame.sample_rate)
             # A new segment at the start, after a gap, and when the sound's form changes in mid-stream.
             if resampler is None or this_form != form or abs(time - expected) > GAP_SECONDS:

@@ -68,7 +68,8 @@ def test_late_audio_and_gap(tmp_path):
 def test_no_more_is_decoded_than_is_taken(tmp_path):
     """Neither what a header declares, nor a gap, nor stretches that lie over one another."""
     write_wav(tmp_path / "long.wav", np.zeros(3 * 16000))
-    for name, starts in (("gap.mka", (0, 16000 * 3600 * 55)), ("over.mka", (0,) * 9)):
+    minutes = tuple(16000 * 540 * k for k in range(4))  # nine of silence, again and again
+    for name, starts in (("gap.mka", (0, 16000 * 3600 * 55)), ("gaps.mka", minutes), ("over.mka", (0,) * 9)):
         with av.open(str(tmp_path / name), "w", format="matroska") as out:
             sound = out.add_stream("pcm_s16le", rate=16000, layout="mono")
             for start in starts:
@@ -80,6 +81,9 @@ def test_no_more_is_decoded_than_is_taken(tmp_path):
         with pytest.raises(InputError, match=f"{name}: its sound is longer than 0.03"):
             read_audio(tmp_path / name, longest=2.0)
     assert read_audio(tmp_path / "long.wav", longest=3.0).size == 48000
+    for name in ("gap.mka", "gaps.mka"):
+        with pytest.raises(InputError, match=f"{name}: lacks .* s of its sound"):
+            read_audio(tmp_path / name)
 
 
 @pytest.mark.hostile

@@ -59,9 +59,9 @@ def test_training_reports_the_audio_branch(run):
 
 
 def test_training_resumes(run, data, tmp_path, trained):
-    trained(data, tmp_path, "--load-dir", run / "nerfstudio_models")
-    (name,) = checkpoints(tmp_path / "actor" / "aed-nerf-tiny" / "t")
-    assert int(name[5:14]) > STEPS - 1  # it went on from where the first run stopped
+    printed = trained(data, tmp_path, "--load-dir", run / "nerfstudio_models", "--max-num-iterations", STEPS + 5)
+    assert checkpoints(tmp_path / "actor" / "aed-nerf-tiny" / "t") == [f"step-{STEPS + 4:09d}.ckpt"]
+    assert f"going on after step {STEPS - 1}" in printed
 
 
 def test_the_same_seed_gives_the_same_weights(run, data, tmp_path, trained):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import errno
 import os
 import sys
@@ -92,6 +93,7 @@ def _hold(folder: Path) -> ExitStack:
     """Locks a run's folder for as long as this process lives."""
     held = ExitStack()
     held.enter_context(folder_lock(folder))
+    atexit.register(held.close)
     return held
 
 

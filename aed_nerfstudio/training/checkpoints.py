@@ -77,7 +77,7 @@ def write_checkpoint(folder: Path, state: dict) -> Path:
         state: `step`, and what nerfstudio keeps in its checkpoints.
 
     Raises:
-        OSError, RuntimeError: the disk is full; RuntimeError is PyTorch's.
+        InputError, RuntimeError: the disk is full; RuntimeError is PyTorch's.
     """
     path = checkpoint_path(folder, state["step"])
     with replacing(path, lasting=True, aside=_aside(folder)) as part, open(part, "wb") as file:

@@ -21,7 +21,7 @@ from nerfstudio.utils import comms, writer
 from nerfstudio.utils.decorators import check_main_thread
 
 from aed_nerfstudio.errors import InputError, reason, report_plainly
-from aed_nerfstudio.files import replacing
+from aed_nerfstudio.files import write
 from aed_nerfstudio.jobs.folder_lock import folder_lock
 from aed_nerfstudio.jobs.signals import AGAIN, STOP, leave, on_signals
 from aed_nerfstudio.model.processes import largest
@@ -65,13 +65,7 @@ class AedTrainerConfig(TrainerConfig):
             folder = self.get_base_dir()
             _hold(folder.resolve())
             remove_half_written(self.get_checkpoint_dir())
-            try:
-                with replacing(folder / "config.yml") as part:
-                    part.write_text(yaml.dump(self), "utf-8")
-            except OSError as error:
-                raise InputError(
-                    f"{folder}: cannot be written ({reason(error)}); choose another --output-dir"
-                ) from error
+            write(folder / "config.yml", yaml.dump(self), folder)
         if machine.device_type == "cpu" and machine.num_devices * machine.num_machines > 1:
             # The launcher must not see that they are several: `setup` starts them.
             self._several, self.machine = machine, replace(machine, num_devices=1, num_machines=1)
@@ -257,8 +251,8 @@ class AedTrainer(Trainer):
         }
         try:
             write_checkpoint(self.checkpoint_dir, state)
-        except (OSError, RuntimeError) as error:
-            raise self._full(step, error) from error
+        except (InputError, RuntimeError) as error:
+            raise self._full(step, error.__cause__ or error) from error
         if self.config.save_only_latest_checkpoint:
             keep_two(self.checkpoint_dir, step)
 

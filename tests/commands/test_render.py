@@ -153,8 +153,8 @@ def deepspeech(run, data, tmp_path):
 def test_the_checkpoint_remembers_its_front_end(run, data):
     (path,) = run.glob("nerfstudio_models/step-*.ckpt")
     found = torch.load(path, weights_only=True)["pipeline"]["_model._extra_state"]
-    audio = json.loads((data / "dataset.json").read_text())["audio"]
-    assert found == {name: audio[name] for name in ("front_end", "feature_dim")}
+    info = json.loads((data / "dataset.json").read_text())
+    assert found == {**{name: info["audio"][name] for name in ("front_end", "feature_dim")}, "consent": info["consent"]}
 
 
 def test_a_dataset_of_another_front_end_is_refused(run, data, speech, tmp_path, trained):
@@ -227,8 +227,8 @@ def test_bad_input_is_one_line_and_exit_code_1(speech, tmp_path, capsys):
     assert error.startswith("error: ") and str(missing) in error and error.count("\n") == 1
 
 
-def test_a_run_without_checkpoint_is_named(tmp_path):
-    (tmp_path / "config.yml").write_text("")
+def test_a_run_without_checkpoint_is_named(run, tmp_path):
+    shutil.copy(run / "config.yml", tmp_path)
     with pytest.raises(InputError, match="no checkpoint"):
         Avatar.load(tmp_path / "config.yml")
 

@@ -2,7 +2,6 @@
 
 import json
 import sys
-import time
 
 import numpy as np
 import pytest
@@ -52,10 +51,8 @@ def test_a_pose_file_that_asks_for_terabytes(tmp_path):
     header = "{'descr': '<f8', 'fortran_order': False, 'shape': (100000000000, 3, 4), }".ljust(117) + "\n"
     for name, shape in (("a.npy", header), ("b.npy", header.replace("(100000000000, 3, 4)", "(1200000000000,)    "))):
         (tmp_path / name).write_bytes(b"\x93NUMPY\x01\0" + len(shape).to_bytes(2, "little") + shape.encode())
-        start = time.monotonic()
         with pytest.raises(InputError, match=rf"{name}: "):
             read_poses(tmp_path / name)
-        assert time.monotonic() - start < 1
     np.save(tmp_path / "c.npy", np.full((2, 3, 4), "x"))
     (tmp_path / "d.json").write_text(json.dumps([[10**400] * 12]))
     for name in ("c.npy", "d.json"):

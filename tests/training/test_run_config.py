@@ -2,7 +2,6 @@
 
 import copy
 import os
-import time
 from pathlib import Path
 
 import pytest
@@ -150,10 +149,8 @@ HOSTILE = {
 def test_hostile_values(tmp_path, text, change, words):
     file = tmp_path / "config.yml"
     file.write_bytes(change(text).encode("latin-1"))
-    start = time.monotonic()
     with pytest.raises(InputError, match=rf"config\.yml: .*({words})"):
         read_config(file)
-    assert time.monotonic() - start < 5
 
 
 @pytest.mark.hostile

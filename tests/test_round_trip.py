@@ -153,11 +153,10 @@ def test_evaluation_names_what_it_cannot_use(run, tmp_path, more, named, capsys)
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("form", ["png", "jpeg"])
-def test_renders_the_dataset(run, data, tmp_path, command, form):
+def test_renders_the_dataset(run, data, tmp_path, command):
     command(
         *("ns-render", "dataset", "--load-config", run / "config.yml", "--split", "val", "--output-path", tmp_path),
-        *("--rendered-output-names", "rgb", "gt-rgb", "--image-format", form),
+        *("--rendered-output-names", "rgb", "gt-rgb", "--image-format", "png"),
     )
     images = [path for path in tmp_path.rglob("*") if path.suffix in (".jpg", ".png")]
     ours = [path for path in images if path.relative_to(tmp_path).parts[1] == "rgb"]

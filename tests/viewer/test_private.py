@@ -41,8 +41,10 @@ def log(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def port(run, log):
-    with served("ns-viewer", "--load-config", run / "config.yml", log=log) as port:
-        yield port
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("MALLOC_ARENA_MAX", "1")  # else glibc keeps memory for each thread, and growth tells nothing
+        with served("ns-viewer", "--load-config", run / "config.yml", log=log) as port:
+            yield port
 
 
 @pytest.fixture

@@ -8,7 +8,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import av
 import pytest
+from PIL import Image
 
 from aed_nerfstudio.driving.emotion import CATEGORIES, INTENSITIES
 from aed_nerfstudio.errors import InputError
@@ -66,6 +68,16 @@ def call(*arguments, fails: bool = False) -> str:
     )
     assert (run.returncode != 0) == fails, f"{' '.join(command)}\n{run.stdout[-4000:]}"
     return run.stdout
+
+
+def note(path) -> str | None:
+    """What a picture or a video says of itself."""
+    if path.suffix == ".mp4":
+        with av.open(str(path)) as video:
+            return video.metadata.get("comment")
+    with Image.open(path) as picture:
+        found = picture.info.get("Comment", picture.info.get("comment"))
+    return found.decode() if isinstance(found, bytes) else found
 
 
 def train(data, output, *more, fails: bool = False) -> str:

@@ -11,7 +11,6 @@ import av
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from aed_nerfstudio.commands.main import main
 from aed_nerfstudio.dataset.schema import read_dataset, read_image
@@ -21,23 +20,13 @@ from aed_nerfstudio.media.captions import BAND
 from aed_nerfstudio.media.provenance import SYNTHETIC_NOTE
 from aed_nerfstudio.media.video_reader import read_frames
 from aed_nerfstudio.synthetic.record import unseen_speech
-from tests.conftest import BIN, SIZE, STEPS
+from tests.conftest import BIN, SIZE, STEPS, note
 
 needs_ffmpeg = pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="ns-render needs the ffmpeg program for this")
 
 
 def checkpoints(run) -> list[str]:
     return sorted(path.name for path in (run / "nerfstudio_models").glob("*.ckpt"))
-
-
-def note(path) -> str | None:
-    """What a picture or a video says of itself."""
-    if path.suffix == ".mp4":
-        with av.open(str(path)) as video:
-            return video.metadata.get("comment")
-    with Image.open(path) as picture:
-        found = picture.info.get("Comment", picture.info.get("comment"))
-    return found.decode() if isinstance(found, bytes) else found
 
 
 def test_actor_dataset_reads(data):

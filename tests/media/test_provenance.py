@@ -9,6 +9,7 @@ from nerfstudio.scripts import render
 from PIL import Image
 
 from aed_nerfstudio.media.provenance import SYNTHETIC_NOTE, tag_renders_of_nerfstudio, write_synthetic
+from tests.conftest import note
 
 
 def test_a_picture_has_the_note_and_its_tags(tmp_path):
@@ -31,9 +32,3 @@ def test_renders_of_nerfstudio_in_any_form(tmp_path, monkeypatch):
     assert note(ours / "a.jpg") == note(ours / "a.png") == SYNTHETIC_NOTE
     assert note(recorded / "a.jpg") is note(recorded / "a.png") is None
     assert media.to_uint8 is mediapy.to_uint8
-
-
-def note(path):
-    with Image.open(path) as picture:
-        found = picture.info.get("Comment", picture.info.get("comment"))
-    return found.decode() if isinstance(found, bytes) else found

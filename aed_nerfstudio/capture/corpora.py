@@ -15,7 +15,8 @@ from aed_nerfstudio.capture.tracking import MINIMUM_SECONDS
 from aed_nerfstudio.dataset.schema import Dataset, write_json
 from aed_nerfstudio.errors import InputError
 from aed_nerfstudio.media.audio_io import write_wav
-from aed_nerfstudio.media.video_reader import open_media, probe
+from aed_nerfstudio.media.containers import open_media
+from aed_nerfstudio.media.video_reader import probe
 
 TARGET_SECONDS = 100.0
 ENOUGH_SECONDS = 90.0  # of one label; the paper's figures come from 90 to 120 s

@@ -61,7 +61,7 @@ from aed_nerfstudio.files import inside
 from aed_nerfstudio.media.audio_io import is_silent, read_audio, write_wav
 from aed_nerfstudio.media.video_reader import probe
 
-VERSION = 4
+VERSION = 5
 """Of the stages: raised when one of them makes something else of the same input."""
 FIRST_ENGINE = "mediapipe 0.10.9 face mesh"
 """What found faces before there was a choice: folders begun with it go on, so its name is in no stage's key."""
@@ -130,7 +130,7 @@ class Processing:
     def _stage(self, name: str, key: str, make: Callable[[bool], dict]) -> dict:
         """A stage's findings; its warnings are collected."""
         found = self.stages.run(name, key, make)
-        self.warnings += found.get("warnings", [])
+        self.warnings += [text for text in found.get("warnings", []) if text not in self.warnings]
         return found
 
     def _bar(self, items: Iterable, total: int | None, title: str) -> Iterator:
@@ -195,9 +195,12 @@ class Processing:
 
         def wanted() -> Iterator[tuple[Take, int, np.ndarray]]:
             last = takes[-1].first + takes[-1].count
-            for k, image in enumerate(decoded(source.video, warnings)):
+            for k, image in enumerate(decoded(source.video, warnings, track.stream)):
                 if k >= last:
                     return
+                if image.shape[1::-1] != track.size:
+                    raise InputError(f"{source.video}: has changed since its face was tracked; process it again into a "
+                                     "new folder")  # fmt: skip
                 for take in takes:
                     if take.first <= k < take.first + take.count:
                         yield take, k - take.first, image
@@ -401,7 +404,8 @@ class Processing:
         samples = np.zeros(0, np.float32)
         if options.front_end != "none" and (source.sound or probe(source.video).has_audio):
             start = first * SAMPLE_RATE // FPS + round(options.audio_shift * SAMPLE_RATE)
-            samples = read_audio(source.sound or source.video, SAMPLE_RATE)
+            stream = None if source.sound else VideoTrack.load(self._track_file(source)).stream
+            samples = read_audio(source.sound or source.video, SAMPLE_RATE, beside=stream, notes=warnings)
             samples = samples[start:] if start >= 0 else np.pad(samples, (-start, 0))
             samples = samples[:length]
             missing = (length - len(samples)) / SAMPLE_RATE

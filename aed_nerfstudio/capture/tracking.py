@@ -9,12 +9,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from aed_nerfstudio.capture.camera_choice import choose_stream
 from aed_nerfstudio.capture.landmarks import FaceTracker
 from aed_nerfstudio.capture.parallel import ahead
 from aed_nerfstudio.dataset.face_mesh import COUNT
 from aed_nerfstudio.dataset.schema import FPS, write_arrays
 from aed_nerfstudio.errors import InputError
-from aed_nerfstudio.media.video_reader import probe, read_frames
+from aed_nerfstudio.media.video_reader import fitted, probe, read_frames
 
 LONGEST = 1280  # pixels: FaceMesh looks at 192 x 192 of the face, so more costs time and tells nothing
 THUMBNAIL = (32, 18)  # width, height
@@ -34,13 +35,15 @@ class VideoTrack:
     """What one pass over a video of F frames (25 a second) saw.
 
     landmarks: float32 [F, 478, 3] pixels of the video, NaN where the face was lost. others: bool [F], another face
-    beside it. thumbnails: uint8 [F, 18, 32, 3]. size: width and height in pixels.
+    beside it. thumbnails: uint8 [F, 18, 32, 3]. size: width and height in pixels. stream: index in the file of the
+    stream of pictures.
     """
 
     landmarks: np.ndarray
     others: np.ndarray
     thumbnails: np.ndarray
     size: tuple[int, int]
+    stream: int = 0
 
     def save(self, path: Path, root: Path) -> None:
         """root: the folder that it must not lead out of."""
@@ -50,14 +53,15 @@ class VideoTrack:
     def load(cls, path: Path) -> VideoTrack:
         with np.load(path) as stored:
             width, height = (int(v) for v in stored["size"])
-            return cls(stored["landmarks"], stored["others"], stored["thumbnails"], (width, height))
+            return cls(stored["landmarks"], stored["others"], stored["thumbnails"], (width, height),
+                       int(stored["stream"]))  # fmt: skip
 
 
-def decoded(video: Path, warnings: list[str], longest: int | None = None) -> Iterator[np.ndarray]:
+def decoded(video: Path, warnings: list[str], stream: int, longest: int | None = None) -> Iterator[np.ndarray]:
     """The frames of a video; a file that breaks off after enough of them is used up to there, with a warning."""
     count = 0
     try:
-        for image in read_frames(video, FPS, longest):
+        for image in read_frames(video, FPS, longest, stream):
             yield image
             count += 1
     except InputError as error:
@@ -81,32 +85,38 @@ def track_video(video: Path, warnings: list[str], shown) -> VideoTrack:
     Raises:
         InputError: the file cannot be read, is too short, or shows no face.
     """
-    info = probe(video)
-    factor = max(1.0, max(info.width, info.height) / LONGEST)
+    stream = choose_stream(video, warnings)
+    info = probe(video, stream)
+    warnings += info.notes
+    size = info.width, info.height
+    # Landmarks are found in smaller pictures and told in the video's pixels, z with x.
+    scale = np.array(size, np.float32)[[0, 1, 0]] / np.array(fitted(size, LONGEST), np.float32)[[0, 1, 0]]
+    broken: list[str] = []
     lost = np.full((COUNT, 3), np.nan, np.float32)
     tracked, others, thumbnails = [], [], []
     with FaceTracker() as tracker:
-        for image in shown(ahead(decoded(video, warnings, LONGEST))):
+        for image in shown(ahead(decoded(video, broken, stream, LONGEST))):
             small = cv2.resize(image, THUMBNAIL, interpolation=cv2.INTER_AREA)
             if thumbnails and _difference(small, thumbnails[-1]) > JUMP_DIFFERENCE:
                 tracker.forget()
             points = tracker.process(image)
-            tracked.append(lost if points is None else points * np.float32(factor))
+            tracked.append(lost if points is None else points * scale)
             others.append(tracker.others)
             thumbnails.append(small)
     count = len(tracked)
     if count < MINIMUM_SECONDS * FPS:
         raise InputError(too_short(video, count / FPS))
-    if not warnings and count / FPS < 0.9 * info.duration:
+    warnings += broken
+    if not broken and count / FPS < 0.9 * info.declared:
         # Some containers (Matroska) do not tell the reader that they were cut off; the stated length does.
-        warnings.append(f"{video.name}: states {info.duration:.1f} s and ends after {count / FPS:.1f} s; cut off?")
+        warnings.append(f"{video.name}: states {info.declared:.1f} s and ends after {count / FPS:.1f} s; cut off?")
     if 0 < info.fps < FPS - 1:
         warnings.append(f"{video.name}: has {info.fps:.0f} frames a second, so some are shown twice and the lips "
                         f"stutter; film at {FPS} or more")  # fmt: skip
     landmarks = np.stack(tracked)
     if np.isfinite(landmarks[:, 0, 0]).sum() < max(1, MINIMUM_FACES * count):
         raise InputError(f"no face found in {video}; give a video in which one person faces the camera, well lit")
-    return VideoTrack(landmarks, np.array(others), np.stack(thumbnails), (info.width, info.height))
+    return VideoTrack(landmarks, np.array(others), np.stack(thumbnails), size, stream)
 
 
 def _difference(a: np.ndarray, b: np.ndarray) -> float:

@@ -11,82 +11,152 @@ import numpy as np
 
 from aed_nerfstudio.errors import InputError
 from aed_nerfstudio.files import replacing
-from aed_nerfstudio.media.video_reader import open_media, time_zero
+from aed_nerfstudio.media.clock import Clock, read_clock
+from aed_nerfstudio.media.containers import open_media, sound_streams
 
 # A jump of the time stamps larger than this is a gap to keep (as silence); smaller ones are rounding.
 GAP_SECONDS = 0.05
-# All gaps together that are longer than this are no pauses: a small file could fill the memory with silence.
-LONGEST_GAP = 600.0
-# Full scale is 1; sound above this was never scaled, or is junk.
+# Full scale is 1; sound above this was never scaled, or is junk. What codecs let pass 1 a little is clipped.
 LOUDEST = 16.0
 # Loudness is judged over windows of this length, so that one word in a long silence still counts.
 LOUDNESS_WINDOW = 1600
+# What a channel counts in the mixture: voices are in the middle, and bass is none.
+WEIGHTS = {"FC": 1.0, "FL": 0.7, "FR": 0.7, "FLC": 0.7, "FRC": 0.7, "DL": 0.7, "DR": 0.7, "LFE": 0.0, "LFE2": 0.0}
+OTHERS = 0.5
+# Power over that of the loudest channel, below which a channel is empty.
+EMPTY = 1e-4
+# Power of the mixture over the loudest channel's below which channels cancel each other: those that have nothing to do
+# with each other leave a half of each.
+CANCELLED = 0.05
 
 
-def _mono(frames: list[av.AudioFrame]) -> list[np.ndarray]:
-    """Each planar float frame [channels, n] as the mean of its channels, [n].
+class _Mixer:
+    """From the channels to one, and what was in them.
 
-    FFmpeg's own down-mix to mono is not used: in float it raises the level by 3 dB and can pass 1.
+    keep: the channels that are mixed, all when None. powers: sums of squares by channel (its number and name). power:
+    the mixture's.
     """
-    return [frame.to_ndarray().mean(axis=0, dtype=np.float32) for frame in frames]
+
+    def __init__(self, keep: set[tuple[int, str]] | None = None) -> None:
+        self.keep = keep
+        self.powers: dict[tuple[int, str], float] = {}
+        self.power = 0.0
+
+    def __call__(self, frame: av.AudioFrame) -> np.ndarray:
+        """A planar float frame [C, n] as float32 [n].
+
+        FFmpeg's own down-mix to mono is not used: in float it raises the level by 3 dB and can pass 1.
+        """
+        sound = frame.to_ndarray()
+        names = [(number, channel.name) for number, channel in enumerate(frame.layout.channels)]
+        for name, power in zip(names, np.square(sound, dtype=np.float64).sum(axis=1), strict=True):
+            self.powers[name] = self.powers.get(name, 0.0) + float(power)
+        weights = np.array([WEIGHTS.get(name[1], OTHERS) * (self.keep is None or name in self.keep) for name in names])
+        if not weights.any():  # none but bass
+            weights[:] = 1
+        mixture = (weights / weights.sum()).astype(np.float32) @ sound
+        self.power += float(np.square(mixture, dtype=np.float64).sum())
+        return mixture
+
+    def better(self) -> set[tuple[int, str]] | None:
+        """The channels to keep instead: the loudest one where they cancel each other, and of more than two those with
+        sound where some are empty; None where all is well."""
+        loudest = max(self.powers, key=self.powers.__getitem__)
+        most = self.powers[loudest]
+        heard = {name for name, power in self.powers.items() if power > EMPTY * most}
+        if len(heard) > 1 and self.power < CANCELLED * most:
+            return {loudest}
+        return heard if len(self.powers) > 2 and 0 < len(heard) < len(self.powers) else None
 
 
-def read_audio(path: str | Path, sample_rate: int = 16000, longest: float = math.inf) -> np.ndarray:
-    """The first audio stream of any audio or video file.
+def read_audio(
+    path: str | Path,
+    sample_rate: int = 16000,
+    longest: float = math.inf,
+    beside: int | None = None,
+    notes: list[str] | None = None,
+) -> np.ndarray:
+    """The sound of any audio or video file: of the stream that players play, or the first that is not silent.
 
     Returns float32 [n], mono, full scale -1..1, at `sample_rate` Hz. Sample 0 is the file's time zero (see
     video_reader): a stream that starts late is padded with zeros in front, sound before zero (encoder delay) is cut,
-    and gaps inside become silence.
+    and gaps inside become silence. Channels are mixed, those of voices most (of more than two those that
+    are empty do not count); of channels that cancel each other the loudest is taken.
 
-    longest: seconds that are taken.
+    longest: seconds that are taken. beside: index of the stream of pictures that it belongs to, the default one when
+    None. notes: what was mended and which of several streams is taken is added to it.
 
-    Raises InputError when the file is missing, cannot be read, holds no audio stream, its audio is damaged (gaps of
-    more than ten minutes together, or samples that are no numbers or far beyond full scale), or it is longer than
-    `longest`: by what it declares, or by what has been decoded of it.
+    Raises InputError when the file is missing, cannot be read, holds no audio stream, its audio is damaged (clocks that
+    contradict each other, or samples that are no numbers or far beyond full scale), or it is longer than `longest`: by
+    what it declares, or by what has been decoded of it.
     """
     path = Path(path)
+    clock = read_clock(path, beside)
+    with open_media(path) as container:
+        streams = [stream.index for stream in sound_streams(container)]
+    if not streams:
+        raise InputError(f"{path}: holds no audio stream; give a file with sound")
+    said = [] if notes is None else notes
+    said += [note for note in clock.notes if note not in said]
+    samples = _read_stream(path, clock, streams[0], sample_rate, longest)
+    taken = streams[0]
+    for other in streams[1:]:
+        if not is_silent(samples):
+            break
+        found = _read_stream(path, clock, other, sample_rate, longest)
+        if not is_silent(found):
+            taken, samples = other, found
+    if len(streams) > 1:
+        reason = "the default one" if taken == streams[0] else "the first that is not silent"
+        said.append(f"{path.name}: has {len(streams)} sound tracks; stream {taken}, {reason}, is taken")
+    return samples
+
+
+def _read_stream(path: Path, clock: Clock, index: int, sample_rate: int, longest: float) -> np.ndarray:
+    """One stream's sound, float32 [n] in -1..1."""
+    mixer = _Mixer()
+    samples = _decoded(path, clock, index, sample_rate, longest, mixer)
+    keep = mixer.better()
+    if keep is not None:
+        samples = _decoded(path, clock, index, sample_rate, longest, _Mixer(keep))
+    return np.clip(samples, -1, 1, out=samples)
+
+
+def _decoded(path: Path, clock: Clock, index: int, sample_rate: int, longest: float, mixer: _Mixer) -> np.ndarray:
+    """One stream's sound, float32 [n], checked to be sound."""
 
     def check_length(seconds: float) -> None:
         if seconds > longest + GAP_SECONDS:
             raise InputError(f"{path}: its sound is longer than {longest / 60:g} min, which is the most here; give "
                              "a shorter one")  # fmt: skip
 
+    check_length(clock.ends[index])
     with open_media(path) as container:
-        if not container.streams.audio:
-            raise InputError(f"{path}: holds no audio stream; give a file with sound")
-        stream = container.streams.audio[0]
-        zero = time_zero(container)
-        if stream.duration is not None:
-            check_length(float(stream.duration * stream.time_base))
-        elif container.duration is not None:
-            check_length(container.duration / av.time_base)
-        decoded = silence = 0.0
+        stream = container.streams[index]
+        decoded = 0.0
         segments: list[tuple[float, list[np.ndarray]]] = []
         resampler: av.AudioResampler | None = None
         form: tuple | None = None
         expected = 0.0
-        for frame in container.decode(stream):
-            time = expected if frame.time is None else frame.time - zero
-            silence += max(0.0, time - expected)
-            if silence > LONGEST_GAP:
-                raise InputError(f"{path}: lacks {silence:.0f} s of its sound until {time:.0f} s; cut it there, or "
-                                 "export it again without the gaps")  # fmt: skip
-            this_form = (frame.format.name, frame.layout.name, frame.sample_rate)
-            # A new segment at the start, after a gap, and when the sound's form changes in mid-stream.
-            if resampler is None or this_form != form or abs(time - expected) > GAP_SECONDS:
-                if resampler is not None:
-                    segments[-1][1].extend(_mono(resampler.resample(None)))
-                resampler = av.AudioResampler(format="fltp", layout=frame.layout, rate=sample_rate)
-                form, expected = this_form, time
-                segments.append((time, []))
-            expected += frame.samples / frame.sample_rate
-            decoded += frame.samples / frame.sample_rate
-            check_length(max(expected, decoded))  # stretches may lie over one another
-            frame.pts = None  # the placing is done here, so the resampler must not do it a second time
-            segments[-1][1].extend(_mono(resampler.resample(frame)))
+        for packet in clock.packets(container, stream):
+            for frame in packet.decode():
+                time = expected if frame.time is None else frame.time
+                this_form = (frame.format.name, frame.layout.name, frame.sample_rate)
+                # A new segment at the start, after a gap, and when the sound's form changes in mid-stream.
+                if resampler is None or this_form != form or abs(time - expected) > GAP_SECONDS:
+                    if resampler is not None:
+                        segments[-1][1].extend(map(mixer, resampler.resample(None)))
+                    resampler = av.AudioResampler(format="fltp", layout=frame.layout, rate=sample_rate)
+                    form, expected = this_form, time
+                    segments.append((time, []))
+                expected += frame.samples / frame.sample_rate
+                decoded += frame.samples / frame.sample_rate
+                check_length(max(expected, decoded))  # stretches may lie over one another
+                frame.pts = None  # the placing is done here, so the resampler must not do it a second time
+                segments[-1][1].extend(map(mixer, resampler.resample(frame)))
         if resampler is None:
             raise InputError(f"{path}: its audio stream is empty or damaged; re-export it")
-        segments[-1][1].extend(_mono(resampler.resample(None)))
+        segments[-1][1].extend(map(mixer, resampler.resample(None)))
 
     placed = [(round(start * sample_rate), np.concatenate(parts)) for start, parts in segments if parts]
     length = max((start + part.size for start, part in placed), default=0)

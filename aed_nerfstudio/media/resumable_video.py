@@ -14,9 +14,9 @@ import numpy as np
 
 from aed_nerfstudio.errors import InputError
 from aed_nerfstudio.files import make_own, move, remove_own, remove_parts_below, temporary_beside
+from aed_nerfstudio.media.containers import open_media
 from aed_nerfstudio.media.formats import FORMATS, choose_format
 from aed_nerfstudio.media.settings_file import begin
-from aed_nerfstudio.media.video_reader import open_media
 from aed_nerfstudio.media.video_writer import VideoFile, VideoWriter
 
 SETTINGS = "settings.json"

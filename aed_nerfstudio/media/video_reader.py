@@ -23,6 +23,8 @@ TIME_SLACK = 0.002
 # A stream is called truncated when it ends this much (both of the two) before the length that its header declares.
 TRUNCATED_SECONDS = 0.5
 TRUNCATED_FRACTION = 0.1
+# FFmpeg's own decoders of these leave the transparency out.
+WITH_ALPHA = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
 
 
 @dataclass(frozen=True)
@@ -92,8 +94,12 @@ def _open_stream(container: av.container.InputContainer, path: Path, index: int 
 
 def _decoded(container: av.container.InputContainer, stream: av.VideoStream, clock: Clock) -> Iterator[av.VideoFrame]:
     """A stream's frames, with times from the time line's zero."""
+    decoder = stream.codec_context
+    if stream.metadata.get("alpha_mode") == "1" and decoder.name in WITH_ALPHA:
+        decoder = av.CodecContext.create(WITH_ALPHA[decoder.name], "r")
     for packet in clock.packets(container, stream):
-        yield from packet.decode()
+        if packet.size or packet.dts is None:  # else: the picture before stands on
+            yield from decoder.decode(packet)
 
 
 def read_frames(

@@ -43,12 +43,13 @@ class _Mixer:
         self.power = 0.0
 
     def __call__(self, frame: av.AudioFrame) -> np.ndarray:
-        """A planar float frame [C, n] as float32 [n].
+        """A packed float frame of C channels as float32 [n].
 
-        FFmpeg's own down-mix to mono is not used: in float it raises the level by 3 dB and can pass 1.
+        FFmpeg's own down-mix to mono is not used: in float it raises the level by 3 dB and can pass 1. Packed, because
+        PyAV 17.1 reads beyond the planes of eight channels.
         """
-        sound = frame.to_ndarray()
         names = [(number, channel.name) for number, channel in enumerate(frame.layout.channels)]
+        sound = frame.to_ndarray().reshape(-1, len(names)).T
         for name, power in zip(names, np.square(sound, dtype=np.float64).sum(axis=1), strict=True):
             self.powers[name] = self.powers.get(name, 0.0) + float(power)
         weights = np.array([WEIGHTS.get(name[1], OTHERS) * (self.keep is None or name in self.keep) for name in names])
@@ -146,7 +147,7 @@ def _decoded(path: Path, clock: Clock, index: int, sample_rate: int, longest: fl
                 if resampler is None or this_form != form or abs(time - expected) > GAP_SECONDS:
                     if resampler is not None:
                         segments[-1][1].extend(map(mixer, resampler.resample(None)))
-                    resampler = av.AudioResampler(format="fltp", layout=frame.layout, rate=sample_rate)
+                    resampler = av.AudioResampler(format="flt", layout=frame.layout, rate=sample_rate)
                     form, expected = this_form, time
                     segments.append((time, []))
                 expected += frame.samples / frame.sample_rate

@@ -7,7 +7,6 @@ for pictures and sound, so that they keep belonging together; and no file fills 
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -23,12 +22,14 @@ BACK = 0.5
 """Seconds: a clock that goes back further has jumped; by less, pictures are out of order or packets overlap."""
 AHEAD = 10.0
 """Seconds: a clock that goes ahead further has jumped; what is missing for less is a pause."""
-TOGETHER = 5.0
+TOGETHER = 1.5
 """Seconds by which a part's sound may begin before its pictures, or end after them."""
 STRETCH = 1.5
 """A file may fill so many times the time that it has contents for."""
 STANDING = 1.0
 """Seconds that any picture may stand; longer only where half of the others do."""
+REORDERED = 16
+"""Packets within which pictures may come out of order."""
 MOST_AGAIN = 10_000
 """Packets that an edit list may repeat."""
 MEND = ("cut it there, or make a copy with a new clock: `ffmpeg -i IN -vf setpts=N/FRAME_RATE/TB -af asetpts=N/SR/TB "
@@ -46,15 +47,15 @@ class Clock:
     ends: dict[int, float]
     standing: float
     notes: tuple[str, ...]
-    shifts: dict[int, tuple[list[int], list[float]]]
-    """By index: numbers of packets, and the seconds that are added to the times from them on."""
+    shifts: dict[int, np.ndarray]
+    """By index: float [N], the seconds that are added to the times of its N packets."""
 
     def packets(self, container: av.container.InputContainer, stream: av.stream.Stream) -> Iterator[av.Packet]:
         """The packets of a stream, with times that count from the time line's zero."""
-        firsts, shifts = self.shifts[stream.index]
+        shifts = self.shifts[stream.index]
         for number, packet in enumerate(container.demux(stream)):
-            if packet.time_base:
-                ticks = round(shifts[bisect_right(firsts, number) - 1] / packet.time_base)
+            if packet.time_base and number < len(shifts):
+                ticks = round(shifts[number] / packet.time_base)
                 packet.pts = None if packet.pts is None else packet.pts + ticks
                 packet.dts = None if packet.dts is None else packet.dts + ticks
             yield packet
@@ -78,51 +79,64 @@ def read_clock(path: Path, picture: int | None = None) -> Clock:
 
 @dataclass(frozen=True)
 class _Run:
-    """Packets of one stream without a jump: from the number `first` on; seconds on the file's clock.
+    """Packets of one stream without a jump: seconds on the file's clock, and their middle place among all packets."""
 
-    order: the middle one's place among the packets of all streams.
-    """
-
-    first: int
     begin: float
     end: float
     order: float
+
+    @classmethod
+    def over(cls, runs: list[_Run]) -> _Run:
+        """Several as one."""
+        return cls(min(r.begin for r in runs), max(r.end for r in runs), float(np.median([r.order for r in runs])))
 
 
 @dataclass(frozen=True)
 class _Packets:
     """The N packets of one stream in the file's order.
 
-    order: int [N], places among the packets of all streams. stamps, shown: float [N] seconds of decoding and of being
-    shown, NaN where they are not told or an edit list leaves the packet out. lengths: float [N] seconds that its
-    contents last. standing: the longest that one may.
+    order: [N], places among the packets of all streams. shown: float [N] seconds, NaN where they are not told or an
+    edit list leaves the packet out. lengths: float [N] seconds that its contents last. standing: the longest that one
+    may. usual: seconds from packet to packet.
     """
 
     index: int
     order: np.ndarray
-    stamps: np.ndarray
     shown: np.ndarray
     lengths: np.ndarray
     standing: float
+    usual: float
 
     @property
     def contents(self) -> float:
         """Seconds that there are contents for."""
         return float(self.lengths.sum())
 
-    def run(self, first: int, end: int) -> _Run:
-        """The packets from `first` to before `end`, at least one with a time."""
-        shown, part = self.shown[first:end], slice(first, end)
-        return _Run(first, float(np.nanmin(shown)), float(np.nanmax(shown + self.lengths[part])),
-                    float(np.median(self.order[part])))  # fmt: skip
+    def runs(self) -> tuple[np.ndarray, list[_Run]]:
+        """The runs between jumps, and for every packet the number of its run; -1 before the first one.
 
-    def runs(self) -> list[_Run]:
-        """The packets between jumps; none where no time is told."""
-        at = np.flatnonzero(np.isfinite(self.shown))
-        steps = np.diff(self.stamps[at])
-        jumps = at[1:][(steps < -BACK) | (steps - self.lengths[at[:-1]] > AHEAD)]
-        borders = [0, *jumps.tolist(), len(self.shown)]
-        return [self.run(a, b) for a, b in zip(borders[:-1], borders[1:], strict=True)] if at.size else []
+        Around a jump, pictures of both sides may be mixed, because they are stored in the order of decoding.
+        """
+        back = max(BACK, REORDERED * self.usual)
+        numbers = np.full(len(self.shown), -1)
+        ends: list[float] = []
+        last: list[int] = []
+        run = -1
+        for n, (time, length) in enumerate(zip(self.shown.tolist(), self.lengths.tolist(), strict=True)):
+            if np.isfinite(time):
+                near = [len(ends) - 1, *(run for run in (len(ends) - 2,) if run >= 0 and n - last[run] <= REORDERED)]
+                run = next((run for run in near if ends and -back <= time - ends[run] <= AHEAD), len(ends))
+                if run == len(ends):
+                    ends.append(time)
+                    last.append(n)
+                ends[run], last[run] = max(ends[run], time + length), n
+            numbers[n] = run
+        return numbers, [self._run(numbers == run) for run in range(len(ends))]
+
+    def _run(self, mine: np.ndarray) -> _Run:
+        shown = self.shown[mine]
+        return _Run(float(np.nanmin(shown)), float(np.nanmax(shown + self.lengths[mine])),
+                    float(np.median(self.order[mine])))  # fmt: skip
 
 
 @lru_cache(maxsize=16)
@@ -133,16 +147,19 @@ def _read_clock(path: Path, picture: int | None, *_: int) -> Clock:
         if not streams:
             raise InputError(f"{path}: holds neither pictures nor sound; give a video or audio file")
         packets = _read_packets(path, container, streams)
-        untimed = {stream.index: ([0], [0.0]) for stream in streams}
         starts = [float(s.start_time * s.time_base) for s in streams if s.start_time is not None]
-    runs = {found.index: found.runs() for found in packets}
-    if not any(runs.values()):
-        return Clock(dict.fromkeys(untimed, 0.0), STANDING, (), untimed)
-    first = next(found for found in packets if runs[found.index])
-    parts = _parts(first, runs)
-    owners = {index: [_owner(path, run, parts) for run in found] for index, found in runs.items()}
-    begins = [min(run.begin for i in runs for run, p in zip(runs[i], owners[i], strict=True) if p == part)
+    shifts = {found.index: np.zeros(len(found.shown)) for found in packets}
+    numbers, runs = {}, {}
+    for found in packets:
+        numbers[found.index], runs[found.index] = found.runs()
+    timed = [found for found in packets if runs[found.index]]
+    if not timed:
+        return Clock(dict.fromkeys(shifts, 0.0), STANDING, (), shifts)
+    parts = _parts(timed[0].index, runs)
+    owners = {found.index: [_owner(path, run, parts) for run in runs[found.index]] for found in timed}
+    inside = [[run for i, mine in owners.items() for run, p in zip(runs[i], mine, strict=True) if p == part]
               for part in range(len(parts))]  # fmt: skip
+    begins = [min(run.begin for run in found) for found in inside]
     # What comes before a stream's stated start is the encoder's warming up.
     zero = min((start for start in starts if abs(start - begins[0]) < STANDING), default=begins[0])
     moves, end, notes = [-zero], 0.0, []
@@ -152,15 +169,16 @@ def _read_clock(path: Path, picture: int | None, *_: int) -> Clock:
             jump = begin - parts[part - 1].end
             notes.append(f"{path.name}: its clock jumps {'ahead' if jump > 0 else 'back'} by {abs(jump):.1f} s at "
                          f"{end:.1f} s; what follows is put right behind")  # fmt: skip
-        end = max(run.end + moves[part] for i in runs for run, p in zip(runs[i], owners[i], strict=True) if p == part)
+        end = max(run.end for run in inside[part]) + moves[part]
     contents = max(found.contents for found in packets)
     if end > STRETCH * contents + STANDING:
         raise InputError(f"{path}: spreads {contents:.1f} s of contents over {end:.0f} s; {MEND}")
-    shifts = {index: ([run.first for run in found], [moves[p] for p in owners[index]])
-              for index, found in runs.items() if found}  # fmt: skip
-    ends = {index: max((run.end + moves[p] for run, p in zip(found, owners[index], strict=True)), default=0.0)
-            for index, found in runs.items()}  # fmt: skip
-    return Clock(ends, first.standing, tuple(notes), {**untimed, **shifts})
+    ends = dict.fromkeys(shifts, 0.0)
+    for found in timed:
+        by_run = np.array([moves[part] for part in owners[found.index]])
+        shifts[found.index] = by_run[np.maximum(numbers[found.index], 0)]
+        ends[found.index] = max(run.end + move for run, move in zip(runs[found.index], by_run.tolist(), strict=True))
+    return Clock(ends, timed[0].standing, tuple(notes), shifts)
 
 
 def _read_packets(path: Path, container: av.container.InputContainer, streams: list) -> list[_Packets]:
@@ -198,30 +216,34 @@ def _packets(stream: av.stream.Stream, rows: list[tuple]) -> _Packets:
     # Where a length is not told, it reaches to the next one.
     following = np.full(len(stamps), usual)
     following[at[:-1]] = np.where(steps > 0, steps, usual)
-    lengths = np.minimum(np.where(lengths > 0, lengths, following), standing) * counted
-    return _Packets(stream.index, order, stamps, shown, lengths, standing)
+    lengths = np.where(lengths > 0, lengths, following)
+    lengths = np.where(lengths <= standing, lengths, min(usual, standing) or standing) * counted
+    return _Packets(stream.index, order, shown, lengths, standing, usual)
 
 
-def _parts(main: _Packets, runs: dict[int, list[_Run]]) -> list[_Run]:
-    """The parts of a file: what lies between the jumps of its main stream, gaps that other contents fill left in."""
-    found = runs[main.index]
-    firsts = [found[0].first]
-    for before, after in zip(found[:-1], found[1:], strict=True):
-        gap = after.begin - before.end
-        others = [run for index, theirs in runs.items() if index != main.index for run in theirs]
-        filled = max((min(run.end, after.begin) - max(run.begin, before.end) for run in others), default=0.0)
-        if gap < 0 or filled < 0.5 * gap:
-            firsts.append(after.first)
-    ends = [*firsts[1:], len(main.shown)]
-    return [main.run(a, b) for a, b in zip(firsts, ends, strict=True)]
+def _parts(main: int, runs: dict[int, list[_Run]]) -> list[_Run]:
+    """The parts of a file: the runs of its main stream, put together where other contents fill the gap between them."""
+    others = [run for index, theirs in runs.items() if index != main for run in theirs]
+    groups = [[runs[main][0]]]
+    for run in runs[main][1:]:
+        before = groups[-1][-1]
+        gap = run.begin - before.end
+        filled = max((min(other.end, run.begin) - max(other.begin, before.end) for other in others), default=0.0)
+        if gap > 0 and filled >= 0.5 * gap:
+            groups[-1].append(run)
+        else:
+            groups.append([run])
+    return [_Run.over(group) for group in groups]
 
 
 def _owner(path: Path, run: _Run, parts: list[_Run]) -> int:
     """Number of the part that a run belongs to: by its times, and where several fit by its place in the file."""
     if len(parts) == 1:
         return 0
-    misfits = [max(part.begin - run.begin, run.end - part.end) for part in parts]
-    fitting = [number for number, misfit in enumerate(misfits) if misfit <= TOGETHER]
+    # Before the first part and after the last one there may be anything.
+    fitting = [number for number, part in enumerate(parts)
+               if (number == 0 or part.begin - run.begin <= TOGETHER)
+               and (number == len(parts) - 1 or run.end - part.end <= TOGETHER)]  # fmt: skip
     if not fitting:
         raise InputError(f"{path}: the clocks of its pictures and its sound do not jump together ({run.begin:.1f} to "
                          f"{run.end:.1f} s); {MEND}")  # fmt: skip

@@ -17,9 +17,9 @@ from aed_nerfstudio.media.video_reader import fitted, probe, read_frames
 from aed_nerfstudio.synthetic.actor import Actor
 from aed_nerfstudio.synthetic.performance import head_motion
 from aed_nerfstudio.synthetic.scene import Scene
+from tests.media.clapper import turned
 
-# The track header's matrix (a, b, c, d), and how a picture that is shown is stored for it. (x, y), y downwards, is shown
-# at (a x + c y, b x + d y).
+# The matrix of `turned`, and how a picture that is shown is stored for it.
 TURNS = {
     "upright": ((1, 0, 0, 1), lambda p: p),
     "quarter clockwise": ((0, 1, -1, 0), lambda p: np.rot90(p)),
@@ -43,10 +43,20 @@ def actor() -> np.ndarray:
     return Scene(Actor(4), 180, 11).render({"jawOpen": 0.3}, head_motion(5, 3)[2], landmarks=False).image
 
 
-def write(path: Path, picture: np.ndarray, codec: str, pix_fmt: str, options: dict | None = None, count: int = 2,
-          aspect: Fraction = ASPECTS[0], matrix: tuple | None = None, told: bool = True, **colours: int) -> Path:  # fmt: skip
-    """A video of one picture, [H, W, 3] or [H, W, 4]; colours: FFmpeg's numbers of `colorspace` and others; told: whether
-    the file says them."""
+def write(
+    path: Path,
+    picture: np.ndarray,
+    codec: str,
+    pix_fmt: str,
+    options: dict | None = None,
+    count: int = 2,
+    aspect: Fraction = ASPECTS[0],
+    matrix: tuple | None = None,
+    told: bool = True,
+    **colours: int,
+) -> Path:
+    """A video of one picture, [H, W, 3] or [H, W, 4]; colours: FFmpeg's numbers of `colorspace` and others; told:
+    whether the file says them."""
     form = "rgba" if picture.shape[2] == 4 else "rgb24"
     conversion = {f"dst_{name}": v for name, v in colours.items() if name in ("colorspace", "color_range")}
     with av.open(str(path), "w") as out:
@@ -64,13 +74,7 @@ def write(path: Path, picture: np.ndarray, codec: str, pix_fmt: str, options: di
             frame.pts = number
             out.mux(stream.encode(frame))
         out.mux(stream.encode(None))
-    if matrix is not None:
-        a, b, c, d = (v << 16 for v in matrix)
-        data = bytearray(path.read_bytes())
-        at = data.index(b"tkhd") + 4 + 40
-        data[at : at + 36] = b"".join(v.to_bytes(4, "big", signed=True) for v in (a, b, 0, c, d, 0, 0, 0, 1 << 30))
-        path.write_bytes(data)
-    return path
+    return path if matrix is None else turned(path, *matrix)
 
 
 def framed(actor: np.ndarray, width: int, height: int) -> np.ndarray:

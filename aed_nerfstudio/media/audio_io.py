@@ -23,24 +23,25 @@ LOUDNESS_WINDOW = 1600
 # What a channel counts in the mixture: voices are in the middle, and bass is none.
 WEIGHTS = {"FC": 1.0, "FL": 0.7, "FR": 0.7, "FLC": 0.7, "FRC": 0.7, "DL": 0.7, "DR": 0.7, "LFE": 0.0, "LFE2": 0.0}
 OTHERS = 0.5
+# What is meant by so many channels without names.
+UNNAMED = {6: "5.1", 8: "7.1"}
 # Power over that of the loudest channel, below which a channel is empty.
 EMPTY = 1e-4
-# Power of the mixture over the loudest channel's below which channels cancel each other: those that have nothing to do
-# with each other leave a half of each.
-CANCELLED = 0.05
+# Power of the mixture, over what it is where channels have nothing to do with each other, below which they cancel.
+CANCELLED = 0.1
 
 
 class _Mixer:
     """From the channels to one, and what was in them.
 
     keep: the channels that are mixed, all when None. powers: sums of squares by channel (its number and name). power:
-    the mixture's.
+    the mixture's. apart: what that would be of channels that have nothing to do with each other.
     """
 
     def __init__(self, keep: set[tuple[int, str]] | None = None) -> None:
         self.keep = keep
         self.powers: dict[tuple[int, str], float] = {}
-        self.power = 0.0
+        self.power = self.apart = 0.0
 
     def __call__(self, frame: av.AudioFrame) -> np.ndarray:
         """A packed float frame of C channels as float32 [n].
@@ -48,26 +49,38 @@ class _Mixer:
         FFmpeg's own down-mix to mono is not used: in float it raises the level by 3 dB and can pass 1. Packed, because
         PyAV 17.1 reads beyond the planes of eight channels.
         """
-        names = [(number, channel.name) for number, channel in enumerate(frame.layout.channels)]
+        names = _channels(frame.layout)
         sound = frame.to_ndarray().reshape(-1, len(names)).T
-        for name, power in zip(names, np.square(sound, dtype=np.float64).sum(axis=1), strict=True):
-            self.powers[name] = self.powers.get(name, 0.0) + float(power)
-        weights = np.array([WEIGHTS.get(name[1], OTHERS) * (self.keep is None or name in self.keep) for name in names])
+        weights = np.array([_weight(name) * (self.keep is None or name in self.keep) for name in names])
         if not weights.any():  # none but bass
             weights[:] = 1
-        mixture = (weights / weights.sum()).astype(np.float32) @ sound
+        weights /= weights.sum()
+        mixture = weights.astype(np.float32) @ sound
+        powers = np.square(sound, dtype=np.float64).sum(axis=1)
+        for name, power in zip(names, powers, strict=True):
+            self.powers[name] = self.powers.get(name, 0.0) + float(power)
         self.power += float(np.square(mixture, dtype=np.float64).sum())
+        self.apart += float((weights**2 * powers).sum())
         return mixture
 
     def better(self) -> set[tuple[int, str]] | None:
         """The channels to keep instead: the loudest one where they cancel each other, and of more than two those with
         sound where some are empty; None where all is well."""
-        loudest = max(self.powers, key=self.powers.__getitem__)
-        most = self.powers[loudest]
-        heard = {name for name, power in self.powers.items() if power > EMPTY * most}
-        if len(heard) > 1 and self.power < CANCELLED * most:
-            return {loudest}
+        if self.power < CANCELLED * self.apart:
+            return {max(self.powers, key=lambda name: _weight(name) * self.powers[name])}
+        heard = {name for name, power in self.powers.items() if power > EMPTY * max(self.powers.values())}
         return heard if len(self.powers) > 2 and 0 < len(heard) < len(self.powers) else None
+
+
+def _channels(layout: av.AudioLayout) -> list[tuple[int, str]]:
+    """Numbers and names of a layout's channels."""
+    if layout.nb_channels in UNNAMED and layout.name == f"{layout.nb_channels} channels":
+        layout = av.AudioLayout(UNNAMED[layout.nb_channels])
+    return [(number, channel.name) for number, channel in enumerate(layout.channels)]
+
+
+def _weight(channel: tuple[int, str]) -> float:
+    return WEIGHTS.get(channel[1], OTHERS)
 
 
 def read_audio(

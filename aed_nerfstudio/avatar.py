@@ -21,7 +21,7 @@ from aed_nerfstudio.driving.emotion import EmotionVocabulary
 from aed_nerfstudio.driving.emotion_track import EmotionTrack
 from aed_nerfstudio.driving.head_pose import ping_pong, smooth
 from aed_nerfstudio.driving.hearing import hear
-from aed_nerfstudio.driving.lip_smoothing import MEMORY, LipSmoothing
+from aed_nerfstudio.driving.lip_smoothing import LipSmoothing
 from aed_nerfstudio.driving.pose_range import PoseRange
 from aed_nerfstudio.driving.track import DrivingTrack, FrameCondition
 from aed_nerfstudio.errors import InputError
@@ -250,7 +250,8 @@ class Avatar:
             backgrounds = islice(background.frames((width, height), fps, first), 0, None, step)
         original = self._original(height, width) if background is None and camera_path is None else None
         smoothing = LipSmoothing(fps) if smooth_lips else None
-        for number, condition in enumerate(track) if frames is None else _part(track, frames, smooth_lips):
+        memory = 0 if smoothing is None else smoothing.memory
+        for number, condition in enumerate(track) if frames is None else _part(track, frames, memory):
             given = None
             if smoothing is not None:
                 with torch.no_grad():
@@ -385,13 +386,13 @@ def _checked(height: int, width: int) -> tuple[int, int]:
     return height, width
 
 
-def _part(track: Sequence[FrameCondition], frames: range, warm: bool) -> Iterator[tuple[int, FrameCondition]]:
-    """Numbers and conditions of a part of a track, with those before each that smoothed lips still feel when `warm`."""
+def _part(track: Sequence[FrameCondition], frames: range, memory: int) -> Iterator[tuple[int, FrameCondition]]:
+    """Numbers and conditions of a part of a track, with as many before each as smoothed lips still feel."""
     _check(frames, len(track))
     following = 0
     for number in frames:
-        for before in range(max(following, number - (MEMORY if warm else 0)), number + 1):
-            yield before, track[before]
+        for each in range(max(following, number - memory), number + 1):
+            yield each, track[each]
         following = number + 1
 
 

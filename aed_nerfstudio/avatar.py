@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
-from itertools import repeat
+from itertools import islice, repeat
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -21,7 +21,7 @@ from aed_nerfstudio.driving.emotion import EmotionVocabulary
 from aed_nerfstudio.driving.emotion_track import EmotionTrack
 from aed_nerfstudio.driving.head_pose import ping_pong, smooth
 from aed_nerfstudio.driving.hearing import hear
-from aed_nerfstudio.driving.lip_smoothing import MEMORY, LipSmoothing
+from aed_nerfstudio.driving.lip_smoothing import LipSmoothing
 from aed_nerfstudio.driving.pose_range import PoseRange
 from aed_nerfstudio.driving.track import DrivingTrack, FrameCondition
 from aed_nerfstudio.errors import InputError
@@ -67,17 +67,18 @@ class Avatar:
         self.step = step
 
     @classmethod
-    def load(cls, config: Path, device: str | torch.device | None = None) -> Avatar:
+    def load(cls, config: Path, device: str | torch.device | None = None, data: Path | None = None) -> Avatar:
         """Loads the newest checkpoint of a training run.
 
         Args:
             config: the run's `config.yml`, which `ns-train` writes and names; the run's folder may have been moved.
             device: where to render; a GPU if there is one, else the CPU, when None.
+            data: the folder of its dataset; looked for where it was, and beside the run, when None.
 
         Raises:
             InputError: as `load_run` says.
         """
-        pipeline, step = load_run(config)
+        pipeline, step = load_run(config, data)
         if device is not None:
             pipeline.to(device)
         pipeline.eval()
@@ -229,28 +230,33 @@ class Avatar:
             background: from `open_background`; the dataset's when None.
             camera_path: where the camera is, in place of the recording's.
             smooth_lips: smooths what the lips follow, as RAD-NeRF does (`LipSmoothing`).
-            frames: which of a sequence's; all when None. They come out as they do when all are rendered.
+            frames: which of a sequence's, in steps of 1 or more; all when None. They come out as they do when all are
+                rendered.
 
         Yields:
             uint8 [H, W, 3] RGB of `frame_size(size)`, or of the camera path's; with a transparent background
             [H, W, 4] RGBA, not premultiplied.
+
+        Raises:
+            InputError: frames that the track does not have, or a step below 1.
         """
         import torch
 
         fps = track.fps if isinstance(track, DrivingTrack) else FPS
         height, width = self._frame_size(size, camera_path)
-        first = 0 if frames is None else frames.start
         backgrounds = repeat(None)
         if background is not None and not background.transparent:
-            backgrounds = background.frames((width, height), fps, first)
+            first, step = (0, 1) if frames is None else (frames.start, frames.step)
+            backgrounds = islice(background.frames((width, height), fps, first), 0, None, step)
         original = self._original(height, width) if background is None and camera_path is None else None
         smoothing = LipSmoothing(fps) if smooth_lips else None
-        for number, condition in enumerate(track) if frames is None else _part(track, frames, smooth_lips):
+        memory = 0 if smoothing is None else smoothing.memory
+        for number, condition in enumerate(track) if frames is None else _part(track, frames, memory):
             given = None
             if smoothing is not None:
                 with torch.no_grad():
                     given = smoothing(self.model.encode([condition]))
-            if number < first:
+            if frames is not None and number not in frames:
                 continue
             camera = None if camera_path is None else camera_path.camera(number / fps, width)
             layers = self.images(condition, size, original, camera, given)
@@ -305,7 +311,8 @@ class Avatar:
             path: the video to write, .mp4, .m4v, .mov, .mkv or .webm, or a folder for PNG files; its folder is made.
             track: from `track`; or several of equal length by their captions, which are shown side by side.
             samples: the sound that the track was made from, float [n] mono at 16 kHz.
-            size, background, camera_path, smooth_lips, frames: as for `render`.
+            size, background, camera_path, smooth_lips: as for `render`.
+            frames: which of the track's, one after the other: in steps of 1, because the sound goes with them.
             through: is given the frames as they are rendered and passes them on, to show progress or to measure them;
                 `len` tells how many are to come.
             mark: words to burn into a corner.
@@ -316,12 +323,16 @@ class Avatar:
 
         Raises:
             InputError: the file cannot be written, belongs to the avatar's dataset, is being written by another
-                process, the disk is too small for it, it is not signed, or it is to be resumed with other arguments
-                than it was begun with.
+                process, the disk is too small for it, it is not signed, it is to be resumed with other arguments than
+                it was begun with, or frames that the track does not have, none, or not all from the first to the last.
         """
         tracks = track if isinstance(track, Mapping) else {"": track}
         fps, count = next((track.fps, len(track)) for track in tracks.values())
         frames = range(count) if frames is None else frames
+        _check(frames, count)
+        if frames.step != 1 or not frames:
+            raise InputError(f"frames {_shown(frames)}: a video with its sound is made of one frame or more, in steps "
+                             "of 1; `render` gives single ones")  # fmt: skip
         height, width = self._frame_size(size, camera_path)
         whole = size_together((width, height), len(tracks))
         look = {"background": background, "camera_path": camera_path, "smooth_lips": smooth_lips}
@@ -375,10 +386,26 @@ def _checked(height: int, width: int) -> tuple[int, int]:
     return height, width
 
 
-def _part(track: Sequence[FrameCondition], frames: range, warm: bool) -> Iterator[tuple[int, FrameCondition]]:
-    """Numbers and conditions of a part of a track, with those before it that smoothed lips still feel when `warm`."""
-    for number in range(max(0, frames.start - (MEMORY if warm else 0)), frames.stop):
-        yield number, track[number]
+def _part(track: Sequence[FrameCondition], frames: range, memory: int) -> Iterator[tuple[int, FrameCondition]]:
+    """Numbers and conditions of a part of a track, with as many before each as smoothed lips still feel."""
+    _check(frames, len(track))
+    following = 0
+    for number in frames:
+        for each in range(max(following, number - memory), number + 1):
+            yield each, track[each]
+        following = number + 1
+
+
+def _check(frames: range, count: int) -> None:
+    """InputError where frames run backwards, or are not all among `count`."""
+    if frames.step < 1:
+        raise InputError(f"frames {_shown(frames)}: the step must be 1 or more, not {frames.step}")
+    if frames and not (frames[0] >= 0 and frames[-1] < count):
+        raise InputError(f"frames {_shown(frames)}: must be from 0 to below {count}, which the track has")
+
+
+def _shown(frames: range) -> str:
+    return f"{frames.start}:{frames.stop}" + (f":{frames.step}" if frames.step != 1 else "")
 
 
 def _emotion(track: DrivingTrack) -> object:

@@ -49,6 +49,14 @@ def resolve(choice: Backend, device: torch.device | str) -> Backends:
     return _resolve(choice, torch.device(device).type)
 
 
+def had_here(choice: Backend, device: torch.device | str) -> Backend:
+    """A choice that may have been made for another machine: auto, and a line, where it cannot be had on a device."""
+    if unavailable(choice, torch.device(device).type) is None:
+        return choice
+    print(f"backend {choice}, with which this avatar was trained, cannot be had here: taking auto")
+    return "auto"
+
+
 @functools.cache
 def _resolve(choice: str, kind: str) -> Backends:
     if choice not in get_args(Backend):

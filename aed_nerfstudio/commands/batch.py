@@ -86,8 +86,8 @@ def read_jobs(table: Path, state: Path | None = None) -> list[Job]:
     outputs, inputs = [render.output for render in renders], [path for render in renders for path in render.inputs()]
     keep_apart(outputs, [table, state, *inputs])
     keep_apart([] if state is None else [state], [table, *inputs])
-    avatars = list(dict.fromkeys(render.load_config for render in renders))
-    return [_job(render, table) for render in sorted(renders, key=lambda r: avatars.index(r.load_config))]
+    avatars = list(dict.fromkeys((render.load_config, render.data) for render in renders))
+    return [_job(render, table) for render in sorted(renders, key=lambda r: avatars.index((r.load_config, r.data)))]
 
 
 def _render(row: Mapping[str, object], folder: Path, where: str) -> Render:
@@ -161,18 +161,18 @@ def render_job(render: Render, folder: str, progress: bool) -> dict:
     """
     os.chdir(folder)
     try:
-        render.main(lambda config: _avatar(config, _checkpoints(config)))
+        render.main(lambda config, data: _avatar(config, data, _checkpoints(config)))
     except InputError as error:
         return {"state": "failed", "error": " ".join(str(error).split())}
     return {"state": "done", "frames": _frames(render.output)}
 
 
 @lru_cache(maxsize=1)
-def _avatar(config: Path, checkpoints: tuple[str, ...]):
+def _avatar(config: Path, data: Path | None, checkpoints: tuple[str, ...]):
     """The avatar, which a worker keeps for its next job; anew when there are other checkpoints."""
     from aed_nerfstudio.avatar import Avatar
 
-    return Avatar.load(config)
+    return Avatar.load(config, data=data)
 
 
 def _checkpoints(config: Path) -> tuple[str, ...]:

@@ -26,6 +26,8 @@ class Bench:
     """Widths of the pictures."""
     rays: tuple[int, ...] = (4096, 65536)
     """Rays of a training step."""
+    data: Path | None = None
+    """Where the dataset of the training is now; by default where it was, or beside the run."""
 
     def main(self) -> None:
         if self.repeats < 2:
@@ -39,7 +41,7 @@ class Bench:
         from aed_nerfstudio.files import keep_apart, temporary_beside, write
         from aed_nerfstudio.loading import load_run
 
-        pipeline, step = load_run(self.load_config)
+        pipeline, step = load_run(self.load_config, self.data)
         pipeline.eval()
         avatar = Avatar(pipeline.model, pipeline.datamanager.dataset, f"{self.load_config}, step {step}")
         here = speed.backends_here(avatar.model.device)

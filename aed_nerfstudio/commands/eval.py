@@ -38,6 +38,8 @@ class Eval:
     """Of the shuffling of the audio."""
     audio_features_file: Path | None = None
     """Ready features of --audio (.npy), for an avatar that was trained on such."""
+    data: Path | None = None
+    """Where the dataset of the training is now; by default where it was, or beside the run."""
 
     def main(self) -> None:
         if self.frames is not None and self.frames < 3:
@@ -64,7 +66,7 @@ class Eval:
         from aed_nerfstudio.files import keep_apart, make_folder, make_own, move, remove_own
         from aed_nerfstudio.jobs.folder_lock import folder_lock
 
-        given = [self.audio, self.audio_features_file, self.syncnet, *run_files(self.load_config)]
+        given = [self.audio, self.audio_features_file, self.syncnet, self.data, *run_files(self.load_config)]
         places = [folder / name for name in (*FILES, SPOKEN)]
         keep_apart(places, given)
         with folder_lock(folder):
@@ -91,7 +93,7 @@ class Eval:
         from aed_nerfstudio.files import keep_apart
 
         net = self._syncnet()
-        avatar = Avatar.load(self.load_config)
+        avatar = Avatar.load(self.load_config, data=self.data)
         keep_apart([folder], avatar.dataset.sources)
         emotion = avatar.vocabulary.encode(self.emotion, self.intensity)
         features = None if samples is None else avatar.features(samples, self.audio_features_file)

@@ -37,6 +37,8 @@ class SetDriving:
     the frames of the video. Frames, where --audio is given and this is not."""
     fps: float | None = None
     """Frames a second of the video that will be made, for the clock frames; 25 by default."""
+    data: Path | None = None
+    """Where the dataset of the training is now; by default where it was, or beside the run."""
 
     def main(self) -> None:
         """Runs the command."""
@@ -48,17 +50,17 @@ class SetDriving:
         from aed_nerfstudio.commands.render import run_files
         from aed_nerfstudio.files import keep_apart, write
         from aed_nerfstudio.jobs.folder_lock import folder_lock
+        from aed_nerfstudio.training.places import find_inputs
         from aed_nerfstudio.training.run_config import read_config
 
-        avatar = Avatar.load(self.load_config)
+        avatar = Avatar.load(self.load_config, data=self.data)
         run = self.load_config.resolve().parent
         config = read_config(self.load_config)
         config.pipeline.model = replace(config.pipeline.model, **self._given())
+        find_inputs(config, run, avatar.dataset.root)
+        if run.parent.name == config.method_name and len(run.parents) > 2:  # else it cannot be said to nerfstudio
+            config.output_dir, config.experiment_name, config.timestamp = run.parents[2], run.parents[1].name, run.name
         avatar.model.drive(config.pipeline.model)  # finds whatever is wrong with it
-        # The copy works wherever it is called from, unlike the original, whose paths are those of its training.
-        config.output_dir, config.experiment_name, config.timestamp = run.parents[2], run.parents[1].name, run.name
-        for part in (config, config.pipeline.datamanager, config.pipeline.datamanager.dataparser):
-            part.data = avatar.dataset.root.resolve()
         path = run / f"{self.name}.yml"
         given = [self.audio, self.audio_features_file, self.background]
         keep_apart([path], [*given, *run_files(run / "config.yml"), *avatar.dataset.sources])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TypeVar
 
 from aed_nerfstudio.driving.audio import FRAME_RATE
@@ -11,8 +12,8 @@ T = TypeVar("T")  # tensors; this module needs no torch
 KEPT = 0.35
 """Share of the frame before, at 25 frames a second (RAD-NeRF, ER-NeRF)."""
 SMOOTHED = ("audio", "articulation")
-MEMORY = 16
-"""Frames after which what was before counts for less than a ten-millionth."""
+MEMORY = 16 / FRAME_RATE
+"""Seconds after which what was before counts for less than a ten-millionth."""
 
 
 class LipSmoothing:
@@ -21,6 +22,8 @@ class LipSmoothing:
     def __init__(self, fps: float = FRAME_RATE) -> None:
         """fps: frames a second; the mean forgets as fast in seconds as at 25."""
         self._kept = KEPT ** (FRAME_RATE / fps)
+        self.memory = math.ceil(MEMORY * fps)
+        """Frames before one that are to be given before it."""
         self._before: dict | None = None
 
     def __call__(self, given: dict[str, T]) -> dict[str, T]:

@@ -7,10 +7,11 @@ such a tag names.
 from __future__ import annotations
 
 import math
+import os
 from dataclasses import MISSING, fields, is_dataclass
 from enum import Enum
 from functools import cache
-from pathlib import Path
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import TYPE_CHECKING
 
 import yaml
@@ -59,6 +60,21 @@ def read_config(file: Path) -> TrainerConfig:
     if getattr(config, "pipeline", None) is None:
         raise InputError(f"{file}: does not fit this version of aed-nerfstudio: is no config of a training run; {MEND}")
     return config
+
+
+def read_paths_of_other_systems() -> None:
+    """From here on, nerfstudio's own commands read the paths in a `config.yml` that another system wrote as well, or
+    Python 3.13; PyYAML, by which they read it, takes only those of its own."""
+    foreign = "WindowsPath" if os.name == "posix" else "PosixPath"
+    for name in (f"pathlib.{foreign}", *(f"pathlib._local.{kind}" for kind in PATHS)):
+        yaml.Loader.add_constructor(
+            f"{PYTHON}object/apply:{name}", lambda loader, node: native_path(loader.construct_sequence(node), node.tag)
+        )
+
+
+def native_path(parts: list[str], kind: str) -> Path:
+    """A path of this system; parts and kind: of the one in a file, whose last word is one of `PATHS`."""
+    return Path((PureWindowsPath if kind.endswith("WindowsPath") else PurePosixPath)(*parts).as_posix())
 
 
 class _Composer(yaml.SafeLoader):
@@ -119,7 +135,7 @@ class _Builder:
             parts = [self.build(part) for part in node.value]
             module, _, last = name.rpartition(".")
             if module in ("pathlib", "pathlib._local") and last in PATHS and all(isinstance(p, str) for p in parts):
-                return Path(*parts), node.value
+                return native_path(parts, last), node.value
             if name in _enums() and len(parts) == 1 and isinstance(parts[0], (str, int)):
                 try:
                     return _enums()[name](parts[0]), node.value

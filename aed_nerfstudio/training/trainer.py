@@ -20,6 +20,7 @@ from nerfstudio.engine.trainer import Trainer, TrainerConfig
 from nerfstudio.utils import comms, writer
 from nerfstudio.utils.decorators import check_main_thread
 
+from aed_nerfstudio.backends import had_here
 from aed_nerfstudio.errors import InputError, reason, report_plainly
 from aed_nerfstudio.files import write
 from aed_nerfstudio.jobs.folder_lock import folder_lock
@@ -36,7 +37,11 @@ from aed_nerfstudio.training.checkpoints import (
 )
 from aed_nerfstudio.training.cpu_processes import CpuProcesses
 from aed_nerfstudio.training.pipeline import AedPipeline
+from aed_nerfstudio.training.places import find_inputs, make_absolute, read_by_nerfstudio
 from aed_nerfstudio.training.random_state import seed_anew
+from aed_nerfstudio.training.run_config import read_paths_of_other_systems
+
+read_paths_of_other_systems()
 
 
 @dataclass
@@ -46,8 +51,8 @@ class AedTrainerConfig(TrainerConfig):
     _target: type = field(default_factory=lambda: AedTrainer)
 
     def save_config(self) -> None:
-        """Locks the run's folder until this process ends, and writes `config.yml` there; the last that `ns-train` asks
-        of a config before it launches its processes.
+        """Locks the run's folder until this process ends, and writes `config.yml` there, with paths that are right from
+        anywhere; the last that `ns-train` asks of a config before it launches its processes.
 
         Raises:
             InputError: there are not so many GPUs, or several machines without an address to meet at; another process
@@ -61,6 +66,7 @@ class AedTrainerConfig(TrainerConfig):
         if machine.num_machines > 1 and machine.dist_url == "auto":
             raise InputError("--machine.dist-url auto: works on one machine only; give all of them the same "
                              "tcp://HOST:PORT, an address of the machine of --machine.machine-rank 0")  # fmt: skip
+        make_absolute(self)
         if machine.machine_rank == 0:
             folder = self.get_base_dir()
             _hold(folder.resolve())
@@ -69,6 +75,30 @@ class AedTrainerConfig(TrainerConfig):
         if machine.device_type == "cpu" and machine.num_devices * machine.num_machines > 1:
             # The launcher must not see that they are several: `setup` starts them.
             self._several, self.machine = machine, replace(machine, num_devices=1, num_machines=1)
+
+    def get_base_dir(self) -> Path:
+        """The run's folder; in nerfstudio's commands that read its config.yml, where that lies now."""
+        return self.__dict__.get("_run") or super().get_base_dir()
+
+    def get_checkpoint_dir(self) -> Path:
+        """The folder of the checkpoints. Where nerfstudio's commands ask, which read a config.yml, this is beside it,
+        and the config is fitted to this machine.
+
+        Raises:
+            InputError: the dataset, or a checkpoint, is not there any more; only then.
+        """
+        file = read_by_nerfstudio()
+        if file is not None:
+            report_plainly()
+            if (file.parent / self.relative_model_dir).is_dir():
+                self._run = file.parent
+            find_inputs(self, file.parent)
+            model = self.pipeline.model
+            model.backend = had_here(model.backend, "cuda" if torch.cuda.is_available() else "cpu")
+            if not checkpoints(super().get_checkpoint_dir()):
+                raise InputError(f"{super().get_checkpoint_dir()}: holds no checkpoint; give the config.yml in the "
+                                 "folder of a training run")  # fmt: skip
+        return super().get_checkpoint_dir()
 
     def setup(self, local_rank: int = 0, **kwargs) -> Trainer | CpuProcesses:
         """A process's trainer; arguments are nerfstudio's."""

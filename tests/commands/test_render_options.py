@@ -23,6 +23,7 @@ from aed_nerfstudio.commands.render import Render
 from aed_nerfstudio.driving.audio import speech_wavs
 from aed_nerfstudio.driving.emotion_track import EmotionTrack, Keyframe
 from aed_nerfstudio.driving.lip_smoothing import LipSmoothing
+from aed_nerfstudio.driving.track import DrivingTrack
 from aed_nerfstudio.errors import InputError
 from aed_nerfstudio.media.audio_io import read_audio, write_wav
 from aed_nerfstudio.media.backgrounds import open_background
@@ -148,6 +149,67 @@ def test_lip_smoothing_is_that_of_the_encoded_audio(avatar, speech):
     assert (smoothed[0] == plain[0]).all() and any((a != b).any() for a, b in zip(smoothed, plain, strict=True))
     (late,) = avatar.render(track, smooth_lips=True, frames=range(10, 11))
     np.testing.assert_array_equal(late, smoothed[10])
+
+
+def test_frames_in_steps_are_as_in_the_whole(avatar, render, speech):
+    behind = open_background(str(render("behind.mp4", frames=":4", size=32)))
+    track = avatar.track(read_audio(speech), avatar.vocabulary.encode("happy"), "still")
+    look = {"size": 32, "smooth_lips": True, "background": behind}
+    whole = list(avatar.render(track, **look))
+    for part in (range(1, 12, 3), range(2, 30, 28), range(4, 4)):
+        found = list(avatar.render(track, frames=part, **look))
+        assert len(found) == len(part)
+        for number, frame in zip(part, found, strict=True):
+            np.testing.assert_array_equal(frame, whole[number])
+
+
+def test_smoothed_lips_feel_what_was_before_them_at_any_rate_and_step(avatar, speech):
+    """Where frames lie further apart than lips feel, those between them are not all looked at."""
+    samples = np.tile(read_audio(speech), 2)
+    track = avatar.track(samples, avatar.vocabulary.encode("happy"), "still", fps=100)
+    smoothing = LipSmoothing(100)
+    mean = [smoothing(avatar.model.encode([condition])) for condition in track]
+    asked = []
+
+    class Watched(DrivingTrack):
+        def __getitem__(self, index):
+            asked.append(index)
+            return super().__getitem__(index)
+
+    watched = Watched(track.features, track.emotion, track.poses, track.eye_openness, track.fps)
+    found = list(avatar.render(watched, 16, smooth_lips=True, frames=range(5, len(track), 80)))
+    assert asked == [*range(6), *range(21, 86)] and len(found) == 2
+    expected = avatar.images(track[85], 16, avatar._original(16, 16), given=mean[85])["rgb"]
+    assert np.abs(found[1] / 255 - expected.numpy()).max() < 0.003
+
+
+REFUSED = {
+    "backwards": range(5, 0, -1),
+    "before the first": range(-1, 3),
+    "beyond the last": range(10, 13),
+    "a step beyond the last": range(0, 20, 9),
+}
+
+
+@pytest.mark.parametrize("part", REFUSED.values(), ids=REFUSED)
+def test_frames_that_there_are_not(avatar, speech, tmp_path, part):
+    samples = read_audio(speech)
+    track = avatar.track(samples, avatar.vocabulary.encode())
+    with pytest.raises(InputError, match=rf"^frames {part.start}:{part.stop}.*: (the step )?must be"):
+        next(avatar.render(track, frames=part))
+    with pytest.raises(InputError, match=rf"^frames {part.start}:{part.stop}"):
+        avatar.write_video(tmp_path / "a.mp4", track, samples, frames=part)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("part", [range(0, 9, 2), range(3, 3)])
+def test_a_video_has_all_frames_between_its_first_and_its_last(avatar, speech, tmp_path, part):
+    samples = read_audio(speech)
+    with pytest.raises(InputError, match="in steps of 1"):
+        avatar.write_video(
+            tmp_path / "a.mp4", avatar.track(samples, avatar.vocabulary.encode()), samples, frames=part
+        )
+    assert not list(tmp_path.iterdir())
 
 
 def cut_out_of(avatar, speech, emotion=None):

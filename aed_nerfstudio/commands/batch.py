@@ -161,7 +161,7 @@ def render_job(render: Render, folder: str, progress: bool) -> dict:
     """
     os.chdir(folder)
     try:
-        render.main(lambda config, data: _avatar(config, data, _checkpoints(config)))
+        render.main(lambda config: _avatar(config, render.data, _checkpoints(config)))
     except InputError as error:
         return {"state": "failed", "error": " ".join(str(error).split())}
     return {"state": "done", "frames": _frames(render.output)}

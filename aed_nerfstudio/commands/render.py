@@ -100,8 +100,8 @@ class Render:
     data: Path | None = None
     """Where the dataset of the training is now; by default where it was, or beside the run."""
 
-    def main(self, load: Callable[[Path, Path | None], Avatar] | None = None) -> None:
-        """Runs the command; `load` gives the avatar of a config.yml and a dataset, `Avatar.load` by default."""
+    def main(self, load: Callable[[Path], Avatar] | None = None) -> None:
+        """Runs the command; `load` gives the avatar of a config.yml, `Avatar.load` with `data` by default."""
         from aed_nerfstudio.driving.emotion_track import read_rows
         from aed_nerfstudio.driving.feature_files import read_feature_file
         from aed_nerfstudio.driving.hearing import count_frames
@@ -132,7 +132,7 @@ class Render:
 
         poses = self.pose if self.pose in ("dataset", "still") else read_poses(Path(self.pose))
         camera_path = None if self.camera_path is None else CameraPath.read(self.camera_path)
-        avatar = Avatar.load(self.load_config, data=self.data) if load is None else load(self.load_config, self.data)
+        avatar = Avatar.load(self.load_config, data=self.data) if load is None else load(self.load_config)
         emotions = self._emotions(avatar.vocabulary)
         if avatar.dataset.front_end == "none":
             print("note: this avatar was trained without sound, so its lips follow nothing")

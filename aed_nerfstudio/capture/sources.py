@@ -7,15 +7,13 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from aed_nerfstudio.bounds import DATASET_SIDE, SHIFT
 from aed_nerfstudio.capture.tracking import MINIMUM_SECONDS, too_short
 from aed_nerfstudio.driving.audio import check_front_end
 from aed_nerfstudio.driving.emotion import CATEGORIES, INTENSITIES
 from aed_nerfstudio.driving.feature_files import is_file_front_end
 from aed_nerfstudio.errors import InputError
 from aed_nerfstudio.media.video_reader import probe
-
-SIZES = (64, 2048)
-LONGEST_SHIFT = 2.0  # seconds
 
 
 @dataclass(frozen=True)
@@ -75,10 +73,8 @@ def read_sources(videos: list[Path], options: ProcessOptions) -> list[Source]:
         raise InputError("no video given; name at least one video file")
     if len({v.resolve() for v in videos}) < len(videos):
         raise InputError("the same video is given twice; name every file once")
-    if not SIZES[0] <= options.size <= SIZES[1]:
-        raise InputError(f"size {options.size} is out of range; choose {SIZES[0]} to {SIZES[1]} pixels")
-    if not abs(options.audio_shift) <= LONGEST_SHIFT:
-        raise InputError(f"audio shift {options.audio_shift} is out of range; choose at most {LONGEST_SHIFT:.0f} s")
+    DATASET_SIDE.check("size", options.size)
+    SHIFT.check("audio shift", options.audio_shift)
     check_front_end(options.front_end)
     ready = is_file_front_end(options.front_end)
     if ready != bool(options.features):

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import tyro
 
+from aed_nerfstudio.commands.flags import check_flags
 from aed_nerfstudio.commands.render import Render
 from aed_nerfstudio.commands.worker_flags import WorkerFlags
 from aed_nerfstudio.errors import InputError
@@ -45,8 +46,8 @@ class Batch(WorkerFlags):
         from aed_nerfstudio.jobs.record import Record
         from aed_nerfstudio.jobs.runner import run_jobs
 
+        check_flags(self)
         where = self.where()
-        where.check()
         state = self.state or self.table.with_name(f"{self.table.name}.state.json")
         jobs = read_jobs(self.table, state)
         if not (self.sequential or self.address or find_spec("ray")):
@@ -103,7 +104,12 @@ def _render(row: Mapping[str, object], folder: Path, where: str) -> Render:
     lost = [name for name in REQUIRED if name not in given]
     if lost:
         raise InputError(f"{where}: no {', '.join(lost)}; every job needs {', '.join(REQUIRED)}")
-    return Render(**given)
+    render = Render(**given)
+    try:
+        check_flags(render)
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from error
+    return render
 
 
 def _value(name: str, value: object, folder: Path, where: str) -> object:

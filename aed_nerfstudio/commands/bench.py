@@ -6,8 +6,10 @@ import json
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
-from aed_nerfstudio.errors import InputError
+from aed_nerfstudio.bounds import RENDERED_SIDE, Between
+from aed_nerfstudio.commands.flags import check_flags
 
 
 @dataclass
@@ -20,18 +22,15 @@ class Bench:
     """The JSON to write; named after the machine, in the current folder, by default."""
     backend: tuple[str, ...] = ()
     """Which backends to time, the first as the one to compare with; plain torch and all others by default."""
-    repeats: int = 7
+    repeats: Annotated[int, Between(2, 10_000)] = 7
     """Of every operation, at most; slow ones are repeated twice."""
-    size: tuple[int, ...] = (256, 512)
+    size: tuple[Annotated[int, RENDERED_SIDE], ...] = (256, 512)
     """Widths of the pictures."""
-    rays: tuple[int, ...] = (4096, 65536)
+    rays: tuple[Annotated[int, Between(64, 1 << 20)], ...] = (4096, 65536)
     """Rays of a training step."""
 
     def main(self) -> None:
-        if self.repeats < 2:
-            raise InputError(f"repeats must be at least 2, not {self.repeats}")
-        if min(self.rays, default=64) < 64:
-            raise InputError(f"rays must be at least 64, not {min(self.rays)}")
+        check_flags(self)
         from aed_nerfstudio.avatar import Avatar
         from aed_nerfstudio.backends import resolve
         from aed_nerfstudio.commands.render import run_files

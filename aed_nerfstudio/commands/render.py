@@ -6,10 +6,12 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
 
+from aed_nerfstudio.bounds import FRAME_RATE, RENDERED_SIDE
+from aed_nerfstudio.commands.flags import check_flags
 from aed_nerfstudio.errors import InputError
 from aed_nerfstudio.files import keep_apart
 
@@ -77,9 +79,9 @@ class Render:
     """A camera path saved in the viewer: the camera moves along it and the head stands still."""
     background: str = "original"
     """`original`, a colour (green, #00ff00), a picture, a video (repeated), or `transparent` (.webm, .mov, PNG)."""
-    size: int | None = None
+    size: Annotated[int, RENDERED_SIDE] | None = None
     """Width of the avatar in pixels; the dataset's, or the camera path's, by default."""
-    fps: float = 25
+    fps: Annotated[float, FRAME_RATE] = 25
     """Frames a second."""
     format: Literal["mp4", "mov", "mkv", "webm", "prores", "png"] | None = None
     """By the suffix of --output when not given; a transparent .mov is ProRes 4444."""
@@ -109,6 +111,7 @@ class Render:
         from aed_nerfstudio.media.formats import choose_format
 
         # Whatever can be wrong is found before the seconds that loading the avatar takes.
+        check_flags(self)
         self._check_combinations()
         keep_apart([self.output], self.inputs())
         samples = read_audio(self.audio)
@@ -183,8 +186,6 @@ class Render:
             raise InputError(f"--intensity: is for the keyframes of {self.emotion_track} to say; leave it out")
         if self.camera_path is not None and self.pose != "dataset":
             raise InputError(f"--pose {self.pose}: with --camera-path the camera moves and not the head; leave one out")
-        if not 1 <= self.fps <= 240:
-            raise InputError(f"fps must be from 1 to 240, not {self.fps:g}")
 
     def _credentials(self):
         """What signs the output, or None."""

@@ -6,8 +6,10 @@ import re
 import shlex
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
+from aed_nerfstudio.bounds import FRAME_RATE
+from aed_nerfstudio.commands.flags import check_flags
 from aed_nerfstudio.errors import InputError
 
 
@@ -35,12 +37,13 @@ class SetDriving:
     clock: Literal["times", "frames"] | None = None
     """Whether the sound follows the cameras' times, 0 to 1 over the whole of it, or is played at its own speed along
     the frames of the video. Frames, where --audio is given and this is not."""
-    fps: float | None = None
+    fps: Annotated[float, FRAME_RATE] | None = None
     """Frames a second of the video that will be made, for the clock frames; 25 by default."""
 
     def main(self) -> None:
         """Runs the command."""
-        if not re.fullmatch(r"[\w.-]+", self.name) or self.name.startswith(".") or self.name == "config":
+        check_flags(self)
+        if not re.fullmatch(r"[\w.-]{1,100}", self.name) or self.name.startswith(".") or self.name == "config":
             raise InputError(f"{self.name!r} cannot be the copy's name; use letters, digits, - and _, and not config")
         import yaml
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+from aed_nerfstudio.bounds import RETRIES, WORKERS
 from aed_nerfstudio.errors import InputError, import_fault
 from aed_nerfstudio.jobs import last_rites
 from aed_nerfstudio.jobs.record import ENDED, Job, Outcome, Record
@@ -37,10 +38,9 @@ class Workers:
 
     def check(self) -> None:
         """Raises InputError for numbers that make no sense."""
-        if self.number is not None and self.number < 1:
-            raise InputError(f"workers must be at least 1, not {self.number}; --sequential does without any")
-        if self.retries < 0:
-            raise InputError(f"retries must be at least 0, not {self.retries}")
+        if self.number is not None:
+            WORKERS.check("workers", self.number)
+        RETRIES.check("retries", self.retries)
 
 
 def run_jobs(jobs: Sequence[Job], work: Callable[..., dict], record: Record, workers: Workers) -> list[Outcome]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import errno
 import os
 import sys
 import time
@@ -20,7 +19,7 @@ from nerfstudio.engine.trainer import Trainer, TrainerConfig
 from nerfstudio.utils import comms, writer
 from nerfstudio.utils.decorators import check_main_thread
 
-from aed_nerfstudio.errors import InputError, reason, report_plainly
+from aed_nerfstudio.errors import FULL, InputError, reason, report_plainly
 from aed_nerfstudio.files import write
 from aed_nerfstudio.jobs.folder_lock import folder_lock
 from aed_nerfstudio.jobs.signals import AGAIN, STOP, leave, on_signals
@@ -192,7 +191,7 @@ class AedTrainer(Trainer):
             try:
                 super().train()
             except OSError as error:
-                if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                if error.errno not in FULL:
                     raise
                 raise self._full(self._done, error) from error
 

@@ -31,6 +31,8 @@ class Bench:
 
     def main(self) -> None:
         check_flags(self)
+        import torch
+
         from aed_nerfstudio.avatar import Avatar
         from aed_nerfstudio.backends import resolve
         from aed_nerfstudio.commands.render import run_files
@@ -38,17 +40,17 @@ class Bench:
         from aed_nerfstudio.files import keep_apart, temporary_beside, write
         from aed_nerfstudio.loading import load_run
 
+        for name in self.backend:
+            resolve(name, "cuda" if torch.cuda.is_available() else "cpu")  # refuses what cannot be had
+        facts = speed.machine()
+        output = self.output or Path(f"bench-{speed.name_of(facts)}.json")
+        keep_apart([output], run_files(self.load_config))
+        temporary_beside(output).unlink()  # whether it can be written is known before minutes of work
         pipeline, step = load_run(self.load_config)
         pipeline.eval()
         avatar = Avatar(pipeline.model, pipeline.datamanager.dataset, f"{self.load_config}, step {step}")
-        here = speed.backends_here(avatar.model.device)
-        backends = list(self.backend) or here
-        for name in backends:
-            resolve(name, avatar.model.device)  # refuses what cannot be had
-        facts = speed.machine()
-        output = self.output or Path(f"bench-{speed.name_of(facts)}.json")
-        keep_apart([output], [*run_files(self.load_config), *avatar.dataset.sources])
-        temporary_beside(output).unlink()  # whether it can be written is known before minutes of work
+        keep_apart([output], avatar.dataset.sources)
+        backends = list(self.backend) or speed.backends_here(avatar.model.device)
         print(f"{facts['gpu'] or facts['processor']}, {facts['threads']} threads; backends: {', '.join(backends)}")
         limits = speed.peaks(avatar.model.device)
         report = lambda line: print(f"  {line}", flush=True)  # noqa: E731

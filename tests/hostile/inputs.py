@@ -182,7 +182,8 @@ WRITTEN = [
 TOGETHER = {
     ("process", "--features-file"): {"--audio-features": "file"},
     ("render", "--c2pa"): {"--c2pa-key": "good/speech.wav"},
-    ("process-mead", "--output"): {"--dry-run": None},
+    ("process-mead", "--output"): {"--dry-run": False},
+    ("process-csv", "--output"): {"--dry-run": False},
 }
 
 
@@ -206,20 +207,21 @@ def places() -> Iterator[Case]:
         more = TOGETHER.get((command, option), {})
         for title, how in INPUT_FAULTS.items():
             name = f"odd{suffix}"
-            yield Case(command, {option: made(how, name), **more}, title, (name, option or name))
+            yield Case(command, {option: made(how, name), **more}, title, (name, option or name, "gone", "Dear_diary"))
         for title, name in NAME_FAULTS.items():
             yield Case(command, {option: name + (name and suffix), **more}, title, _names(command, option, name))
     for command, option, suffix in WRITTEN:
+        more = TOGETHER.get((command, option), {})
         for title, how in OUTPUT_FAULTS.items():
             name = f"odd{suffix}"
             inside = f"file/out{suffix}" if title == "in what is a file" else ""
             value = how + suffix if isinstance(how, str) and how != "/" else how
             if not isinstance(how, str):
                 value = made(how, name, inside)
-            yield Case(command, {option: value}, title, (name, "file", option, "/proc"))
+            yield Case(command, {option: value, **more}, title, (name, "file", option, "/proc", " /: ", "in /,"))
         for title, name in NAME_FAULTS.items():
             value = name if name == "" else f"place/{name}{suffix}"
-            yield Case(command, {option: value}, title, _names(command, option, name))
+            yield Case(command, {option: value, **more}, title, _names(command, option, name))
     for title in ("that is a FIFO", "that is a folder", "that is an endless device", "that is empty"):
         yield Case("process", {"--consent": made(INPUT_FAULTS[title], "odd.txt")}, title, ("--consent", "odd.txt"))
 
@@ -299,7 +301,6 @@ PAIRS = [
     Case("eval", {"--audio-features-file": "good/features.npy"}, "without sound", ("features.npy",)),
     Case("process", {"--output": "good"}, "that holds the video", ("good",)),
     Case("process-csv", {"--output": "good"}, "that holds the table", ("good",)),
-    Case("process", {"--features-file": "good/features.npy", "--audio": "good/speech.wav"}, "of the wrong length"),
     Case("bogus", {}, "command", ("bogus",)),
     Case("", {}, "no command", ("process",)),
     Case("Render", {}, "command in capitals", ("Render",)),
@@ -321,7 +322,7 @@ def values() -> Iterator[Case]:
                 more["--audio"] = "good/speech.wav"
             if option == "--address":
                 more["--sequential"] = False
-            names = (option, value, value[:40]) if option != "--output" else (value,)
+            names = (option, value, value[:20], "front end 'file'") if option != "--output" else (value,)
             yield Case(command, {option: value, **more}, f"as {shown}", names)
     yield from PAIRS
 
@@ -398,6 +399,12 @@ def shifted(path: Path, seconds: float) -> None:
                 out.mux(packet)
 
 
+def joined(path: Path) -> None:
+    """Two transport streams one after the other, whose clocks both begin at the same time."""
+    clip(path, 1.2, form="mpegts")
+    path.write_bytes(2 * path.read_bytes())
+
+
 def key(**change: object) -> str:
     return json.dumps([{"time": 0, "emotion": "happy", "intensity": "strong"} | change])
 
@@ -440,7 +447,7 @@ VIDEOS: dict[str, object] = {
     "cut.mkv": cut(0.3),
     "gap.mkv": lambda path: with_gap(path, 36_000.0, "pictures"),
     "jump of hours.ts": lambda path: shifted(path, 7200.0),
-    "jump back.ts": lambda path: shifted(path, -1.2),
+    "clock that begins anew.ts": joined,
     "playlist.mp4": PLAYLIST,
     "list.ffconcat": "ffconcat version 1.0\nfile /etc/passwd\n",
     "picture.png": picture("PNG"),
@@ -753,7 +760,8 @@ def contents() -> Iterator[Case]:
         more = TOGETHER.get((command, option), {})
         for name, how in files.items():
             change = {option: made(how, name), **more}
-            yield Case(command, change, name, (name, name.partition(" ")[0]))
+            names = (name, name.partition(" ")[0], "speech.wav", "xxxxxx")
+            yield Case(command, change, name, names)
     for title, (file, how) in DATASETS.items():
         name = file.partition("/")[0]
         for command in ("inspect", "export-rad"):
@@ -790,7 +798,8 @@ def legal() -> Iterator[Case]:
     yield Case("batch", {"": made(raw(f"{HEADER},size,frames\nRUN,SOUND,OUT,16,0:2\n"), "it's 100%.csv")},
                "table with an apostrophe in its name", works=True)  # fmt: skip
     yield Case("process-mead", {"--dry-run": True, "--emotions": "happy"}, "only looked at", works=True)
-    yield Case("process-csv", {"": odd_name("file:a,b.csv", "takes2.csv"), "--dry-run": True}, "odd name", works=True)
+    table = "path,emotion,intensity\n../good/clip.mp4,happy,strong\n"
+    yield Case("process-csv", {"": made(table, "file:a,b.csv"), "--dry-run": True}, "odd name", works=True)
     yield Case("set-driving", {"--name": "köln-2", "--emotion": "happy"}, "name of letters", works=True)
 
 

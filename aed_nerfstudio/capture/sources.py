@@ -15,8 +15,7 @@ from aed_nerfstudio.driving.emotion import CATEGORIES, INTENSITIES
 from aed_nerfstudio.driving.feature_files import is_file_front_end
 from aed_nerfstudio.errors import InputError
 from aed_nerfstudio.media.video_reader import open_media, probe
-from aed_nerfstudio.outside import regular_file
-
+from aed_nerfstudio.outside import read_array
 
 LABEL = r"[\w-]{1,60}"
 """An emotion's name."""
@@ -103,7 +102,7 @@ def read_sources(videos: list[Path], options: ProcessOptions) -> list[Source]:
             raise InputError(f"{len(files)} {kind} files for {len(videos)} videos; give one each")
         for file in files:
             if file is not None:
-                check_sound(file) if kind == "sound" else regular_file(file)
+                check_sound(file) if kind == "sound" else read_array(file)  # of its header
     sources = [Source(*parts) for parts in zip(videos, _names(videos), emotions, intensities, sound, features,
                                                strict=True)]  # fmt: skip
     for source in sources:
@@ -117,7 +116,7 @@ def read_sources(videos: list[Path], options: ProcessOptions) -> list[Source]:
 
 
 def check_sound(file: Path) -> None:
-    """Raises InputError where a file cannot be opened, or holds no sound; it is read later, and may still be damaged."""
+    """Raises InputError where a file cannot be opened or holds no sound; read later, it may still be damaged."""
     with open_media(file) as container:
         if not container.streams.audio:
             raise InputError(f"{file}: holds no audio stream; give a file with sound")

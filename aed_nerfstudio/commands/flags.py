@@ -13,6 +13,9 @@ from pathlib import Path
 from aed_nerfstudio.bounds import Between
 from aed_nerfstudio.errors import InputError
 
+WRITTEN = ("output", "state")
+"""Options that name what is written; all other paths are read."""
+
 
 def check_words(arguments: Sequence[str]) -> None:
     """Refuses words of a command line that no option takes, and that parsers make something else of.
@@ -50,6 +53,8 @@ def check_flags(command: typing.Any) -> None:
         for part in value if isinstance(value, tuple) else (value,):
             if isinstance(part, (str, Path)):
                 _check_name(flag, part)
+                if field.name in WRITTEN and not Path(part).resolve().name:
+                    raise InputError(f"{flag} {part}: is the root of all folders; name a place in it")
 
 
 def _bounds(kind: object) -> Iterator[Between]:

@@ -107,12 +107,14 @@ def _parsed(arguments: list[str]) -> Any:
 
 def _unboxed(text: str) -> str:
     """What tyro says in a box, in a line: the first part, and the options that it thinks were meant."""
-    rows = [line[2:].rstrip("│| ") for line in text.splitlines() if line.startswith(("│ ", "| "))]
-    rows = [row for row in rows if not row.startswith(" " * 8)]  # which say what an option is for
-    parts = [" ".join(part.split()) for part in re.split("[─-]{3,}", "\n".join(rows))]
+    rows = [line.strip("│").rstrip() for line in text.splitlines() if line[:1] not in ("╭", "╰")]
+    rows = [row for row in rows if not row.startswith(" " * 9)]  # which say what an option is for
+    parts = [" ".join(part.split()) for part in re.split(r"\s[─-]{3,}", "\n".join(rows))]
+    if "│" not in text:  # of a terminal that has no lines, where the title is on one of its own
+        parts = parts[1:]
     meant = re.search(r"Perhaps you meant: (-\S+)", " ".join(parts[1:]))
     hint = f"perhaps {meant[1]} was meant; " if meant else ""
-    return f"{parts[0] or 'this is no command line'}; {hint}{parts[-1].removeprefix('For full helptext, ')}"
+    return f"{parts[0]}; {hint}{parts[-1].removeprefix('For full helptext, ')}"
 
 
 def _end(line: str, code: int) -> NoReturn:

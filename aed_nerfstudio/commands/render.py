@@ -12,6 +12,7 @@ import numpy as np
 
 from aed_nerfstudio.bounds import FRAME_RATE, RENDERED_SIDE
 from aed_nerfstudio.commands.flags import check_flags
+from aed_nerfstudio.driving.emotion import parse_mixture
 from aed_nerfstudio.errors import InputError
 from aed_nerfstudio.files import keep_apart
 from aed_nerfstudio.outside import is_file
@@ -173,6 +174,9 @@ class Render:
 
     def _check_combinations(self) -> None:
         """Refuses options that contradict each other or are out of range."""
+        for mixture in (self.emotion, *(self.grid or "").split(",")):
+            if mixture:
+                parse_mixture(mixture)
         ways = [name for name in ("emotion", "emotion_track", "grid") if getattr(self, name) is not None]
         if len(ways) > 1:
             raise InputError(f"give only one of {' and '.join('--' + name.replace('_', '-') for name in ways)}")

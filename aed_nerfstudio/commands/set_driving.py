@@ -45,6 +45,7 @@ class SetDriving:
         check_flags(self)
         if not re.fullmatch(r"[\w.-]{1,100}", self.name) or self.name.startswith(".") or self.name == "config":
             raise InputError(f"{self.name!r} cannot be the copy's name; use letters, digits, - and _, and not config")
+        self._check_files()
         import yaml
 
         from aed_nerfstudio.avatar import Avatar
@@ -70,6 +71,22 @@ class SetDriving:
         print(f"{path}: for --load-config of ns-render and ns-viewer")
         if config.pipeline.model.audio is not None:
             self._say_how(path, config.pipeline.model, avatar.model.camera_driver.seconds)
+
+    def _check_files(self) -> None:
+        """Finds what is wrong with them before the seconds that loading the avatar takes."""
+        from aed_nerfstudio.driving.emotion import parse_mixture
+        from aed_nerfstudio.driving.feature_files import read_feature_file
+        from aed_nerfstudio.driving.hearing import count_frames
+        from aed_nerfstudio.media.audio_io import read_audio
+        from aed_nerfstudio.media.backgrounds import open_background
+
+        if self.emotion is not None:
+            parse_mixture(self.emotion)
+        if self.background is not None:
+            open_background(self.background)
+        samples = None if self.audio is None else read_audio(self.audio)
+        if samples is not None and self.audio_features_file is not None:
+            read_feature_file(self.audio_features_file, count_frames(samples))
 
     def _given(self) -> dict:
         """The fields of the model's config that this command line changes."""

@@ -34,6 +34,7 @@ from aed_nerfstudio.training.checkpoints import (
     write_checkpoint,
 )
 from aed_nerfstudio.training.cpu_processes import CpuProcesses
+from aed_nerfstudio.training.limits import check_numbers
 from aed_nerfstudio.training.pipeline import AedPipeline
 from aed_nerfstudio.training.random_state import seed_anew
 
@@ -49,10 +50,11 @@ class AedTrainerConfig(TrainerConfig):
         of a config before it launches its processes.
 
         Raises:
-            InputError: there are not so many GPUs, or several machines without an address to meet at; another process
+            InputError: a number is out of its bounds; there are not so many GPUs, or several machines without an address to meet at; another process
                 trains this run; or its folder cannot be written.
         """
         report_plainly()
+        check_numbers(self)
         machine, gpus = self.machine, torch.cuda.device_count()
         if machine.device_type == "cuda" and machine.num_devices > max(1, gpus):
             raise InputError(f"--machine.num-devices {machine.num_devices}: this machine has {gpus} GPUs; give fewer, "

@@ -322,7 +322,7 @@ def values() -> Iterator[Case]:
                 more["--audio"] = "good/speech.wav"
             if option == "--address":
                 more["--sequential"] = False
-            names = (option, value, value[:20], "front end 'file'") if option != "--output" else (value,)
+            names = (option, value, value[:20], ascii(value)[1:-1], "front end 'file'") if option != "--output" else (value,)
             yield Case(command, {option: value, **more}, f"as {shown}", names)
     yield from PAIRS
 
@@ -760,7 +760,7 @@ def contents() -> Iterator[Case]:
         more = TOGETHER.get((command, option), {})
         for name, how in files.items():
             change = {option: made(how, name), **more}
-            names = (name, name.partition(" ")[0], "speech.wav", "xxxxxx")
+            names = (name.partition(" ")[0].partition(".")[0], "given/3", "speech.wav", "xxxxxx")
             yield Case(command, change, name, names)
     for title, (file, how) in DATASETS.items():
         name = file.partition("/")[0]

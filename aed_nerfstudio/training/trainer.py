@@ -50,8 +50,8 @@ class AedTrainerConfig(TrainerConfig):
         of a config before it launches its processes.
 
         Raises:
-            InputError: a number is out of its bounds; there are not so many GPUs, or several machines without an address to meet at; another process
-                trains this run; or its folder cannot be written.
+            InputError: a number is out of its bounds; there are not so many GPUs, or several machines without an
+                address to meet at; another process trains this run; or its folder cannot be written.
         """
         report_plainly()
         check_numbers(self)

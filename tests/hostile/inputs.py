@@ -322,7 +322,8 @@ def values() -> Iterator[Case]:
                 more["--audio"] = "good/speech.wav"
             if option == "--address":
                 more["--sequential"] = False
-            names = (option, value, value[:20], ascii(value)[1:-1], "front end 'file'") if option != "--output" else (value,)
+            names = (option, value, value[:20], ascii(value)[1:-1], "front end 'file'")
+            names = names if option != "--output" else (value,)
             yield Case(command, {option: value, **more}, f"as {shown}", names)
     yield from PAIRS
 

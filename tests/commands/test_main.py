@@ -29,7 +29,7 @@ def broken_video() -> None:
 
 
 KINDS = {
-    "unforeseen": (lambda: {}["no key"], 70, r"unexpected KeyError: 'no key' at aed_nerfstudio/\S+main\.py:\d+; .*report"),
+    "unforeseen": (lambda: {}["no key"], 70, r"unexpected KeyError: 'no key' at aed_\S+main\.py:\d+; .*report"),
     "input": (lambda: _raise(InputError("a.mp4: is\nnone")), 1, r"a\.mp4: is none$"),
     "full disk": (lambda: _raise(OSError(errno.ENOSPC, "No space left", "out.mp4")), 1, r"out\.mp4: .*make room"),
     "file": (lambda: open("/no/such/file"), 1, r"/no/such/file: cannot be used \(No such file"),

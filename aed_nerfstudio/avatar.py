@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal
 import cv2
 import numpy as np
 
+from aed_nerfstudio.bounds import RENDERED_SIDE
 from aed_nerfstudio.dataset.schema import FPS, Dataset
 from aed_nerfstudio.driving.audio import SAMPLE_RATE, STEPS_PER_FRAME
 from aed_nerfstudio.driving.camera_path import CameraPath
@@ -37,10 +38,6 @@ if TYPE_CHECKING:  # torch and nerfstudio take seconds to load; only `load` and 
     from nerfstudio.cameras.cameras import Cameras
 
     from aed_nerfstudio.model.aed_nerf import AedNerfModel
-
-
-LARGEST = 4096
-"""Pixels of the larger side of the largest pictures."""
 
 
 def to_uint8(image: torch.Tensor) -> np.ndarray:
@@ -379,10 +376,10 @@ class Avatar:
 
 def _checked(height: int, width: int) -> tuple[int, int]:
     """Height and width; InputError where these are no size to render at."""
-    if width < 16:
-        raise InputError(f"size must be at least 16 pixels, not {width}")
-    if max(height, width) > LARGEST:
-        raise InputError(f"size must be at most {LARGEST} pixels, not {width} x {height}")
+    if width < RENDERED_SIDE.low:
+        raise InputError(f"size must be at least {RENDERED_SIDE.low} pixels, not {width}")
+    if max(height, width) > RENDERED_SIDE.high:
+        raise InputError(f"size must be at most {RENDERED_SIDE.high} pixels, not {width} x {height}")
     return height, width
 
 

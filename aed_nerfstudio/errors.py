@@ -1,12 +1,16 @@
-"""The one error the package raises for bad input, and what an import that fails means (importable from every layer)."""
+"""The one error the package raises for bad input, and what is said of any other (importable from every layer)."""
 
 from __future__ import annotations
 
+import errno
 import importlib.metadata
 import importlib.util
+import os
 import re
 import sys
+import traceback
 from collections.abc import Iterator
+from types import FrameType
 
 
 class InputError(ValueError):
@@ -17,9 +21,19 @@ _NAME = f"{InputError.__module__}.{InputError.__name__}: "
 """What a traceback says before its message."""
 
 
+FULL = (errno.ENOSPC, errno.EDQUOT)
+"""How the system says that a disk has no room."""
+DEBUG = "AED_DEBUG"
+"""The environment variable that asks for tracebacks, as `aed --debug` does; for nerfstudio's own commands too."""
+_LONGEST_WORD = 300
+"""Letters: paths have fewer, but for hostile ones."""
+
+
 def one_line(error: InputError) -> str:
-    """What a command prints of it."""
-    return f"error: {' '.join(str(error).split())}"
+    """What a command prints of it: what cannot be shown is escaped, and what is far too long is cut."""
+    words = (w if len(w) <= _LONGEST_WORD else f"{w[:80]}...{w[-40:]}" for w in str(error).split())
+    text = " ".join(words)
+    return "error: " + "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def reason(error: Exception) -> str:
@@ -28,20 +42,91 @@ def reason(error: Exception) -> str:
     return text if len(text) <= 200 else f"{text[:197]}..."
 
 
+def debugging() -> bool:
+    """Whether the user wants tracebacks."""
+    return os.environ.get(DEBUG, "0") not in ("", "0")
+
+
+def explained(error: BaseException) -> InputError | None:
+    """What an error of the system or of a library means to the user, where it is none of ours: a missing library, a
+    file that cannot be used, a full disk, too little memory; None for any other."""
+    kinds = {f"{kind.__module__}.{kind.__name__}" for kind in type(error).__mro__}
+    if isinstance(error, InputError):
+        return error
+    if isinstance(error, BrokenPipeError) and error.filename is None:
+        return InputError("nobody reads what this prints any more; have all of it read, or write it to a file")
+    if isinstance(error, OSError) and error.errno in FULL:
+        place = error.filename or "the disk"
+        return InputError(f"{place}: cannot be written ({error.strerror}); make room and run the same again")
+    if "av.error.FFmpegError" in kinds:
+        place = getattr(error, "filename", None) or "a media file"
+        return InputError(f"{place}: FFmpeg cannot read or write it ({reason(error)}); export it again")
+    if isinstance(error, MemoryError) or "torch.OutOfMemoryError" in kinds:
+        where = "the GPU's memory" if "torch.OutOfMemoryError" in kinds else "memory"
+        return InputError(f"{where} is too small for this ({_place(error)}); give smaller files, sizes or numbers")
+    if isinstance(error, RecursionError):
+        return InputError(f"something that was given is nested too deeply ({_place(error)}); give a flatter file")
+    if isinstance(error, UnicodeError):
+        return InputError(f"a text or a name cannot be read or written ({_place(error)}, {reason(error)}); use UTF-8")
+    if fault := import_fault(error):
+        return InputError(fault)
+    if isinstance(error, OSError) and error.filename is not None:
+        return InputError(f"{os.fsdecode(error.filename)}: cannot be used ({error.strerror}); check the path")
+    return None
+
+
+def unexpected(error: BaseException, ask: str) -> str:
+    """One line for an error that nobody has foreseen; ask: what shows its traceback."""
+    text = (f"unexpected {reason(error)} at {_place(error)}; this is a fault of aed-nerfstudio: please report it with "
+            f"what `aed doctor` prints and the traceback, which {ask} shows")  # fmt: skip
+    return one_line(InputError(text))
+
+
+def _place(error: BaseException) -> str:
+    """The innermost line of ours through which an error came; the innermost of all where none is ours."""
+    frames = list(traceback.walk_tb(error.__traceback__))
+    if not frames:
+        return "an unknown place"
+    ours = [(frame, line) for frame, line in frames if _module(frame).startswith("aed_nerfstudio")]
+    frame, line = (ours or frames)[-1]
+    return f"{_module(frame).replace('.', '/')}.py:{line}"
+
+
+def _module(frame: FrameType) -> str:
+    return frame.f_globals.get("__name__", "?")
+
+
+def _is_ours(error: BaseException) -> bool:
+    """Whether the code that last had an error in hand, of ours and nerfstudio's, is ours."""
+    tops = [_module(frame).split(".")[0] for frame, _ in traceback.walk_tb(error.__traceback__)]
+    return next((top == "aed_nerfstudio" for top in reversed(tops) if top in ("aed_nerfstudio", "nerfstudio")), False)
+
+
+def _said(error: Exception) -> str | None:
+    """What a command of nerfstudio's prints of an error; None: its traceback, because it is none of ours."""
+    if type(error).__name__ == "ProcessRaisedException" and _NAME in str(error):  # torch's, of a process it started
+        return one_line(InputError(str(error).rpartition(_NAME)[2]))
+    ours = _is_ours(error)
+    if ours or isinstance(error, (InputError, MemoryError)) or getattr(error, "errno", None) in FULL:
+        found = explained(error)
+        return unexpected(error, f"{DEBUG}=1 before the command") if found is None else one_line(found)
+    return None
+
+
 def report_plainly() -> None:
-    """From here on, an uncaught InputError ends the program with its one line and without a traceback.
+    """From here on, what ends the program is said in one line where it is an InputError, or can be explained, or was
+    raised by our own code; the tracebacks of others stay, and all do with the environment variable AED_DEBUG=1.
 
     For nerfstudio's own commands, whose `main` we do not write.
     """
     usual = sys.excepthook
 
-    def hook(kind, error, traceback) -> None:
-        if isinstance(error, InputError):
-            print(one_line(error), file=sys.stderr)
-        elif kind.__name__ == "ProcessRaisedException" and _NAME in str(error):  # torch's, of a process it started
-            print(one_line(InputError(str(error).rpartition(_NAME)[2])), file=sys.stderr)
+    def hook(kind, error, trace) -> None:
+        line = None if debugging() or not isinstance(error, Exception) else _said(error)
+        if line is None:
+            usual(kind, error, trace)
         else:
-            usual(kind, error, traceback)
+            print(line, file=sys.stderr)
 
     sys.excepthook = hook
 

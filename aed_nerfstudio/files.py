@@ -3,7 +3,6 @@ top of what the same command reads."""
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import re
@@ -15,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from aed_nerfstudio.errors import InputError
+from aed_nerfstudio.errors import FULL, InputError
 
 PART = ".aed-part"
 """In the names of files that are not whole yet."""
@@ -27,8 +26,7 @@ MARK = ".aed-nerfstudio"
 
 def unwritable(path: Path, error: OSError) -> InputError:
     """What is said of a file or folder that cannot be written."""
-    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-    mend = "make room on its disk and run the same again" if full else "choose another place"
+    mend = "make room on its disk and run the same again" if error.errno in FULL else "choose another place"
     return InputError(f"{path}: cannot be written ({error.strerror or error}); {mend}")
 
 
@@ -67,6 +65,8 @@ def temporary_beside(path: Path, root: Path | None = None) -> Path:
         inside(path, root)
     if path.is_dir():
         raise InputError(f"{path}: is a folder; give a file name to write")
+    if path.exists() and not path.is_file():
+        raise InputError(f"{path}: is a device, a pipe or a socket, which is not written over; give a file name")
     try:
         handle, name = tempfile.mkstemp(prefix=f".{path.stem}.", suffix=f"{PART}{path.suffix}", dir=path.parent)
     except FileNotFoundError as error:

@@ -13,7 +13,7 @@ SOURCES = {PACKAGE: ROOT / PACKAGE, **{f"{PACKAGE}.{n}": ROOT / n for n in ("dat
 
 FLOORS = (
     ("errors",),
-    ("files",),
+    ("outside", "bounds", "files"),
     ("backends",),
     ("media", "dataset", "fields", "rendering"),
     ("driving", "face", "jobs"),

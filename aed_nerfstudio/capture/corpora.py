@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from aed_nerfstudio import outside
 from aed_nerfstudio.capture.process import process_videos
-from aed_nerfstudio.capture.sources import ProcessOptions, stamp
+from aed_nerfstudio.capture.sources import ProcessOptions, check_sound, stamp
 from aed_nerfstudio.capture.tracking import MINIMUM_SECONDS
 from aed_nerfstudio.dataset.schema import Dataset, write_json
 from aed_nerfstudio.errors import InputError
 from aed_nerfstudio.media.audio_io import write_wav
-from aed_nerfstudio.media.containers import open_media
 from aed_nerfstudio.media.video_reader import probe
 
 TARGET_SECONDS = 100.0
@@ -155,9 +154,7 @@ def _looked_at(
     file = take.sound if sound and not (own_sound_first and info.has_audio) else None
     if file is not None:
         try:
-            with open_media(file) as container:
-                if not container.streams.audio:
-                    raise InputError(f"{file}: holds no audio stream")
+            check_sound(file)
         except InputError as error:
             problems.append(f"{error}; not used")
             file = None
@@ -253,7 +250,7 @@ def _is_left_out(take: CorpusTake, left_out: dict[str, list]) -> bool:
 def _read_memory(path: Path) -> dict[str, list]:
     """Stamp and error of every take that was left out, by its path; nothing where the file is missing or damaged."""
     try:
-        stored = json.loads(path.read_text())
+        stored = outside.read_json(path, finite=True)
         return {name: [before, str(error)] for name, (before, error) in stored.items()}
-    except (OSError, ValueError, AttributeError, TypeError):
+    except (ValueError, AttributeError, TypeError):
         return {}

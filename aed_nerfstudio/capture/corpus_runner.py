@@ -74,7 +74,7 @@ def _listed(source: Path) -> Iterator[tuple[str, CorpusTake, str]]:
         row["emotion"] = row.get("emotion") or "neutral"
         row["intensity"] = row.get("intensity") or "medium"
         name = row.get("name", "")
-        if name and (not re.fullmatch(r"[\w .-]+", name) or name.startswith(".")):
+        if name and (not re.fullmatch(r"[\w .-]{1,100}", name) or name.startswith(".")):
             raise InputError(f"{where}: {name!r} cannot be a folder's name; use letters, digits, - and _")
         yield where, take_of_row(row, source.parent, where), name
 

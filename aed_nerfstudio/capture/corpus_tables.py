@@ -6,9 +6,11 @@ import re
 from pathlib import Path
 
 from aed_nerfstudio.capture.corpora import CorpusPlan, CorpusTake, choose_takes
+from aed_nerfstudio.capture.sources import LABEL
 from aed_nerfstudio.driving.emotion import CATEGORIES, INTENSITIES
 from aed_nerfstudio.errors import InputError
 from aed_nerfstudio.jobs.tables import read_rows
+from aed_nerfstudio.outside import is_file
 
 
 def plan_table(
@@ -31,7 +33,7 @@ def plan_table(
         where = f"{path}, line {line}"
         take = take_of_row(row, path.parent, where)
         for file in filter(None, (take.path, take.sound)):
-            if not file.is_file():
+            if not is_file(file):
                 raise InputError(f"{where}: {file}: no such file; names are relative to the table's folder")
         if take.path in lines:
             raise InputError(f"{where}: {take.path} is in line {lines[take.path]} already; name every file once")
@@ -47,7 +49,7 @@ def take_of_row(row: dict[str, str], folder: Path, where: str) -> CorpusTake:
     if not row["path"]:
         raise InputError(f"{where}: path is empty; name a video file")
     emotion, intensity = row.get("emotion", ""), row.get("intensity", "")
-    if not re.fullmatch(r"[\w-]+", emotion):
+    if not re.fullmatch(LABEL, emotion):
         raise InputError(f"{where}: emotion {emotion!r} is no label; use one word such as {', '.join(CATEGORIES)}")
     if intensity not in INTENSITIES:
         raise InputError(f"{where}: unknown intensity {intensity!r}; choose one of {', '.join(INTENSITIES)}")

@@ -7,15 +7,19 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from aed_nerfstudio.bounds import DATASET_SIDE, SHIFT
+from aed_nerfstudio.capture.parsers import open_parser
 from aed_nerfstudio.capture.tracking import MINIMUM_SECONDS, too_short
 from aed_nerfstudio.driving.audio import check_front_end
 from aed_nerfstudio.driving.emotion import CATEGORIES, INTENSITIES
 from aed_nerfstudio.driving.feature_files import is_file_front_end
 from aed_nerfstudio.errors import InputError
+from aed_nerfstudio.media.containers import open_media, sound_streams
 from aed_nerfstudio.media.video_reader import probe
+from aed_nerfstudio.outside import read_array
 
-SIZES = (64, 2048)
-LONGEST_SHIFT = 2.0  # seconds
+LABEL = r"[\w-]{1,60}"
+"""An emotion's name."""
 
 
 @dataclass(frozen=True)
@@ -75,18 +79,19 @@ def read_sources(videos: list[Path], options: ProcessOptions) -> list[Source]:
         raise InputError("no video given; name at least one video file")
     if len({v.resolve() for v in videos}) < len(videos):
         raise InputError("the same video is given twice; name every file once")
-    if not SIZES[0] <= options.size <= SIZES[1]:
-        raise InputError(f"size {options.size} is out of range; choose {SIZES[0]} to {SIZES[1]} pixels")
-    if not abs(options.audio_shift) <= LONGEST_SHIFT:
-        raise InputError(f"audio shift {options.audio_shift} is out of range; choose at most {LONGEST_SHIFT:.0f} s")
+    DATASET_SIDE.check("size", options.size)
+    SHIFT.check("audio shift", options.audio_shift)
     check_front_end(options.front_end)
+    open_parser(options.parser, options.parser_weights)  # whether there is one; its model is loaded later
+    if options.parser_weights is not None and not options.parser_weights.exists():
+        raise InputError(f"{options.parser_weights}: no such file or folder; give --parser-weights the parser's")
     ready = is_file_front_end(options.front_end)
     if ready != bool(options.features):
         raise InputError("feature files and the front end 'file' go together; give one .npy file a video, or neither")
     emotions = _one_each(options.emotions, videos, "emotion")
     intensities = _one_each(options.intensities, videos, "intensity")
     for emotion in emotions:
-        if not re.fullmatch(r"[\w-]+", emotion):
+        if not re.fullmatch(LABEL, emotion):
             raise InputError(f"emotion {emotion!r} is no label; use one word such as {', '.join(CATEGORIES)}")
     for intensity in intensities:
         if intensity not in INTENSITIES:
@@ -97,8 +102,8 @@ def read_sources(videos: list[Path], options: ProcessOptions) -> list[Source]:
         if len(files) != len(videos):
             raise InputError(f"{len(files)} {kind} files for {len(videos)} videos; give one each")
         for file in files:
-            if file is not None and not file.is_file():
-                raise InputError(f"{file}: no such file; check the path")
+            if file is not None:
+                check_sound(file) if kind == "sound" else read_array(file)  # of its header
     sources = [Source(*parts) for parts in zip(videos, _names(videos), emotions, intensities, sound, features,
                                                strict=True)]  # fmt: skip
     for source in sources:
@@ -109,6 +114,13 @@ def read_sources(videos: list[Path], options: ProcessOptions) -> list[Source]:
         if 0 < info.duration < MINIMUM_SECONDS:
             raise InputError(too_short(source.video, info.duration))
     return sources
+
+
+def check_sound(file: Path) -> None:
+    """Raises InputError where a file cannot be opened or holds no sound; read later, it may still be damaged."""
+    with open_media(file) as container:
+        if not sound_streams(container):
+            raise InputError(f"{file}: holds no audio stream; give a file with sound")
 
 
 def _one_each(labels: Sequence[str], videos: list[Path], name: str) -> list[str]:

@@ -6,8 +6,10 @@ import json
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
-from aed_nerfstudio.errors import InputError
+from aed_nerfstudio.bounds import RENDERED_SIDE, Between
+from aed_nerfstudio.commands.flags import check_flags
 
 
 @dataclass
@@ -20,20 +22,19 @@ class Bench:
     """The JSON to write; named after the machine, in the current folder, by default."""
     backend: tuple[str, ...] = ()
     """Which backends to time, the first as the one to compare with; plain torch and all others by default."""
-    repeats: int = 7
+    repeats: Annotated[int, Between(2, 10_000)] = 7
     """Of every operation, at most; slow ones are repeated twice."""
-    size: tuple[int, ...] = (256, 512)
+    size: tuple[Annotated[int, RENDERED_SIDE], ...] = (256, 512)
     """Widths of the pictures."""
-    rays: tuple[int, ...] = (4096, 65536)
+    rays: tuple[Annotated[int, Between(64, 1 << 20)], ...] = (4096, 65536)
     """Rays of a training step."""
     data: Path | None = None
     """Where the dataset of the training is now; by default where it was, or beside the run."""
 
     def main(self) -> None:
-        if self.repeats < 2:
-            raise InputError(f"repeats must be at least 2, not {self.repeats}")
-        if min(self.rays, default=64) < 64:
-            raise InputError(f"rays must be at least 64, not {min(self.rays)}")
+        check_flags(self)
+        import torch
+
         from aed_nerfstudio.avatar import Avatar
         from aed_nerfstudio.backends import resolve
         from aed_nerfstudio.commands.render import run_files
@@ -41,17 +42,17 @@ class Bench:
         from aed_nerfstudio.files import keep_apart, temporary_beside, write
         from aed_nerfstudio.loading import load_run
 
+        for name in self.backend:
+            resolve(name, "cuda" if torch.cuda.is_available() else "cpu")  # refuses what cannot be had
+        facts = speed.machine()
+        output = self.output or Path(f"bench-{speed.name_of(facts)}.json")
+        keep_apart([output], run_files(self.load_config))
+        temporary_beside(output).unlink()  # whether it can be written is known before minutes of work
         pipeline, step = load_run(self.load_config, self.data)
         pipeline.eval()
         avatar = Avatar(pipeline.model, pipeline.datamanager.dataset, f"{self.load_config}, step {step}")
-        here = speed.backends_here(avatar.model.device)
-        backends = list(self.backend) or here
-        for name in backends:
-            resolve(name, avatar.model.device)  # refuses what cannot be had
-        facts = speed.machine()
-        output = self.output or Path(f"bench-{speed.name_of(facts)}.json")
-        keep_apart([output], [*run_files(self.load_config), *avatar.dataset.sources])
-        temporary_beside(output).unlink()  # whether it can be written is known before minutes of work
+        keep_apart([output], avatar.dataset.sources)
+        backends = list(self.backend) or speed.backends_here(avatar.model.device)
         print(f"{facts['gpu'] or facts['processor']}, {facts['threads']} threads; backends: {', '.join(backends)}")
         limits = speed.peaks(avatar.model.device)
         report = lambda line: print(f"  {line}", flush=True)  # noqa: E731

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+from aed_nerfstudio.bounds import DATASET_SIDE
 
 if TYPE_CHECKING:
     from aed_nerfstudio.capture.corpora import CorpusPlan
@@ -28,7 +30,7 @@ def judge(dataset: Dataset) -> None:
 class CaptureFlags:
     """How videos become datasets; see `aed process`."""
 
-    size: int = 512
+    size: Annotated[int, DATASET_SIDE] = 512
     """Side of the square pictures, pixels."""
     audio_features: str = "moonshine"
     """What is read from the sound, as in aed process; none: for avatars that show emotions and do not speak."""

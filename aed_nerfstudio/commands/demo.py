@@ -7,9 +7,12 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 
+from aed_nerfstudio.bounds import SEED, Between
+from aed_nerfstudio.commands.flags import check_flags
 from aed_nerfstudio.errors import InputError
 
 SPEECH_SECONDS = 4.0
@@ -21,21 +24,16 @@ class Demo:
 
     output: Path = Path("demo")
     """Folder for the dataset, the training run, the video and the picture."""
-    size: int = 160
+    size: Annotated[int, Between(32, 2048, "pixels")] = 160
     """Width and height of the actor's video in pixels."""
-    steps: int | None = None
+    steps: Annotated[int, Between(10, 10_000_000)] | None = None
     """Training steps; those of the aed-nerf-tiny preset by default. Fewer are faster and less sharp."""
-    seed: int = 0
+    seed: Annotated[int, SEED] = 0
     """Seed of the actor's performance and of the training."""
 
     def main(self) -> None:
         start = time.monotonic()
-        if self.steps is not None and self.steps < 10:
-            raise InputError(f"steps must be at least 10, not {self.steps}")
-        if self.size < 32:
-            raise InputError(f"size must be at least 32 pixels, not {self.size}")
-        if not 0 <= self.seed < 2**32:
-            raise InputError(f"seed must be from 0 to {2**32 - 1}, not {self.seed}")
+        check_flags(self)
         from aed_nerfstudio.jobs.folder_lock import folder_lock
 
         root = self.output.resolve()

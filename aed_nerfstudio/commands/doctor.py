@@ -34,8 +34,6 @@ class Doctor:
 
     def main(self) -> None:
         """Runs the command."""
-        if hasattr(sys.stdout, "reconfigure"):
-            sys.stdout.reconfigure(errors="backslashreplace")
         say = functools.partial(print, flush=True) if self.paths else lambda line: print(scrubbed(line), flush=True)
         examinations = [Examination(group) for group in (*GROUPS, *([("Paths",)] if self.paths else []))]
         broken, under = [], None

@@ -6,9 +6,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 
+from aed_nerfstudio.bounds import SEED, Between
+from aed_nerfstudio.commands.flags import check_flags
 from aed_nerfstudio.errors import InputError
 
 UNFINISHED = "folder for an unfinished evaluation"
@@ -32,9 +35,9 @@ class Eval:
     """Intensity for --audio; by default as near to the middle as was recorded."""
     syncnet: Path | None = None
     """Weights of SyncNet (syncnet_v2.model), for Sync-C and Sync-D."""
-    frames: int | None = None
+    frames: Annotated[int, Between(3, 10**9)] | None = None
     """At most that many held-out frames, the first of every clip alike; all by default."""
-    seed: int = 0
+    seed: Annotated[int, SEED] = 0
     """Of the shuffling of the audio."""
     audio_features_file: Path | None = None
     """Ready features of --audio (.npy), for an avatar that was trained on such."""
@@ -42,8 +45,7 @@ class Eval:
     """Where the dataset of the training is now; by default where it was, or beside the run."""
 
     def main(self) -> None:
-        if self.frames is not None and self.frames < 3:
-            raise InputError(f"frames must be at least 3, not {self.frames}")
+        check_flags(self)
         if not self.load_config.is_file():
             raise InputError(f"{self.load_config}: no such file; give the config.yml of a training run")
         if self.audio_features_file is not None and self.audio is None:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import tyro
 
+from aed_nerfstudio.commands.flags import check_flags
+
 
 @dataclass
 class ExportRad:
@@ -23,6 +25,7 @@ class ExportRad:
 
     def main(self) -> None:
         """Runs the command."""
+        check_flags(self)
         from aed_nerfstudio.capture.rad_export import export_rad
         from aed_nerfstudio.dataset.schema import read_dataset
 

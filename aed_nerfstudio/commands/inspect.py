@@ -8,6 +8,8 @@ from pathlib import Path
 
 import tyro
 
+from aed_nerfstudio.commands.flags import check_flags
+
 
 @dataclass
 class Inspect:
@@ -20,6 +22,7 @@ class Inspect:
 
     def main(self) -> None:
         """Runs the command."""
+        check_flags(self)
         from aed_nerfstudio.capture.inspect import inspect_dataset  # slow to import: scipy, matplotlib
         from aed_nerfstudio.dataset.schema import read_dataset
 

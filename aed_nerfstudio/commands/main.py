@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import importlib
+import os
+import re
 import signal
 import sys
+import traceback
 import warnings
+from contextlib import redirect_stderr
+from io import StringIO
+from typing import Any, NoReturn
 
 import tyro
 
-from aed_nerfstudio.errors import InputError, import_fault, one_line
+from aed_nerfstudio.commands.flags import check_words
+from aed_nerfstudio.errors import InputError, debugging, explained, one_line, unexpected
 from aed_nerfstudio.jobs.signals import on_signals
 
 COMMANDS = {
@@ -31,8 +38,11 @@ COMMANDS = {
 
 DESCRIPTION = (
     "Talking-face avatars: `aed process` turns a video into a dataset, `ns-train aed-nerf --data FOLDER` trains on it, "
-    "`aed render` speaks any audio with any emotion. `aed demo` shows all of it without a video."
+    "`aed render` speaks any audio with any emotion. `aed demo` shows all of it without a video. `--debug`, before or "
+    "after a command's name, shows the traceback of an error."
 )
+SOFTWARE = 70
+"""Exit code of an error that nobody has foreseen (sysexits.h: EX_SOFTWARE)."""
 
 
 def _load(name: str) -> type:
@@ -41,13 +51,17 @@ def _load(name: str) -> type:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Runs one subcommand; bad input, and an OpenCV or a shared library that is missing, end it with one line on stderr
-    and exit code 1, Ctrl-C with 130, and SIGTERM, which does what Ctrl-C does, with 143.
+    """Runs one subcommand. What ends it is said in one line on stderr, and by the exit code: 1 for bad input and what
+    the machine lacks (memory, disk, a library), 2 for a command line that is none, 130 for Ctrl-C, 143 for SIGTERM,
+    which does what Ctrl-C does, and 70 for an error that nobody has foreseen.
 
     Args:
-        arguments: those after the program's name; the command line's when None.
+        arguments: those after the program's name; the command line's when None. `--debug` among them, or AED_DEBUG=1
+            in the environment, shows the traceback of any error as well.
     """
-    arguments = sys.argv[1:] if arguments is None else arguments
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in arguments or debugging()
+    arguments = [word for word in arguments if word != "--debug"]
     terminated = []
 
     def interrupt(number: int) -> None:
@@ -57,33 +71,62 @@ def main(arguments: list[str] | None = None) -> None:
 
     # nerfstudio 1.1.5's cameras under torch >= 2.9; nothing that the user could mend
     warnings.filterwarnings("ignore", message="Using a non-tuple sequence")
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a name that the terminal cannot show ends nothing
     try:
         with on_signals(interrupt, signal.SIGTERM):
-            if arguments and arguments[0] in COMMANDS:
-                command = tyro.cli(_load(arguments[0]), prog=f"aed {arguments[0]}", args=arguments[1:])
-            else:  # help, or a mistake: all are needed to list them
-                command = tyro.extras.subcommand_cli_from_dict(
-                    {name: _load(name) for name in COMMANDS}, prog="aed", description=DESCRIPTION, args=arguments
-                )
-            command.main()
-    except InputError as error:
-        _end(one_line(error), 1)
-    except (ImportError, OSError, AttributeError) as error:
-        fault = import_fault(error)
-        if fault is None:
-            raise
-        _end(one_line(InputError(fault)), 1)
+            _parsed(arguments).main()
+            sys.stdout.flush()
     except KeyboardInterrupt:
         _end("stopped", 143 if terminated else 130)
+    except Exception as error:
+        if debug:
+            traceback.print_exc()
+        known = explained(error)
+        if known is None:
+            _end(unexpected(error, "the same command with --debug"), SOFTWARE)
+        _end(one_line(known), 1)
 
 
-def _end(line: str, code: int) -> None:
+def _parsed(arguments: list[str]) -> Any:
+    """The command that a command line means; ends the program where it is none, and after its help."""
+    check_words(arguments)
+    said = StringIO()
+    try:
+        with redirect_stderr(said):
+            if arguments and arguments[0] in COMMANDS:
+                return tyro.cli(_load(arguments[0]), prog=f"aed {arguments[0]}", args=arguments[1:])
+            return tyro.extras.subcommand_cli_from_dict(  # help, or a mistake: all are needed to list them
+                {name: _load(name) for name in COMMANDS}, prog="aed", description=DESCRIPTION, args=arguments
+            )
+    except SystemExit as end:
+        if end.code:
+            _end(one_line(InputError(_unboxed(said.getvalue()))), int(end.code))
+        raise
+
+
+def _unboxed(text: str) -> str:
+    """What tyro says in a box, in a line: the first part, and the options that it thinks were meant."""
+    rows = [line.strip("│").rstrip() for line in text.splitlines() if line[:1] not in ("╭", "╰")]
+    rows = [row for row in rows if not row.startswith(" " * 9)]  # which say what an option is for
+    parts = [" ".join(part.split()) for part in re.split(r"\s[─-]{3,}", "\n".join(rows))]
+    if "│" not in text:  # of a terminal that has no lines, where the title is on one of its own
+        parts = parts[1:]
+    meant = re.search(r"Perhaps you meant: (-\S+)", " ".join(parts[1:]))
+    hint = f"perhaps {meant[1]} was meant; " if meant else ""
+    return f"{parts[0]}; {hint}{parts[-1].removeprefix('For full helptext, ')}"
+
+
+def _end(line: str, code: int) -> NoReturn:
     """Ends the program with a last line on stderr, also where stdout is a file or a pipe and the same."""
     try:
         sys.stdout.flush()
-    except OSError:  # nobody reads it any more
+    except OSError:  # nobody reads it any more, and Python would try once more at its end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    try:
+        print(line, file=sys.stderr)
+    except OSError:
         pass
-    print(line, file=sys.stderr)
     sys.exit(code)
 
 

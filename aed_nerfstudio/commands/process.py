@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import tyro
 
+from aed_nerfstudio.bounds import DATASET_SIDE, SHIFT
 from aed_nerfstudio.commands.capture_flags import judge
+from aed_nerfstudio.commands.flags import check_flags
 
 
 @dataclass
@@ -18,7 +21,7 @@ class Process:
     """Video files with sound, at least two seconds each; every uninterrupted take becomes a clip."""
     output: Path
     """The folder to make; run again with the same options to go on after an interruption."""
-    size: int = 512
+    size: Annotated[int, DATASET_SIDE] = 512
     """Side of the square pictures, pixels."""
     emotion: tuple[str, ...] = ("neutral",)
     """Emotion shown in the videos, one for each in their order or one for all: neutral, angry, fearful, happy, sad or
@@ -33,7 +36,7 @@ class Process:
     ER-NeRF write them; `--audio-features file/deepspeech` notes whose they are."""
     audio: tuple[Path, ...] = ()
     """Sound files instead of the videos' own sound, one a video."""
-    audio_shift: float = 0.0
+    audio_shift: Annotated[float, SHIFT] = 0.0
     """Seconds by which the sound comes later than the picture; `aed inspect` finds it, and this mends it."""
     parser: str = "mediapipe"
     """What tells head, neck, torso and background apart: mediapipe, segformer or bisenet."""
@@ -44,6 +47,7 @@ class Process:
 
     def main(self) -> None:
         """Runs the command."""
+        check_flags(self)
         from aed_nerfstudio.capture.process import ProcessOptions, process_videos  # slow to import: mediapipe, scipy
         from aed_nerfstudio.dataset.consent import read_consent
         from aed_nerfstudio.driving.feature_files import FILE, is_file_front_end

@@ -8,6 +8,7 @@ from pathlib import Path
 import tyro
 
 from aed_nerfstudio.commands.capture_flags import CaptureFlags
+from aed_nerfstudio.commands.flags import check_flags
 from aed_nerfstudio.commands.worker_flags import WorkerFlags
 from aed_nerfstudio.files import keep_apart
 
@@ -21,8 +22,10 @@ class ProcessCorpus(WorkerFlags, CaptureFlags):
     name are one person's."""
     output: Path
     """The folder for the datasets; run again with the same options to go on after an interruption."""
+
     def main(self) -> None:
         """Runs the command."""
+        check_flags(self)
         from aed_nerfstudio.capture.corpus_runner import read_corpus, run_corpus
 
         if self.source.is_file():

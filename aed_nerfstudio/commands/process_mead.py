@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import tyro
 
+from aed_nerfstudio.bounds import SECONDS, Between
 from aed_nerfstudio.commands.capture_flags import TakesFlags
+from aed_nerfstudio.commands.flags import check_flags
 
 
 @dataclass(kw_only=True)
@@ -21,15 +24,16 @@ class ProcessMead(TakesFlags):
     """Name of the actor's folder, such as M030; needed where there are several."""
     emotions: tuple[str, ...] = ()
     """Emotions to use, by MEAD's names or ours; all by default."""
-    levels: tuple[int, ...] = (1, 2, 3)
+    levels: tuple[Annotated[int, Between(1, 3)], ...] = (1, 2, 3)
     """MEAD's levels to use: 1 weak, 2 medium, 3 strong. Neutral has one level only and is used with any."""
     view: str = "front"
     """The camera."""
-    seconds: float = 100.0
+    seconds: Annotated[float, SECONDS] = 100.0
     """How much of every emotion and level to use; takes are chosen evenly."""
 
     def main(self) -> None:
         """Runs the command."""
+        check_flags(self)
         from aed_nerfstudio.capture.mead import plan_mead
 
         plan = plan_mead(

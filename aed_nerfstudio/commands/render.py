@@ -6,12 +6,16 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
 
+from aed_nerfstudio.bounds import FRAME_RATE, RENDERED_SIDE
+from aed_nerfstudio.commands.flags import check_flags
+from aed_nerfstudio.driving.emotion import parse_mixture
 from aed_nerfstudio.errors import InputError
 from aed_nerfstudio.files import keep_apart
+from aed_nerfstudio.outside import is_file
 
 if TYPE_CHECKING:
     from aed_nerfstudio.avatar import Avatar
@@ -43,13 +47,6 @@ def run_files(config: Path) -> list[Path]:
     return [config, config.parent / "nerfstudio_models"]
 
 
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except OSError:  # too long for a name
-        return False
-
-
 @dataclass
 class Render:
     """Make the avatar of a training run speak a recording; writes a video with sound."""
@@ -77,9 +74,9 @@ class Render:
     """A camera path saved in the viewer: the camera moves along it and the head stands still."""
     background: str = "original"
     """`original`, a colour (green, #00ff00), a picture, a video (repeated), or `transparent` (.webm, .mov, PNG)."""
-    size: int | None = None
+    size: Annotated[int, RENDERED_SIDE] | None = None
     """Width of the avatar in pixels; the dataset's, or the camera path's, by default."""
-    fps: float = 25
+    fps: Annotated[float, FRAME_RATE] = 25
     """Frames a second."""
     format: Literal["mp4", "mov", "mkv", "webm", "prores", "png"] | None = None
     """By the suffix of --output when not given; a transparent .mov is ProRes 4444."""
@@ -111,6 +108,7 @@ class Render:
         from aed_nerfstudio.media.formats import choose_format
 
         # Whatever can be wrong is found before the seconds that loading the avatar takes.
+        check_flags(self)
         self._check_combinations()
         keep_apart([self.output], self.inputs())
         samples = read_audio(self.audio)
@@ -174,10 +172,13 @@ class Render:
         """All files and folders that are named to be read."""
         given = [getattr(self, f.name) for f in fields(self) if f.name != "output"]
         words = [Path(value) for value in given if isinstance(value, str)]
-        return [*(p for p in given if isinstance(p, Path)), *filter(_is_file, words), *run_files(self.load_config)]
+        return [*(p for p in given if isinstance(p, Path)), *filter(is_file, words), *run_files(self.load_config)]
 
     def _check_combinations(self) -> None:
         """Refuses options that contradict each other or are out of range."""
+        for mixture in (self.emotion, *(self.grid or "").split(",")):
+            if mixture:
+                parse_mixture(mixture)
         ways = [name for name in ("emotion", "emotion_track", "grid") if getattr(self, name) is not None]
         if len(ways) > 1:
             raise InputError(f"give only one of {' and '.join('--' + name.replace('_', '-') for name in ways)}")
@@ -185,8 +186,6 @@ class Render:
             raise InputError(f"--intensity: is for the keyframes of {self.emotion_track} to say; leave it out")
         if self.camera_path is not None and self.pose != "dataset":
             raise InputError(f"--pose {self.pose}: with --camera-path the camera moves and not the head; leave one out")
-        if not 1 <= self.fps <= 240:
-            raise InputError(f"fps must be from 1 to 240, not {self.fps:g}")
 
     def _credentials(self):
         """What signs the output, or None."""

@@ -6,8 +6,10 @@ import re
 import shlex
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
+from aed_nerfstudio.bounds import FRAME_RATE
+from aed_nerfstudio.commands.flags import check_flags
 from aed_nerfstudio.errors import InputError
 
 
@@ -35,15 +37,17 @@ class SetDriving:
     clock: Literal["times", "frames"] | None = None
     """Whether the sound follows the cameras' times, 0 to 1 over the whole of it, or is played at its own speed along
     the frames of the video. Frames, where --audio is given and this is not."""
-    fps: float | None = None
+    fps: Annotated[float, FRAME_RATE] | None = None
     """Frames a second of the video that will be made, for the clock frames; 25 by default."""
     data: Path | None = None
     """Where the dataset of the training is now; by default where it was, or beside the run."""
 
     def main(self) -> None:
         """Runs the command."""
-        if not re.fullmatch(r"[\w.-]+", self.name) or self.name.startswith(".") or self.name == "config":
+        check_flags(self)
+        if not re.fullmatch(r"[\w.-]{1,100}", self.name) or self.name.startswith(".") or self.name == "config":
             raise InputError(f"{self.name!r} cannot be the copy's name; use letters, digits, - and _, and not config")
+        self._check_files()
         import yaml
 
         from aed_nerfstudio.avatar import Avatar
@@ -69,6 +73,22 @@ class SetDriving:
         print(f"{path}: for --load-config of ns-render and ns-viewer")
         if config.pipeline.model.audio is not None:
             self._say_how(path, config.pipeline.model, avatar.model.camera_driver.seconds)
+
+    def _check_files(self) -> None:
+        """Finds what is wrong with them before the seconds that loading the avatar takes."""
+        from aed_nerfstudio.driving.emotion import parse_mixture
+        from aed_nerfstudio.driving.feature_files import read_feature_file
+        from aed_nerfstudio.driving.hearing import count_frames
+        from aed_nerfstudio.media.audio_io import read_audio
+        from aed_nerfstudio.media.backgrounds import open_background
+
+        if self.emotion is not None:
+            parse_mixture(self.emotion)
+        if self.background is not None:
+            open_background(self.background)
+        samples = None if self.audio is None else read_audio(self.audio)
+        if samples is not None and self.audio_features_file is not None:
+            read_feature_file(self.audio_features_file, count_frames(samples))
 
     def _given(self) -> dict:
         """The fields of the model's config that this command line changes."""

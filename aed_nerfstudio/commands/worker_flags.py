@@ -5,7 +5,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+from aed_nerfstudio.bounds import RETRIES, WORKERS
 
 if TYPE_CHECKING:
     from aed_nerfstudio.jobs.record import Outcome
@@ -18,9 +20,9 @@ class WorkerFlags:
 
     address: str | None = None
     """A Ray cluster, such as auto or ray://HOST:10001, which sees the same paths; by default this machine alone."""
-    workers: int | None = None
+    workers: Annotated[int, WORKERS] | None = None
     """How many at a time; by default one for two processors of this machine, or for each of a cluster's."""
-    retries: int = 1
+    retries: Annotated[int, RETRIES] = 1
     """How often a job is tried again whose worker died."""
     sequential: bool = False
     """One after the other, without Ray."""

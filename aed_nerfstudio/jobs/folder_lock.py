@@ -32,6 +32,8 @@ def folder_lock(folder: Path, wait: float | None = None) -> Iterator[None]:
         InputError: another process holds it, or the lock file cannot be written, or a file of that name is not ours.
     """
     place = folder.resolve()
+    if not place.name:
+        raise InputError(f"{folder}: is the root of all folders; name a place in it")
     path = place.with_name(f".{place.name}.lock")
     file = _locked(path, folder, time.monotonic() + (WAIT if wait is None else wait))
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import secrets
+import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -13,10 +14,12 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+from aed_nerfstudio.bounds import RETRIES, WORKERS
 from aed_nerfstudio.errors import InputError, import_fault
 from aed_nerfstudio.jobs import last_rites
 from aed_nerfstudio.jobs.record import ENDED, Job, Outcome, Record
 
+ANSWER = 5.0  # seconds that a cluster has to answer
 OBJECT_STORE = 100_000_000  # bytes; jobs hand over names and counts only, pictures stay in their files
 
 
@@ -36,11 +39,23 @@ class Workers:
     sequential: bool = False
 
     def check(self) -> None:
-        """Raises InputError for numbers that make no sense."""
-        if self.number is not None and self.number < 1:
-            raise InputError(f"workers must be at least 1, not {self.number}; --sequential does without any")
-        if self.retries < 0:
-            raise InputError(f"retries must be at least 0, not {self.retries}")
+        """Raises InputError for numbers that make no sense, and for a cluster that does not answer."""
+        if self.number is not None:
+            WORKERS.check("workers", self.number)
+        RETRIES.check("retries", self.retries)
+        if self.address is not None and self.address != "auto":
+            _check_address(self.address)
+
+
+def _check_address(address: str) -> None:
+    """Raises InputError where a cluster's address is none, or nobody answers there; Ray itself tries for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    try:
+        if not (host and port.isascii() and port.isdecimal()):
+            raise ValueError("it must be auto, HOST:PORT or ray://HOST:PORT")
+        socket.create_connection((host.strip("[]"), int(port)), timeout=ANSWER).close()
+    except (OSError, ValueError, OverflowError) as error:
+        raise InputError(f"--address {address}: cannot be reached ({error}); check it, or leave it out") from error
 
 
 def run_jobs(jobs: Sequence[Job], work: Callable[..., dict], record: Record, workers: Workers) -> list[Outcome]:

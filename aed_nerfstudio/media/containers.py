@@ -9,6 +9,7 @@ from pathlib import Path
 import av
 
 from aed_nerfstudio.errors import InputError
+from aed_nerfstudio.outside import regular_file
 
 # FFmpeg opens still images and plain text as "video"; neither can be one here.
 NOT_VIDEO_FORMATS = ("image2", "_pipe", "tty")
@@ -32,16 +33,11 @@ def open_media(path: str | Path) -> Iterator[av.container.InputContainer]:
     fails on it inside the `with` block.
     """
     path = Path(path)
-    if not path.exists():
-        raise InputError(f"{path}: no such file; check the path")
-    if not path.is_file():
-        raise InputError(f"{path}: not a file; give a video or audio file")
+    regular_file(path, "give a video or audio file")
     try:
         # With `file:` a colon in the name begins no protocol. Undecodable text in tags (old cameras) is no reason to
         # refuse the pictures.
         container = av.open(f"file:{path}", metadata_errors="ignore")
-    except PermissionError as error:
-        raise InputError(f"{path}: cannot be read; check its permissions") from error
     except (av.error.FFmpegError, OSError, ValueError) as error:
         raise InputError(
             f"{path}: not a readable video or audio file, or cut off; re-export it as .mp4 or .wav ({error})"

@@ -18,6 +18,7 @@ from aed_nerfstudio.media.provenance import tag_renders_of_nerfstudio
 from aed_nerfstudio.model.aed_nerf import AedNerfModelConfig
 from aed_nerfstudio.model.processes import averaged, broadcast
 from aed_nerfstudio.training.datamanager import AedDataManagerConfig
+from aed_nerfstudio.training.limits import check_numbers
 from aed_nerfstudio.training.loss_watch import LossWatch
 from aed_nerfstudio.training.mean_weights import MeanWeights
 from aed_nerfstudio.training.random_state import random_state, restore_random_state
@@ -58,6 +59,7 @@ class AedPipeline(VanillaPipeline):
         self, config: AedPipelineConfig, device: str, world_size: int = 1, local_rank: int = 0, **kwargs
     ) -> None:
         report_plainly()
+        check_numbers(config, "pipeline.")
         tag_renders_of_nerfstudio()
         config.datamanager.schedule = config.model.schedule
         super().__init__(config, device, local_rank=local_rank, **kwargs)

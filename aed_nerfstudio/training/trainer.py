@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import errno
 import os
 import sys
 import time
@@ -21,7 +20,7 @@ from nerfstudio.utils import comms, writer
 from nerfstudio.utils.decorators import check_main_thread
 
 from aed_nerfstudio.backends import had_here
-from aed_nerfstudio.errors import InputError, reason, report_plainly
+from aed_nerfstudio.errors import FULL, InputError, reason, report_plainly
 from aed_nerfstudio.files import write
 from aed_nerfstudio.jobs.folder_lock import folder_lock
 from aed_nerfstudio.jobs.signals import AGAIN, STOP, leave, on_signals
@@ -36,6 +35,7 @@ from aed_nerfstudio.training.checkpoints import (
     write_checkpoint,
 )
 from aed_nerfstudio.training.cpu_processes import CpuProcesses
+from aed_nerfstudio.training.limits import check_numbers
 from aed_nerfstudio.training.pipeline import AedPipeline
 from aed_nerfstudio.training.places import find_inputs, make_absolute, read_by_nerfstudio
 from aed_nerfstudio.training.random_state import seed_anew
@@ -55,10 +55,11 @@ class AedTrainerConfig(TrainerConfig):
         anywhere; the last that `ns-train` asks of a config before it launches its processes.
 
         Raises:
-            InputError: there are not so many GPUs, or several machines without an address to meet at; another process
-                trains this run; or its folder cannot be written.
+            InputError: a number is out of its bounds; there are not so many GPUs, or several machines without an
+                address to meet at; another process trains this run; or its folder cannot be written.
         """
         report_plainly()
+        check_numbers(self)
         machine, gpus = self.machine, torch.cuda.device_count()
         if machine.device_type == "cuda" and machine.num_devices > max(1, gpus):
             raise InputError(f"--machine.num-devices {machine.num_devices}: this machine has {gpus} GPUs; give fewer, "
@@ -222,7 +223,7 @@ class AedTrainer(Trainer):
             try:
                 super().train()
             except OSError as error:
-                if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                if error.errno not in FULL:
                     raise
                 raise self._full(self._done, error) from error
 

@@ -248,7 +248,7 @@ def test_says_how_to_render_with_sound(run, speech, capsys):
         ({"emotion": "sad"}, "no frame shows sad"),
         ({"background": "gone.png"}, "gone.png: is no colour"),
         ({"background": "transparent"}, "output rgba"),
-        ({"fps": 0.0}, "fps must be positive"),
+        ({"fps": 0.0}, "fps must be from 1 to 240"),
         ({"audio_features_file": Path("a.npy")}, "features of which sound"),
         ({"name": "config"}, "cannot be the copy's name"),
         ({"name": "../x"}, "cannot be the copy's name"),

@@ -1,0 +1,46 @@
+"""What numbers may be: bounds that options, configs and the Python API share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from aed_nerfstudio.errors import InputError
+
+
+@dataclass(frozen=True)
+class Between:
+    """From `low` to `high`, both included; `unit`: for people, such as pixels."""
+
+    low: float
+    high: float
+    unit: str = ""
+
+    def check(self, name: str, value: float) -> None:
+        """Raises InputError, with the name, for what lies outside and for what is no number (NaN)."""
+        if not self.low <= value <= self.high:
+            unit = self.unit and f" {self.unit}"
+            raise InputError(f"{name} must be from {self.low} to {self.high}{unit}, not {_short(value)}")
+
+
+def _short(value: float) -> str:
+    try:
+        shown = str(value)
+    except ValueError:  # Python writes no integer of more than 4300 digits
+        return "a number of thousands of digits"
+    return shown if len(shown) <= 40 else f"{shown[:20]}... ({len(shown)} digits)"
+
+
+DATASET_SIDE = Between(64, 2048, "pixels")
+"""Of a dataset's pictures."""
+RENDERED_SIDE = Between(16, 4096, "pixels")
+"""Of the larger side of what is rendered, and of its width."""
+FRAME_RATE = Between(1, 240, "frames a second")
+"""Of what is rendered."""
+SHIFT = Between(-2.0, 2.0, "s")
+"""By which sound may be late."""
+SEED = Between(0, 2**32 - 1)
+"""What NumPy takes."""
+WORKERS = Between(1, 10_000)
+RETRIES = Between(0, 100)
+SECONDS = Between(0.1, 1e6, "s")
+"""Of takes to use."""

@@ -54,7 +54,10 @@ class Eval:
             raise InputError(f"{self.syncnet}: no such file; give SyncNet's weights (syncnet_v2.model)")
         from aed_nerfstudio.media.audio_io import read_audio
 
-        samples = None if self.audio is None else read_audio(self.audio)
+        notes: list[str] = []
+        samples = None if self.audio is None else read_audio(self.audio, notes=notes)
+        for note in notes:
+            print(f"note: {note}")
         folder = self.output or self.load_config.parent / "evaluation"
         with self._to_fill(folder) as part:
             self._evaluate(samples, part)

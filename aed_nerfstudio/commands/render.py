@@ -111,7 +111,10 @@ class Render:
         check_flags(self)
         self._check_combinations()
         keep_apart([self.output], self.inputs())
-        samples = read_audio(self.audio)
+        notes: list[str] = []
+        samples = read_audio(self.audio, notes=notes)
+        for note in notes:
+            print(f"note: {note}")
         background = open_background(self.background)
         form = choose_format(self.output, self.format, background is not None and background.transparent)
         credentials = self._credentials()

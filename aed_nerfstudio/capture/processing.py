@@ -30,6 +30,7 @@ from aed_nerfstudio.capture.quality import (
     ClipView,
     clip_view,
     eyes_covered,
+    face_detail,
     measure_frame,
     mouth_covered,
     relative_sharpness,
@@ -225,7 +226,10 @@ class Processing:
             picture = cut(image, take.crop, self.size)
             write_image(self.root / "images" / take.name / f"{k:05d}.jpg", picture, root=self.root)
             if usable[take.name][k]:
-                for name, value in vars(measure_frame(picture, landmarks[take.name][k])).items():
+                seen = vars(measure_frame(picture, landmarks[take.name][k]))
+                # A small picture is sharp whatever the video is, an enlarged one never.
+                seen["detail"] = min(seen["detail"], face_detail(image, track.landmarks[take.first + k]))
+                for name, value in seen.items():
                     measures[take.name][name][k] = value
 
         total = sum(take.count for take in takes)
@@ -531,7 +535,8 @@ def _check_upright(video: Path, pictures: dict[int, np.ndarray], track: VideoTra
     """Raises InputError where the video lies on its side or upside down; pictures: some of it, by frame."""
     marks = {k: np.full((COUNT, 3), np.nan, np.float32) for k in pictures}
     if track:
-        marks = {k: track.landmarks[k] * np.float32(picture.shape[1] / track.size[0]) for k, picture in pictures.items()}
+        scale = {k: np.float32(picture.shape[1] / track.size[0]) for k, picture in pictures.items()}
+        marks = {k: track.landmarks[k] * scale[k] for k in pictures}
         marks = {k: points for k, points in marks.items() if np.isfinite(points).all()}
     picks = [list(marks)[n] for n in np.unique(np.linspace(0, len(marks) - 1, LOOKED_AT).astype(int))] if marks else []
     quarters = turned([pictures[k] for k in picks], [marks[k] for k in picks])

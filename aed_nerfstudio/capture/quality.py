@@ -64,7 +64,8 @@ class FrameMeasure:
     """sharpness: variance of the Laplacian over the face. detail: share of the face's height in pixels, 160 at most,
     below which its picture could be shrunk without losing anything. lips: lightness and redness (CIELAB) of the lips
     less those of the skin around. inside: how far the middle of the mouth is from the lips, units of CIELAB. opening:
-    of the lips, over the face's height. whites: lightness of the eyes' white less that of the iris. patch: uint8
+    of the lips, over the face's height. whites: lightness of the eyes' white, on its darker side of the iris, less that
+    of the iris. patch: uint8
     [48, 48], luma of the roughly frontal face."""
 
     sharpness: float
@@ -89,10 +90,8 @@ class ClipView:
 def measure_frame(image: np.ndarray, landmarks: np.ndarray) -> FrameMeasure:
     """Measures one frame: uint8 [H, W, 3] RGB, landmarks [478, >=2] pixels, finite, at least partly inside."""
     points = landmarks[:, :2].astype(np.float32)
-    low = np.clip(np.floor(points.min(axis=0)).astype(int), 0, np.array(image.shape[1::-1]) - 2)
-    high = np.maximum(np.ceil(points.max(axis=0)).astype(int) + 1, low + 2)
-    face = image[low[1] : high[1], low[0] : high[0]]
-    within = points - low.astype(np.float32)
+    face, low = _cut_face(image, points)
+    within = points - low
     grey = cv2.cvtColor(face, cv2.COLOR_RGB2GRAY)
     height = float(np.ptp(points[:, 1]))
     inside, whites = _features(face, within, height)
@@ -105,6 +104,18 @@ def measure_frame(image: np.ndarray, landmarks: np.ndarray) -> FrameMeasure:
         whites=whites,
         patch=_patch(image, points),
     )
+
+
+def face_detail(image: np.ndarray, landmarks: np.ndarray) -> float:
+    """`FrameMeasure.detail` of another picture of the same frame, the video's own; arguments as of `measure_frame`."""
+    return _detail(cv2.cvtColor(_cut_face(image, landmarks[:, :2])[0], cv2.COLOR_RGB2GRAY))
+
+
+def _cut_face(image: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The part of a picture that landmarks [478, 2] lie in, and its upper left corner, float32 [2]."""
+    low = np.clip(np.floor(points.min(axis=0)).astype(int), 0, np.array(image.shape[1::-1]) - 2)
+    high = np.maximum(np.ceil(points.max(axis=0)).astype(int) + 1, low + 2)
+    return image[low[1] : high[1], low[0] : high[0]], low.astype(np.float32)
 
 
 def _sharpness(grey: np.ndarray, scale: float) -> float:
@@ -143,7 +154,7 @@ def _features(face: np.ndarray, points: np.ndarray, height: float) -> tuple[floa
     lips = (at((upper + top) / 2) + at((bottom + lower) / 2)).mean(axis=0) / 2
     middle = at((top + bottom) / 2).mean(axis=0)
     iris, *corners = points[np.array(EYES)].transpose(1, 0, 2)
-    white = np.mean([at(0.45 * iris + 0.55 * corner)[:, 0] for corner in corners])
+    white = min(at(0.45 * iris + 0.55 * corner)[:, 0].mean() for corner in corners)
     return float(np.linalg.norm(middle - lips)) / light, float(white - at(iris)[:, 0].mean()) / light
 
 

@@ -36,7 +36,7 @@ COVERED = 0.4  # share of the eyes' pixels that are unusual at once
 # Faces look alike at every scale: the Laplacian's variance at a size is that at a quarter of it or more where the
 # picture is sharp, and a small part of it where the larger size shows nothing new.
 DETAILS = (1.0, 0.71, 0.5, 0.36, 0.25, 0.18)  # of the height at which sharpness is measured
-NOTHING_NEW = 0.04  # at least 0.06 on sharp faces of three people and nine actors, at most 0.03 blurred by two pixels
+NOTHING_NEW = 0.04  # at least 0.06 on sharp faces of three people and four actors, at most 0.03 blurred by two pixels
 DETAILED = (0.6, 0.3)  # see `ClipView.detail`: below the first a face is soft to the eye, below the second mush
 ROUNDING = 2.0  # the Laplacian's variance of rounding to whole grey levels
 
@@ -46,7 +46,7 @@ COLUMNS = ((40, 80, 88, 91), (39, 81, 178, 181), (37, 82, 87, 84), (0, 13, 14, 1
 UPPER_FACE = (151, 108, 337, 6, 197, 118, 347)  # skin that masks leave free: its lightness says how the face is lit
 LIT = 60.0  # CIELAB lightness of a well lit face; colours of darker ones, down to a third, are scaled to it
 # Over the face's height, and units of CIELAB between lips and what is between them: an open mouth. Of 11 recordings of
-# real people at least 0.44 of the frames have both, of 30 of speaking actors 0.25, also with faint lips or faces of
+# real people at least 0.44 of the frames have both, of 32 of speaking actors 0.25, also with faint lips or faces of
 # 50 px; of 142 covered ones none, but 0.08 with 4 units.
 OPEN = 0.025
 INSIDE = 5.0

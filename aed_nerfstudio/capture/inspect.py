@@ -16,6 +16,8 @@ import numpy as np
 from tqdm import tqdm
 
 from aed_nerfstudio.capture.audio_sync import MINIMUM_SECONDS, AudioSync, SpokenTake, estimate_shift
+from aed_nerfstudio.capture.quality import DETAILED
+from aed_nerfstudio.capture.upright import roll, turn_command
 from aed_nerfstudio.dataset.schema import FPS, METRES_PER_UNIT, Dataset, Frame
 from aed_nerfstudio.driving.feature_files import is_file_front_end
 from aed_nerfstudio.media.audio_io import is_silent, read_audio
@@ -31,6 +33,13 @@ LOST_BY = {"mouth_covered": "mouth covered", "pose_outlier": "no trustworthy pos
 BLURRED = 0.5
 """Of the clip's median sharpness: clearly softer to the eye."""
 BLURRED_SHARE = 0.1
+UNSEEN_SHARE = 0.5
+"""Of the usable frames, in clips that never show the mouth, the eyes or anything sharp: with fewer the others teach."""
+LYING_DEGREES = 60.0
+"""Median turn of the face in its picture: heads are tilted by 30, those of a wrong rotation flag lie by 90."""
+AWAY_DEGREES = (40.0, 48.0)
+"""Median turn to the side, from the landmarks' depth, which says 49 to 57 for an actor at 55 and for one at 70: the far
+corner of the mouth is hidden."""
 LABEL_SHARE = 0.5
 """Of the median label: a label with less is learnt worse than the others and drowns in blends."""
 NARROW_DEGREES = 4.0
@@ -56,6 +65,8 @@ LONE_SECONDS = 10.0
 """Clips that are shorter and give no sure answer are judged together."""
 JUDGED_SECONDS = 20.0
 """With that much speech the lips' agreement with their sound has always been seen."""
+CHEEKS = (234, 454)
+"""Landmarks beside the ears."""
 LEAST_HELD_OUT = 3
 """Frames without which `ns-eval` refuses."""
 NAMED = 5
@@ -94,6 +105,7 @@ class Measures:
     """What a dataset of N frames holds.
 
     usable: bool [N]. yaw, pitch: [N] degrees, positive where the face is turned to the picture's right and upwards.
+    tilt, away: [N] degrees by which the face is turned clockwise in its picture, and aside; NaN in unusable frames.
     distance: [N] metres from the camera. sharpness: [N]; None where it was not measured. flags: frames with each of
     them. lost: frames that are not usable, by reason. labels: seconds for training and held out, by label. sound: empty
     where the dataset is without by choice.
@@ -102,6 +114,8 @@ class Measures:
     usable: np.ndarray
     yaw: np.ndarray
     pitch: np.ndarray
+    tilt: np.ndarray
+    away: np.ndarray
     distance: np.ndarray
     sharpness: np.ndarray | None
     flags: dict[str, int]
@@ -177,13 +191,17 @@ def measure(dataset: Dataset, progress: bool = False) -> Measures:
     sharpness = np.array([frame.sharpness for frame in dataset.frames])
     names = dataset.labels
     labels = {label: [0, 0] for label in names}
+    usable = np.array([frame.usable for frame in dataset.frames], bool)
+    tilt, away = np.concatenate([_facing_angles(dataset.landmarks(clip.name)) for clip in dataset.clips], axis=1)
     for part, name in enumerate(("train", "val")):
         for i in dataset.split(name):
             labels[names[i]][part] += 1
     return Measures(
-        usable=np.array([frame.usable for frame in dataset.frames], bool),
+        usable=usable,
         yaw=-np.degrees(np.arctan2(x, z)),
         pitch=-np.degrees(np.arctan2(y, np.hypot(x, z))),
+        tilt=np.where(usable, tilt, np.nan),
+        away=np.where(usable, away, np.nan),
         distance=METRES_PER_UNIT * np.linalg.norm(cameras[:, :3, 3], axis=1),
         sharpness=None if (sharpness == 1).all() else sharpness,
         flags=dict(Counter(flag for frame in dataset.frames for flag in frame.flags)),
@@ -191,6 +209,12 @@ def measure(dataset: Dataset, progress: bool = False) -> Measures:
         labels={label: (train / FPS, held / FPS) for label, (train, held) in labels.items()},
         sound=[] if dataset.front_end == "none" else _sound(dataset, progress),
     )
+
+
+def _facing_angles(marks: np.ndarray) -> np.ndarray:
+    """`tilt` and `away` of a clip: landmarks [F, 478, 3], anything in unusable frames -> [2, F]."""
+    across, down, behind = np.moveaxis(marks[:, CHEEKS[1]] - marks[:, CHEEKS[0]], -1, 0)
+    return np.stack([roll(marks), np.degrees(np.arctan2(np.abs(behind), np.hypot(across, down)))])
 
 
 def _why_lost(frame: Frame) -> str:
@@ -359,8 +383,8 @@ def judge(dataset: Dataset, measures: Measures) -> list[Finding]:
         return found
     if measures.sharpness is not None:
         found.append(_blur(measures))
-    return [*found, *_poses(measures), *_tracking(dataset), *_background(dataset), *_balance(measures),
-            *_hearing(dataset, measures)]  # fmt: skip
+    return [*found, *_views(dataset, measures), *_facing(measures), *_poses(measures), *_tracking(dataset),
+            *_background(dataset), *_balance(measures), *_hearing(dataset, measures)]  # fmt: skip
 
 
 def _level(value: float, limits: tuple[float, float]) -> Level:
@@ -400,6 +424,53 @@ def _blur(measures: Measures) -> Finding:
     if share > BLURRED_SHARE:
         return Finding("warn", "blur", text, "use more light or a shorter exposure, lock the focus, or cut them out")
     return Finding("ok", "blur", text)
+
+
+def _views(dataset: Dataset, measures: Measures) -> list[Finding]:
+    """What whole clips never show; see `ClipView`. Folders of earlier versions do not say."""
+    parts = {name: part.get("view") for name, part in _section(dataset, "clips").items() if isinstance(part, dict)}
+    views = {name: view for name, view in parts.items() if isinstance(view, dict)}
+    detail = {name: view["detail"] for name, view in views.items() if _is_number(view.get("detail"))}
+    unseen = [name for name, view in views.items() if view.get("mouth") == "unseen"]
+    followed = {name for group in measures.sound if group.sync.shift is not None for name in group.clips}
+    soft = [name for name, share in detail.items() if share < DETAILED[0]]
+    worst = _percent(min(detail.values(), default=1.0))
+    never: list[tuple[list[str], Level, str, str, str]] = [
+        ([name for name in unseen if name not in followed], "fail", "mouth",
+         "it is never seen, so nothing can learn how it moves",
+         "film the face from the front with nothing before the mouth: no mask, microphone or hand"),
+        ([name for name in unseen if name in followed], "warn", "mouth",
+         "it follows the sound, but its lips can hardly be told from the skin", "use more light and less compression"),
+        ([name for name, view in views.items() if view.get("mouth") == "closed"], "warn", "mouth",
+         "it is never seen to open: nobody speaks, or something covers it",
+         "give a recording of speech with nothing before the mouth"),
+        ([name for name, view in views.items() if view.get("eyes") is False], "warn", "eyes",
+         "they are never seen (dark glasses?), so they can neither look nor blink", "film without what covers them"),
+        (soft, "fail" if soft and np.median([detail[name] for name in soft]) < DETAILED[1] else "warn", "blur",
+         f"all is blurred: a face of {worst} of the height would show as much",
+         "lock the focus on the face, use more light, go closer, and export with less compression"),
+    ]  # fmt: skip
+    frames = Counter(frame.clip for frame in dataset.frames if frame.usable)
+    found = []
+    for clips, level, topic, text, mend in never:
+        few = sum(frames[name] for name in clips) <= UNSEEN_SHARE * measures.usable.sum()
+        where = "" if len(clips) == len(dataset.clips) else f" (in {_names(clips)})"
+        found += [Finding("warn" if few else level, topic, text + where, mend)] if clips else []
+    return found
+
+
+def _facing(measures: Measures) -> list[Finding]:
+    """Whether the face stands upright, and is seen from the front."""
+    tilt, away = np.nanmedian(measures.tilt), np.nanmedian(measures.away)
+    found = []
+    if abs(tilt) > LYING_DEGREES:
+        found.append(Finding("fail", "upright", f"the face is turned by {abs(tilt):.0f} degrees in its picture",
+                             turn_command(round(tilt / 90))))  # fmt: skip
+    level = _level(away, AWAY_DEGREES)
+    if level != "ok":
+        found.append(Finding(level, "facing", f"half of the time it is turned aside by {away:.0f} degrees or more: the "
+                             "mouth is half hidden", "film the face from the front"))  # fmt: skip
+    return found
 
 
 def _poses(measures: Measures) -> list[Finding]:
@@ -523,7 +594,7 @@ def _shift_mend(dataset: Dataset, groups: list[SoundGroup], alike: list[SoundGro
     return f"`aed process --audio-shift {total:.2f}`{where}, into a new folder"
 
 
-def _names(groups: Iterable[SoundGroup]) -> str:
-    names = [group.title for group in groups]
+def _names(groups: Iterable[SoundGroup | str]) -> str:
+    names = [group if isinstance(group, str) else group.title for group in groups]
     more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
     return ", ".join(names[:NAMED]) + more

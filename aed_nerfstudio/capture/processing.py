@@ -10,7 +10,7 @@ import contextlib
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
@@ -25,11 +25,16 @@ from aed_nerfstudio.capture.parsers import Parser, open_parser
 from aed_nerfstudio.capture.pose_estimation import HeadPoses, PoseReport, estimate_poses
 from aed_nerfstudio.capture.quality import (
     BLURRED,
+    DETAILED,
     PATCH,
+    ClipView,
+    clip_view,
     eyes_covered,
+    face_detail,
     measure_frame,
     mouth_covered,
     relative_sharpness,
+    seen_open,
 )
 from aed_nerfstudio.capture.rigid_tracks import HeadTracker, RigidTracks
 from aed_nerfstudio.capture.segmentation import coarse_person, parse, steady
@@ -38,7 +43,8 @@ from aed_nerfstudio.capture.stages import Stages, digest
 from aed_nerfstudio.capture.takes import Take, crop_takes, split_takes
 from aed_nerfstudio.capture.torso import torso_layer
 from aed_nerfstudio.capture.tracking import VideoTrack, decoded, track_video
-from aed_nerfstudio.dataset.face_mesh import OUTER_LIPS, padded_box
+from aed_nerfstudio.capture.upright import LOOKED_AT, FewPictures, turn_command, turned
+from aed_nerfstudio.dataset.face_mesh import COUNT, OUTER_LIPS, padded_box
 from aed_nerfstudio.dataset.schema import (
     FLAGS,
     FPS,
@@ -86,7 +92,8 @@ class TakeState:
     """What is known of a take of F frames so far.
 
     landmarks: float32 [F, 478, 3] pixels of the crop, NaN where the face was lost. usable: bool [F]. sharpness: [F].
-    flags: a list of words for every frame. key: digest of what its pictures were made from.
+    flags: a list of words for every frame. view: what it shows at all, a `ClipView` as a dictionary, None where no face
+    is seen. key: digest of what its pictures were made from.
     """
 
     take: Take
@@ -96,6 +103,7 @@ class TakeState:
     usable: np.ndarray
     sharpness: np.ndarray
     flags: list[list[str]]
+    view: dict | None
 
     @property
     def name(self) -> str:
@@ -151,13 +159,13 @@ class Processing:
         for number, source in enumerate(self.sources):
             mine = [take for take in takes if take.video == number]
             key = digest(keys[number], [take.as_dict() for take in mine], self.size)
-            self._stage(f"frames:{source.name}", key, partial(self._frames, source, mine, tracks[number]))
+            found = self._stage(f"frames:{source.name}", key, partial(self._frames, source, mine, tracks[number]))
             for take in mine:
                 stored = _load(self._measures(take.name))
                 flags = [[f for f, on in zip(FLAGS, row, strict=True) if on] for row in stored["flags"]]
                 landmarks = np.load(self.root / "landmarks" / f"{take.name}.npy")
                 states.append(TakeState(take, source, digest(key, take.name), landmarks, stored["usable"],
-                                        stored["sharpness"], flags))  # fmt: skip
+                                        stored["sharpness"], flags, found["views"][take.name]))  # fmt: skip
         return states
 
     def _track_file(self, source: Source) -> Path:
@@ -168,8 +176,18 @@ class Processing:
 
     def _track(self, source: Source, _: bool) -> dict:
         warnings: list[str] = []
+        few = FewPictures()
         total = round(probe(source.video).duration * FPS) or None
-        track = track_video(source.video, warnings, lambda frames: self._bar(frames, total, f"track {source.name}"))
+
+        def shown(frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+            return few.watch(self._bar(frames, total, f"track {source.name}"))
+
+        try:
+            track = track_video(source.video, warnings, shown)
+        except InputError:
+            _check_upright(source.video, few.kept, None)  # where no face is found, that may be why
+            raise
+        _check_upright(source.video, few.kept, track)
         track.save(self._track_file(source), self.root)
         return {"warnings": warnings}
 
@@ -184,14 +202,15 @@ class Processing:
     def _frames(self, source: Source, takes: list[Take], track: VideoTrack, _: bool) -> dict:
         """Pictures of all takes of a video, and what shows in them."""
         warnings: list[str] = []
-        landmarks, usable, sharpness, lips, patches = {}, {}, {}, {}, {}
+        landmarks, usable, measures = {}, {}, {}
         for take in takes:
             part = to_crop(track.landmarks[take.first : take.first + take.count], take.crop, self.size)
             usable[take.name] = in_picture(part, self.size)
             landmarks[take.name] = part
-            sharpness[take.name] = np.zeros(take.count)
-            lips[take.name] = np.zeros((take.count, 2))
-            patches[take.name] = np.zeros((take.count, PATCH, PATCH), np.uint8)
+            numbers = ("sharpness", "detail", "inside", "opening", "whites")
+            measures[take.name] = {"lips": np.zeros((take.count, 2)),
+                                   "patch": np.zeros((take.count, PATCH, PATCH), np.uint8),
+                                   **{name: np.zeros(take.count) for name in numbers}}  # fmt: skip
 
         def wanted() -> Iterator[tuple[Take, int, np.ndarray]]:
             last = takes[-1].first + takes[-1].count
@@ -210,28 +229,37 @@ class Processing:
             picture = cut(image, take.crop, self.size)
             write_image(self.root / "images" / take.name / f"{k:05d}.jpg", picture, root=self.root)
             if usable[take.name][k]:
-                measure = measure_frame(picture, landmarks[take.name][k])
-                sharpness[take.name][k], lips[take.name][k] = measure.sharpness, measure.lips
-                patches[take.name][k] = measure.patch
+                seen = vars(measure_frame(picture, landmarks[take.name][k]))
+                # A small picture is sharp whatever the video is, an enlarged one never.
+                seen["detail"] = min(seen["detail"], face_detail(image, track.landmarks[take.first + k]))
+                for name, value in seen.items():
+                    measures[take.name][name][k] = value
 
         total = sum(take.count for take in takes)
         for _ in self._bar(in_threads(write, ahead(wanted())), total, f"frames {source.name}"):
             pass
+        views = {}
         for take in takes:
             there, name = usable[take.name], take.name
-            shares = relative_sharpness(sharpness[name], there)
-            mouth, eyes = mouth_covered(lips[name], there), eyes_covered(patches[name], there)
+            seen = measures[name]
+            shares = relative_sharpness(seen["sharpness"], there)
+            opened = seen_open(seen["inside"], seen["opening"], there)
+            mouth, eyes = mouth_covered(seen["lips"], there, opened), eyes_covered(seen["patch"], there)
+            view = clip_view(seen, there)
+            views[name] = view and asdict(view)
             flags = {"blurred": shares < BLURRED, "mouth_covered": mouth, "eyes_covered": eyes,
                      "other_face": track.others[take.first : take.first + take.count]}  # fmt: skip
             usable[name] = there & ~mouth
-            self._report_frames(take, there, flags, warnings)
+            self._report_frames(take, there, flags, view, warnings)
             table = np.stack([flags.get(flag, np.zeros(take.count, bool)) for flag in FLAGS], axis=1)
             landmarks[name][~there] = np.nan
             write_array(self.root / "landmarks" / f"{name}.npy", smooth_landmarks(landmarks[name]), self.root)
             self._save(self._measures(name), usable=usable[name], sharpness=shares, flags=table)
-        return {"warnings": warnings}
+        return {"views": views, "warnings": warnings}
 
-    def _report_frames(self, take: Take, there: np.ndarray, flags: dict[str, np.ndarray], warnings: list[str]) -> None:
+    def _report_frames(
+        self, take: Take, there: np.ndarray, flags: dict[str, np.ndarray], view: ClipView | None, warnings: list[str]
+    ) -> None:
         """Says what was found in the frames of a take."""
         lost = int((~there).sum())
         if lost:
@@ -244,6 +272,18 @@ class Processing:
         for flag, text in texts.items():
             if flags[flag].any():
                 warnings.append(f"{take.name}: {text.format(int(flags[flag].sum()), take.count)}")
+        if view is None:
+            return
+        if view.mouth == "unseen":
+            warnings.append(f"{take.name}: the mouth is never seen to open, nor are lips; something covers it all the "
+                            "time, and the avatar cannot learn to speak from it")  # fmt: skip
+        if view.mouth == "closed":
+            warnings.append(f"{take.name}: the mouth is never seen to open; nobody speaks, or something covers it")
+        if not view.eyes:
+            warnings.append(f"{take.name}: the eyes are never seen; something such as dark glasses covers them")
+        if view.detail < DETAILED[0]:
+            warnings.append(f"{take.name}: all of it is blurred: a face of {view.detail:.0%} of the height would show "
+                            "as much; film it sharp and close, or export it less compressed")  # fmt: skip
 
     # The camera.
 
@@ -442,6 +482,7 @@ class Processing:
             found = report["clips"][take.name]
             found.pop("warnings")
             found["crop"] = list(take.take.crop)  # left, top, side: pixels of the video
+            found["view"] = take.view
         if len(dims) > 1:
             raise InputError(f"{self.root}: the feature files have different sizes ({sorted(dims)}); give files of one "
                              "front end")  # fmt: skip
@@ -492,6 +533,20 @@ class Processing:
     def _save(self, path: Path, **arrays: np.ndarray | int) -> None:
         """Something between two stages."""
         write_arrays(path, self.root, **arrays)
+
+
+def _check_upright(video: Path, pictures: dict[int, np.ndarray], track: VideoTrack | None) -> None:
+    """Raises InputError where the video lies on its side or upside down; pictures: some of it, by frame."""
+    marks = {k: np.full((COUNT, 3), np.nan, np.float32) for k in pictures}
+    if track:
+        scale = {k: np.float32(picture.shape[1] / track.size[0]) for k, picture in pictures.items()}
+        marks = {k: track.landmarks[k] * scale[k] for k in pictures}
+        marks = {k: points for k, points in marks.items() if np.isfinite(points).all()}
+    picks = [list(marks)[n] for n in np.unique(np.linspace(0, len(marks) - 1, LOOKED_AT).astype(int))] if marks else []
+    quarters = turned([pictures[k] for k in picks], [marks[k] for k in picks])
+    if quarters:
+        how = "upside down" if quarters == 2 else "on its side"
+        raise InputError(f"{video}: the face lies {how}; turn the video with {turn_command(quarters)}")
 
 
 def _load(path: Path) -> dict:

@@ -138,6 +138,51 @@ def test_blur_is_judged_against_the_median(dataset):
     assert "31.2 %" in findings(dataset)["blur"].text
 
 
+@pytest.mark.parametrize(
+    ("view", "topic", "levels"),
+    [
+        ({"mouth": "unseen"}, "mouth", ("warn", "fail")),
+        ({"mouth": "closed"}, "mouth", ("warn", "warn")),
+        ({"eyes": False}, "eyes", ("warn", "warn")),
+        ({"detail": 0.5}, "blur", ("warn", "warn")),
+        ({"detail": 0.25}, "blur", ("warn", "fail")),
+    ],
+)
+def test_what_is_never_seen_is_named(dataset, view, topic, levels):
+    """In one of the clips, and in all."""
+    good = {"detail": 1.0, "mouth": "open", "eyes": True}
+    names = [clip.name for clip in dataset.clips]
+    for bad, level in zip((names[:1], names), levels, strict=True):
+        dataset.report = {"clips": {name: {"view": {**good, **view} if name in bad else good} for name in names}}
+        found = findings(dataset)
+        assert set(found) == {"length", topic} and found[topic].level == level and found[topic].mend
+        assert ("neutral_strong" in found[topic].text) == (len(bad) == 1)
+    dataset.report["clips"] = dict.fromkeys(names, {"view": good})
+    assert set(findings(dataset)) == {"length"}
+
+
+def test_lips_that_follow_the_sound_are_there(dataset):
+    """Whatever the pictures look like."""
+    dataset.report = {"clips": {clip.name: {"view": {"mouth": "unseen"}} for clip in dataset.clips}}
+    assert findings(dataset, measure(dataset))["mouth"].level == "warn"
+
+
+@pytest.mark.parametrize("report", [{"clips": 3}, {"clips": {"neutral_strong": {"view": None}}},
+                                    {"clips": {"neutral_strong": {"view": {"detail": "x", "mouth": 3}}}}])  # fmt: skip
+def test_a_strange_view_is_no_fault(dataset, report):
+    dataset.report = report
+    assert set(findings(dataset)) == {"length"}
+
+
+def test_a_face_on_its_side_or_turned_away_is_named(dataset):
+    measures = measured(dataset)
+    assert np.abs(measures.tilt).max() < 15 and measures.away.max() < 30
+    found = findings(dataset, replace(measures, tilt=measures.tilt + 90))["upright"]
+    assert found.level == "fail" and "transpose=2" in found.mend
+    assert findings(dataset, replace(measures, away=measures.away + 50))["facing"].level == "fail"
+    assert "facing" not in findings(dataset, replace(measures, away=measures.away + 20))
+
+
 def test_a_still_head_is_named(dataset):
     for frame in dataset.frames:
         frame.camera_to_world = dataset.frames[0].camera_to_world

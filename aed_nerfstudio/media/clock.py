@@ -7,6 +7,7 @@ for pictures and sound, so that they keep belonging together; and no file fills 
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -183,7 +184,7 @@ def _read_clock(path: Path, picture: int | None, *_: int) -> Clock:
 
 def _read_packets(path: Path, container: av.container.InputContainer, streams: list) -> list[_Packets]:
     """What the packets of the streams say of themselves."""
-    rows: dict[int, list[tuple]] = {stream.index: [] for stream in streams}
+    rows = {stream.index: array("d") for stream in streams}
     edited = "mov" in container.format.name
     seen: set[tuple[int, int | None]] = set()
     again = 0
@@ -197,7 +198,7 @@ def _read_packets(path: Path, container: av.container.InputContainer, streams: l
         if again > max(MOST_AGAIN, len(seen)):
             raise InputError(f"{path}: its edit list shows the same contents over and over; export it again")
         told = stamp is not None and not packet.is_discard
-        rows[packet.stream.index].append((
+        rows[packet.stream.index].extend((
             order,
             scale * stamp if told else np.nan,
             scale * (stamp if packet.pts is None else packet.pts) if told else np.nan,
@@ -207,8 +208,8 @@ def _read_packets(path: Path, container: av.container.InputContainer, streams: l
     return [_packets(stream, rows[stream.index]) for stream in streams]
 
 
-def _packets(stream: av.stream.Stream, rows: list[tuple]) -> _Packets:
-    order, stamps, shown, lengths, counted = np.array(rows, np.float64).reshape(-1, 5).T
+def _packets(stream: av.stream.Stream, rows: array) -> _Packets:
+    order, stamps, shown, lengths, counted = np.array(rows).reshape(-1, 5).T
     at = np.flatnonzero(np.isfinite(stamps))
     steps = np.diff(stamps[at])
     usual = float(np.median(steps[steps > 0])) if (steps > 0).any() else 0.0

@@ -193,7 +193,8 @@ def _read_packets(path: Path, container: av.container.InputContainer, streams: l
         stamp = packet.dts if packet.dts is not None else packet.pts
         place = (packet.stream.index, packet.pos)
         repeated = edited and place in seen
-        seen.add(place)
+        if edited:
+            seen.add(place)
         again += repeated
         if again > max(MOST_AGAIN, len(seen)):
             raise InputError(f"{path}: its edit list shows the same contents over and over; export it again")

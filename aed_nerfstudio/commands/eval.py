@@ -75,6 +75,7 @@ class Eval:
         places = [folder / name for name in (*FILES, SPOKEN)]
         keep_apart(places, given)
         with folder_lock(folder):
+            created = not folder.exists()
             make_folder(folder, self.load_config.parent if self.output is None else None)
             part = folder / ".unfinished"
             remove_own(part, UNFINISHED)  # of a run that was killed
@@ -85,6 +86,8 @@ class Eval:
                         move(part / place.name, place, folder)
             finally:
                 remove_own(part, UNFINISHED)
+                if created and not any(folder.iterdir()):
+                    folder.rmdir()
 
     def _evaluate(self, samples: np.ndarray | None, folder: Path) -> None:
         """Fills a folder; samples: of --audio."""

@@ -14,10 +14,13 @@ import struct
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import av
 import numpy as np
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 from PIL import Image
 
 from aed_nerfstudio.media.audio_io import write_wav
@@ -66,6 +69,9 @@ def make_good(folder: Path, run: Path, data: Path) -> None:
     shutil.copy(folder / "clip.mp4", mead / "001.mp4")
     row = {"load_config": str(run / "config.yml"), "audio": "speech.wav", "output": "../place/a.mp4", "size": "16"}
     (folder / "jobs.csv").write_text(f"{','.join(row)}\n{','.join(row.values())}\n")
+    private = ec.generate_private_key(ec.SECP256R1())
+    form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    (folder / "key.pem").write_bytes(private.private_bytes(*form))
     os.symlink(data, folder / "data")
     os.symlink(run, folder / "run")
 
@@ -181,7 +187,7 @@ WRITTEN = [
 """The same of what is written."""
 TOGETHER = {
     ("process", "--features-file"): {"--audio-features": "file"},
-    ("render", "--c2pa"): {"--c2pa-key": "good/speech.wav"},
+    ("render", "--c2pa"): {"--c2pa-key": "good/key.pem"},
     ("process-mead", "--output"): {"--dry-run": False},
     ("process-csv", "--output"): {"--dry-run": False},
 }
@@ -323,6 +329,7 @@ def values() -> Iterator[Case]:
             if option == "--address":
                 more["--sequential"] = False
             names = (option, value, value[:20], ascii(value)[1:-1], "front end 'file'")
+            names += (value.rpartition(",")[2],) if option == "--grid" and value[-1] != "," else ()
             names = names if option != "--output" else (value,)
             yield Case(command, {option: value, **more}, f"as {shown}", names)
     yield from PAIRS
@@ -359,13 +366,12 @@ def loud(value: float) -> Callable[[Path], None]:
     return lambda path: float_wav(path, samples)
 
 
-def bomb(path: Path) -> None:
+@cache
+def bomb() -> bytes:
     """A picture of a billion pixels in 130 kB."""
-    Image.MAX_IMAGE_PIXELS, before = None, Image.MAX_IMAGE_PIXELS
-    try:
-        Image.new("1", (32704, 32704)).save(path)
-    finally:
-        Image.MAX_IMAGE_PIXELS = before
+    file = io.BytesIO()
+    Image.new("1", (32704, 32704)).save(file, "png")
+    return file.getvalue()
 
 
 def picture(form: str, keep: int | None = None, size: tuple[int, int] = (64, 64)) -> bytes:
@@ -547,7 +553,7 @@ FEATURES: dict[str, object] = {
     "cut.npy": saved(np.zeros((24, 29), np.float32))[:200],
 }
 PICTURES: dict[str, object] = {
-    "bomb.png": bomb,
+    "bomb.png": lambda path: path.write_bytes(bomb()),
     "cut.jpg": picture("JPEG", 700),
     "cut.png": picture("PNG", 700),
     "header.jpg": b"\xff\xd8\xff\xe0" + bytes(99),
@@ -638,7 +644,6 @@ TABLES: dict[str, object] = {
     "deep value.jsonl": jobs(label=[[[["a"]]]]),
     "option.jsonl": jobs(bogus=1),
     "format.jsonl": jobs(format="avi"),
-    "its.csv": raw(f"{HEADER},label\nRUN,SOUND,OUT,it's mine\n"),
     "quotes.csv": raw(f'{HEADER}\nRUN,SOUND,"OUT\n'),
     "field.csv": raw(f"{HEADER}\nRUN,SOUND,{'a' * 200_000}\n"),
     "NUL.csv": raw(f"{HEADER}\nRUN,SO\0UND,OUT\n"),
@@ -685,15 +690,11 @@ def changed(file: str, how: object) -> Callable[[Path], str]:
         path = next(root.glob(file))
         before = path.read_bytes()
         path.unlink()
-        if callable(how):
-            result = how(path) if how in (fifo, bomb) else how(before)
-            how_bytes = result
-        else:
-            how_bytes = how
-        if isinstance(how_bytes, str):
-            how_bytes = how_bytes.encode()
-        if how_bytes is not None:
-            path.write_bytes(how_bytes)
+        if how is fifo:
+            fifo(path)
+            return str(root)
+        content = how(before) if callable(how) else how
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
         return str(root)
 
     return make
@@ -722,7 +723,7 @@ DATASETS: dict[str, tuple[str, object]] = {
     "transforms of NaN": ("transforms.json", lambda before: before.replace(b'"fl_x": ', b'"fl_x": NaN, "x": ', 1)),
     "huge picture size": ("transforms.json", edited(w=10**9, h=10**9)),
     "frames that are none": ("transforms.json", edited(frames=[])),
-    "background that is a bomb": ("background.png", bomb),
+    "background that is a bomb": ("background.png", lambda before: bomb()),
     "background that is cut": ("background.png", lambda before: before[:200]),
     "background that is a FIFO": ("background.png", fifo),
     "picture that is cut": ("images/*/00001.jpg", lambda before: before[:700]),
@@ -796,8 +797,8 @@ def legal() -> Iterator[Case]:
     yield renders("track with a byte order mark", emotion_track=made(
         "time,emotion,intensity\n0,happy,strong\n".encode("utf-8-sig"), "track.csv"))  # fmt: skip
     yield renders("label of quotes and signs", label="it's \"mine\" 日本 100%")
-    yield Case("batch", {"": made(raw(f"{HEADER},size,frames\nRUN,SOUND,OUT,16,0:2\n"), "it's 100%.csv")},
-               "table with an apostrophe in its name", works=True)  # fmt: skip
+    yield Case("batch", {"": made(raw(f"{HEADER},size,frames,label\nRUN,SOUND,OUT,16,0:2,it's\n"), "it's 100%.csv")},
+               "table with apostrophes", works=True)  # fmt: skip
     yield Case("process-mead", {"--dry-run": True, "--emotions": "happy"}, "only looked at", works=True)
     table = "path,emotion,intensity\n../good/clip.mp4,happy,strong\n"
     yield Case("process-csv", {"": made(table, "file:a,b.csv"), "--dry-run": True}, "odd name", works=True)

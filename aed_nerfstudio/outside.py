@@ -78,6 +78,13 @@ def is_file(path: str | Path) -> bool:
         return False
 
 
+def shortened(path: str | Path) -> str:
+    """A name as errors show it: on one line, and not endless."""
+    text = str(path)
+    text = text if text.isprintable() else ascii(text)[1:-1]
+    return text if len(text) <= 1000 else f"{text[:100]}..."
+
+
 def can_be_name(text: str) -> bool:
     """Whether a text has neither a NUL nor half a character in it, as JSON's may: no system takes these in a name."""
     try:
@@ -102,7 +109,7 @@ def open_file(path: str | Path, mend: str = "check the path") -> BinaryIO:
         raise _unreadable(path, error, mend) from error
     if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
         file.close()
-        raise InputError(f"{_shown(path)}: is no regular file any more; {mend}")
+        raise InputError(f"{shortened(path)}: is no regular file any more; {mend}")
     return file
 
 
@@ -122,7 +129,7 @@ def read_bytes(path: str | Path, most: int = MOST_BYTES, mend: str = "check the 
         except OSError as error:
             raise _unreadable(path, error, mend) from error
     if max(size, len(content)) > most:
-        raise InputError(f"{_shown(path)}: holds more than {_size(most)}, which is the most here; {mend}")
+        raise InputError(f"{shortened(path)}: holds more than {_size(most)}, which is the most here; {mend}")
     return content
 
 
@@ -141,7 +148,7 @@ def read_text(path: str | Path, most: int = MOST_BYTES, mend: str = "save it as 
         line, what = text.count("\n", 0, place) + 1, "is no text, it holds a NUL character"
     except UnicodeDecodeError as error:
         line, what = content.count(b"\n", 0, error.start) + 1, "is not UTF-8 text"
-    raise InputError(f"{_shown(path)}, line {line}: {what}; {mend}")
+    raise InputError(f"{shortened(path)}, line {line}: {what}; {mend}")
 
 
 def _regular(path: str | Path, mend: str) -> None:
@@ -150,23 +157,16 @@ def _regular(path: str | Path, mend: str) -> None:
     except OSError as error:
         raise _unreadable(path, error, mend) from error
     except ValueError as error:  # a NUL, or half a character
-        raise InputError(f"{_shown(path)}: is no name of a file; {mend}") from error
+        raise InputError(f"{shortened(path)}: is no name of a file; {mend}") from error
     if not stat.S_ISREG(mode):
         kind = _KINDS.get(stat.S_IFMT(mode), "something else")
-        raise InputError(f"{_shown(path)}: is {kind} and not a file; {mend}")
+        raise InputError(f"{shortened(path)}: is {kind} and not a file; {mend}")
 
 
 def _unreadable(path: str | Path, error: OSError, mend: str) -> InputError:
     what = _REASONS.get(error.errno, f"cannot be read ({error.strerror or error})")
     kind = Missing if what == "no such file" else InputError
-    return kind(f"{_shown(path)}: {what}; {mend}")
-
-
-def _shown(path: str | Path) -> str:
-    """A name as it can be printed, on one line."""
-    text = str(path)
-    text = text if text.isprintable() else ascii(text)[1:-1]
-    return text if len(text) <= 1000 else f"{text[:100]}..."
+    return kind(f"{shortened(path)}: {what}; {mend}")
 
 
 def _size(count: int) -> str:
@@ -193,7 +193,7 @@ def read_json(
         if finite:
             json.dumps(value, allow_nan=False)
     except ValueError as error:
-        raise InputError(f"{_shown(path)} is damaged: no JSON ({str(error)[:100]}); {mend}") from error
+        raise InputError(f"{shortened(path)} is damaged: no JSON ({str(error)[:100]}); {mend}") from error
     return value
 
 
@@ -273,20 +273,20 @@ def csv_rows(path: str | Path, text: str, delimiter: str = ",") -> Iterator[tupl
     """
     lines = split_lines(text)
     if len(lines) > MOST_ROWS:
-        raise InputError(f"{_shown(path)}: has {len(lines)} lines, of {MOST_ROWS} at most; divide it")
+        raise InputError(f"{shortened(path)}: has {len(lines)} lines, of {MOST_ROWS} at most; divide it")
     reader = csv.reader(lines, delimiter=delimiter, strict=True)
     line = 1
     try:
         for cells in reader:
             start, line = line, reader.line_num + 1
             if max(map(len, cells), default=0) > LONGEST_FIELD:
-                raise InputError(f"{_shown(path)}, line {start}: no CSV (a value of more than {LONGEST_FIELD} "
+                raise InputError(f"{shortened(path)}, line {start}: no CSV (a value of more than {LONGEST_FIELD} "
                                  "characters); check the quotes")  # fmt: skip
             cells = [cell.strip() for cell in cells]
             if any(cells):
                 yield start, cells
     except csv.Error as error:
-        raise InputError(f"{_shown(path)}, line {line}: no CSV ({error}); check the quotes") from error
+        raise InputError(f"{shortened(path)}, line {line}: no CSV ({error}); check the quotes") from error
 
 
 # ---- NumPy
@@ -316,7 +316,7 @@ def read_array(path: str | Path, mend: str = "write it with numpy.save") -> np.n
             raise _unreadable(path, error, mend) from error
         except (ValueError, TypeError, OverflowError) as error:
             what = f"is no .npy file of plain numbers, or damaged ({error})"
-            raise InputError(f"{_shown(path)}: {what}; {mend}") from error
+            raise InputError(f"{shortened(path)}: {what}; {mend}") from error
 
 
 _FIELDS = tuple(

@@ -168,7 +168,7 @@ def stages(path):
 
 
 def continued(path):
-    settings_file.begin(path, {"a": 1, "b": [1.5, None]}, path.with_name("o.mp4"))
+    settings_file.begin(path, {"a": 1, "b": [1.5, None]}, path)
 
 
 def consent(path):

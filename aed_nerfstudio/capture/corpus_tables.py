@@ -10,7 +10,7 @@ from aed_nerfstudio.capture.sources import LABEL
 from aed_nerfstudio.driving.emotion import CATEGORIES, INTENSITIES
 from aed_nerfstudio.errors import InputError
 from aed_nerfstudio.jobs.tables import read_rows
-from aed_nerfstudio.outside import is_file
+from aed_nerfstudio.outside import is_file, shortened
 
 
 def plan_table(
@@ -34,7 +34,8 @@ def plan_table(
         take = take_of_row(row, path.parent, where)
         for file in filter(None, (take.path, take.sound)):
             if not is_file(file):
-                raise InputError(f"{where}: {file}: no such file; names are relative to the table's folder")
+                shown = shortened(file)
+                raise InputError(f"{where}: {shown}: no such file; names are relative to the table's folder")
         if take.path in lines:
             raise InputError(f"{where}: {take.path} is in line {lines[take.path]} already; name every file once")
         lines[take.path] = line

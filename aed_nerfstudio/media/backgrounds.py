@@ -16,8 +16,10 @@ from aed_nerfstudio.errors import InputError, reason
 from aed_nerfstudio.media.video_reader import probe, read_frames
 from aed_nerfstudio.outside import is_file, open_file, regular_file
 
-FORMATS = ("BMP", "GIF", "JPEG", "MPO", "PNG", "PPM", "TIFF", "WEBP")
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 """Of pictures, Pillow's names: none that another program is started for."""
+MOVING = ("GIF", "PNG", "WEBP")
+"""Of these, what can move; a TIFF's pages and a phone's second picture in a JPEG do not."""
 LARGE_SIDE = 4096
 """Pixels that a background has use for."""
 MOST_PIXELS = 100_000_000
@@ -91,7 +93,7 @@ def _picture(path: Path) -> np.ndarray | None:
             image.draft("RGB", (LARGE_SIDE, LARGE_SIDE))  # of a JPEG that is larger than twice that, half the pixels
             if image.width * image.height > MOST_PIXELS:
                 raise InputError(f"{path}: {image.width} x {image.height} pixels are too many; make it smaller")
-            if getattr(image, "is_animated", False):
+            if image.format in MOVING and image.is_animated:
                 return None
             return np.array(ImageOps.exif_transpose(image).convert("RGB"))
     except UnidentifiedImageError:

@@ -1,6 +1,7 @@
 """Files for `aed render` that ask for the memory of a continent, or hold numbers that no computer has."""
 
 import json
+import time
 
 import numpy as np
 import pytest
@@ -58,3 +59,24 @@ def test_a_pose_file_that_asks_for_terabytes(tmp_path):
     for name in ("c.npy", "d.json"):
         with pytest.raises(InputError, match=name):
             read_poses(tmp_path / name)
+
+
+@pytest.mark.parametrize("suffix", ["csv", "json"])
+def test_the_time_of_a_track_grows_as_its_length_does(tmp_path, suffix):
+    rows = [{"time": k, "emotion": "happy", "intensity": "strong"} for k in range(30_000)]
+    text = json.dumps(rows, indent=1) if suffix == "json" else "time,emotion,intensity\n" + "".join(
+        f"{row['time']},happy,strong\n" for row in rows)  # fmt: skip
+    (tmp_path / f"a.{suffix}").write_text(text)
+    start = time.process_time()
+    track = EmotionTrack.read(tmp_path / f"a.{suffix}", WORDS)
+    shown = [track(k + 0.5) for k in range(0, 30_000, 10)]
+    assert len(track.to_json()) == 30_000 and np.isfinite(shown).all()
+    assert time.process_time() - start < 20  # two seconds; it was a minute
+
+
+def test_a_camera_path_of_more_pixels_than_any_screen(tmp_path):
+    view = {"camera_to_world": [1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 4, 0, 0, 0, 1], "fov": 20}
+    path = {"render_width": 16_000, "render_height": 16_000, "fps": 24, "camera_path": [view]}
+    (tmp_path / "a.json").write_text(json.dumps(path))
+    with pytest.raises(InputError, match=r"a\.json: render_width must be such that a picture has at most"):
+        CameraPath.read(tmp_path / "a.json")

@@ -70,6 +70,29 @@ def regular_file(path: str | Path, mend: str = "check the path") -> Path:
     return Path(path)
 
 
+def is_file(path: str | Path) -> bool:
+    """Whether a text is the name of a regular file, also through links; False where it cannot be a name at all."""
+    try:
+        return stat.S_ISREG(os.stat(path).st_mode)
+    except (OSError, ValueError):
+        return False
+
+
+def shortened(path: str | Path) -> str:
+    """A name as errors show it: on one line, and not endless."""
+    text = str(path)
+    text = text if text.isprintable() else ascii(text)[1:-1]
+    return text if len(text) <= 1000 else f"{text[:100]}..."
+
+
+def can_be_name(text: str) -> bool:
+    """Whether a text has neither a NUL nor half a character in it, as JSON's may: no system takes these in a name."""
+    try:
+        return b"\0" not in os.fsencode(text)
+    except UnicodeEncodeError:
+        return False
+
+
 def open_file(path: str | Path, mend: str = "check the path") -> BinaryIO:
     """Opens a regular file for reading; see `regular_file`.
 
@@ -86,7 +109,7 @@ def open_file(path: str | Path, mend: str = "check the path") -> BinaryIO:
         raise _unreadable(path, error, mend) from error
     if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
         file.close()
-        raise InputError(f"{_shown(path)}: is no regular file any more; {mend}")
+        raise InputError(f"{shortened(path)}: is no regular file any more; {mend}")
     return file
 
 
@@ -106,7 +129,7 @@ def read_bytes(path: str | Path, most: int = MOST_BYTES, mend: str = "check the 
         except OSError as error:
             raise _unreadable(path, error, mend) from error
     if max(size, len(content)) > most:
-        raise InputError(f"{_shown(path)}: holds more than {_size(most)}, which is the most here; {mend}")
+        raise InputError(f"{shortened(path)}: holds more than {_size(most)}, which is the most here; {mend}")
     return content
 
 
@@ -122,10 +145,10 @@ def read_text(path: str | Path, most: int = MOST_BYTES, mend: str = "save it as 
         text = content.decode("utf-8-sig")
         if (place := text.find("\0")) < 0:
             return text
-        line, what = text.count("\n", 0, place) + 1, "holds a NUL character"
+        line, what = text.count("\n", 0, place) + 1, "is no text, it holds a NUL character"
     except UnicodeDecodeError as error:
-        line, what = content.count(b"\n", 0, error.start) + 1, "is not UTF-8"
-    raise InputError(f"{_shown(path)}, line {line}: cannot be read as text, it {what}; {mend}")
+        line, what = content.count(b"\n", 0, error.start) + 1, "is not UTF-8 text"
+    raise InputError(f"{shortened(path)}, line {line}: {what}; {mend}")
 
 
 def _regular(path: str | Path, mend: str) -> None:
@@ -134,23 +157,16 @@ def _regular(path: str | Path, mend: str) -> None:
     except OSError as error:
         raise _unreadable(path, error, mend) from error
     except ValueError as error:  # a NUL, or half a character
-        raise InputError(f"{_shown(path)}: is no name of a file; {mend}") from error
+        raise InputError(f"{shortened(path)}: is no name of a file; {mend}") from error
     if not stat.S_ISREG(mode):
         kind = _KINDS.get(stat.S_IFMT(mode), "something else")
-        raise InputError(f"{_shown(path)}: is {kind} and not a file; {mend}")
+        raise InputError(f"{shortened(path)}: is {kind} and not a file; {mend}")
 
 
 def _unreadable(path: str | Path, error: OSError, mend: str) -> InputError:
     what = _REASONS.get(error.errno, f"cannot be read ({error.strerror or error})")
     kind = Missing if what == "no such file" else InputError
-    return kind(f"{_shown(path)}: {what}; {mend}")
-
-
-def _shown(path: str | Path) -> str:
-    """A name as it can be printed, on one line."""
-    text = str(path)
-    text = text if text.isprintable() else ascii(text)[1:-1]
-    return text if len(text) <= 1000 else f"{text[:100]}..."
+    return kind(f"{shortened(path)}: {what}; {mend}")
 
 
 def _size(count: int) -> str:
@@ -160,20 +176,36 @@ def _size(count: int) -> str:
 # ---- JSON
 
 
-def read_json(path: str | Path, most: int = MOST_BYTES, mend: str = "write it as JSON") -> object:
+def read_json(
+    path: str | Path, most: int = MOST_BYTES, mend: str = "write it as JSON", finite: bool = False
+) -> object:
     """The value in a JSON file; see `decode_json`.
+
+    finite: whether NaN and infinities are refused, for what is to be written as JSON again.
 
     Raises:
         Missing: there is no such file.
         InputError: it is no regular file, cannot be read, holds more than `most` bytes, or is no JSON.
     """
-    text = read_text(path, most, mend)
+    content = read_bytes(path, most, mend)
     try:
-        value, end = decode_json(text, after_space(text, 0))
-        if after_space(text, end) < len(text):
-            raise json.JSONDecodeError("Extra data", text, end)
+        value = parse_json(content.decode("utf-8-sig"))
+        if finite:
+            json.dumps(value, allow_nan=False)
     except ValueError as error:
-        raise InputError(f"{_shown(path)} is damaged: no JSON ({str(error)[:100]}); {mend}") from error
+        raise InputError(f"{shortened(path)} is damaged: no JSON ({str(error)[:100]}); {mend}") from error
+    return value
+
+
+def parse_json(text: str) -> object:
+    """The JSON value that a text is; see `decode_json`.
+
+    Raises:
+        json.JSONDecodeError: it is none.
+    """
+    value, end = decode_json(text, after_space(text, 0))
+    if after_space(text, end) < len(text):
+        raise json.JSONDecodeError("Extra data", text, end)
     return value
 
 
@@ -184,7 +216,7 @@ def decode_json(text: str, at: int = 0) -> tuple[object, int]:
     come from 1e999 too: who wants a number asks for its range.
 
     Raises:
-        json.JSONDecodeError: it is none, is more than `DEEPEST` levels deep, or holds half a character.
+        json.JSONDecodeError: it is none, or is more than `DEEPEST` levels deep.
     """
     try:
         value, end = _DECODER.raw_decode(text, at)
@@ -192,11 +224,6 @@ def decode_json(text: str, at: int = 0) -> tuple[object, int]:
         raise json.JSONDecodeError("Too many lists or objects in one another", text, at) from error
     if text.count("[", at, end) + text.count("{", at, end) > DEEPEST and _too_deep(value):
         raise json.JSONDecodeError("Too many lists or objects in one another", text, at)
-    if _HALF.search(text, at, end):
-        try:
-            json.dumps(value, ensure_ascii=False).encode()
-        except UnicodeEncodeError as error:
-            raise json.JSONDecodeError("Half a character", text, at) from error
     return value, end
 
 
@@ -211,8 +238,6 @@ def _whole(text: str) -> int | float:
 
 _DECODER = json.JSONDecoder(parse_int=_whole)
 _SPACE = re.compile(r"[ \t\n\r]*")
-_HALF = re.compile(r"\\u[dD][89a-fA-F]")
-"""What stands for half a character where its other half does not follow."""
 
 
 def _too_deep(value: object) -> bool:
@@ -248,20 +273,20 @@ def csv_rows(path: str | Path, text: str, delimiter: str = ",") -> Iterator[tupl
     """
     lines = split_lines(text)
     if len(lines) > MOST_ROWS:
-        raise InputError(f"{_shown(path)}: has {len(lines)} lines, of {MOST_ROWS} at most; divide it")
+        raise InputError(f"{shortened(path)}: has {len(lines)} lines, of {MOST_ROWS} at most; divide it")
     reader = csv.reader(lines, delimiter=delimiter, strict=True)
     line = 1
     try:
         for cells in reader:
             start, line = line, reader.line_num + 1
             if max(map(len, cells), default=0) > LONGEST_FIELD:
-                raise InputError(f"{_shown(path)}, line {start}: no CSV (a value of more than {LONGEST_FIELD} "
+                raise InputError(f"{shortened(path)}, line {start}: no CSV (a value of more than {LONGEST_FIELD} "
                                  "characters); check the quotes")  # fmt: skip
             cells = [cell.strip() for cell in cells]
             if any(cells):
                 yield start, cells
     except csv.Error as error:
-        raise InputError(f"{_shown(path)}, line {line}: no CSV ({error}); check the quotes") from error
+        raise InputError(f"{shortened(path)}, line {line}: no CSV ({error}); check the quotes") from error
 
 
 # ---- NumPy
@@ -291,18 +316,18 @@ def read_array(path: str | Path, mend: str = "write it with numpy.save") -> np.n
             raise _unreadable(path, error, mend) from error
         except (ValueError, TypeError, OverflowError) as error:
             what = f"is no .npy file of plain numbers, or damaged ({error})"
-            raise InputError(f"{_shown(path)}: {what}; {mend}") from error
+            raise InputError(f"{shortened(path)}: {what}; {mend}") from error
 
 
 _FIELDS = tuple(
     re.compile(rb"['\"]" + name + rb"['\"]\s*:\s*" + value + rb"\s*[,}]")
     for name, value in (
-        (b"descr", rb"['\"]([<>=|]?[fiu]\d{1,2})['\"]"),
+        (b"descr", rb"['\"]([<>=|]?[a-zA-Z]\d{0,6})['\"]"),
         (b"fortran_order", rb"(True|False)"),
         (b"shape", rb"\(([\d\s,L]*)\)"),
     )
 )
-"""Of a header, which is the text of a Python dict; text, dates, objects and records do not match."""
+"""Of a header, which is the text of a Python dict; records do not match."""
 
 
 def _header(file: BinaryIO) -> tuple[np.dtype, bool, tuple[int, ...]]:
@@ -327,4 +352,7 @@ def _header(file: BinaryIO) -> tuple[np.dtype, bool, tuple[int, ...]]:
     shape = tuple(int(side) for side in sides.replace(b"L", b"").split(b",") if side.strip())
     if len(shape) > 32 or math.prod(max(side, 1) for side in shape) >= 1 << 56:
         raise ValueError("its header asks for more than any computer has")
-    return np.dtype(descr.decode()), order == b"True", shape
+    dtype = np.dtype(descr.decode())
+    if dtype.kind not in "fiu":
+        raise ValueError(f"it holds {dtype}")
+    return dtype, order == b"True", shape

@@ -76,9 +76,9 @@ def test_no_more_than_asked_for(tmp_path):
 def test_text(tmp_path):
     for name, content, what in (
         ("bom", b"\xef\xbb\xbfme\n", None),
-        ("latin", b"a\nb\xe9c", "line 2: cannot be read as text, it is not UTF-8; write"),
-        ("utf16", "hallo".encode("utf-16"), "line 1: .* not UTF-8"),
-        ("binary", b"a\n\n\0", "line 3: .* a NUL"),
+        ("latin", b"a\nb\xe9c", "line 2: is not UTF-8 text; write"),
+        ("utf16", "hallo".encode("utf-16"), "line 1: is not UTF-8"),
+        ("binary", b"a\n\n\0", "line 3: is no text, it holds a NUL"),
     ):
         (tmp_path / name).write_bytes(content)
         if what is None:
@@ -93,8 +93,6 @@ JSON = {
     "deep object": '{"a":' * 900 + "1" + "}" * 900,
     "just too deep": "[" * 65 + "]" * 65,
     "deep between": "[1, [2], " * 65 + "]" * 65,
-    "half a character": '{"a": "\\ud800"}',
-    "half a key": '{"\\uDFFFa": 1}',
     "two values": "1 2",
     "nothing": " ",
     "no-break space": "\u00a0{}",
@@ -163,6 +161,7 @@ ARRAYS = {
     "many axes": header("(" + "1," * 65 + ")") + bytes(8),
     "negative": header("(-1, 3)") + bytes(24),
     "one number short": header("(3,)") + bytes(16),
+    "text of megabytes": header("(1,)", "'<U99999999'"),
     "objects": header("(1,)", "'|O'") + bytes(8),
     "records": header("(1,)", "[('a', '<f8')]") + bytes(8),
     "complex": header("(1,)", "'<c16'") + bytes(16),

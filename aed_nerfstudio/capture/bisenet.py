@@ -15,6 +15,7 @@ from torch.nn import functional
 
 from aed_nerfstudio.capture.face_classes import evidence_of, network_input
 from aed_nerfstudio.errors import InputError
+from aed_nerfstudio.outside import regular_file
 
 CLASSES = ("background", "skin", "l_brow", "r_brow", "l_eye", "r_eye", "eye_g", "l_ear", "r_ear", "ear_r", "nose",
            "mouth", "u_lip", "l_lip", "neck", "neck_l", "cloth", "hair", "hat")  # fmt: skip
@@ -159,8 +160,7 @@ class BisenetParser:
         self._model: Any = None
 
     def __enter__(self) -> BisenetParser:
-        if not self.weights.is_file():
-            raise InputError(f"{self.weights}: no such file; give --parser-weights the file 79999_iter.pth")
+        regular_file(self.weights, "give --parser-weights the file 79999_iter.pth")
         try:
             state = torch.load(self.weights, map_location="cpu", weights_only=True)
         except Exception as error:  # of a dozen kinds
@@ -171,7 +171,11 @@ class BisenetParser:
         if wrong:
             raise InputError(f"{self.weights}: not the weights of a face parsing BiSeNet ({wrong}); give the file "
                              "79999_iter.pth")  # fmt: skip
-        model.load_state_dict(state, strict=False)
+        try:
+            model.load_state_dict(state, strict=False)
+        except Exception as error:  # of tensors that hold no plain numbers
+            text = f"{self.weights}: cannot be read as PyTorch weights; download 79999_iter.pth again"
+            raise InputError(text) from error
         self._model = model.eval().to("cuda" if torch.cuda.is_available() else "cpu")
         return self
 

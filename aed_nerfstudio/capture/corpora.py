@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from aed_nerfstudio import outside
 from aed_nerfstudio.capture.process import process_videos
 from aed_nerfstudio.capture.sources import ProcessOptions, stamp
 from aed_nerfstudio.capture.tracking import MINIMUM_SECONDS
@@ -252,7 +252,7 @@ def _is_left_out(take: CorpusTake, left_out: dict[str, list]) -> bool:
 def _read_memory(path: Path) -> dict[str, list]:
     """Stamp and error of every take that was left out, by its path; nothing where the file is missing or damaged."""
     try:
-        stored = json.loads(path.read_text())
+        stored = outside.read_json(path, finite=True)
         return {name: [before, str(error)] for name, (before, error) in stored.items()}
-    except (OSError, ValueError, AttributeError, TypeError):
+    except (ValueError, AttributeError, TypeError):
         return {}

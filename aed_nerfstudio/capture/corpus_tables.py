@@ -9,6 +9,7 @@ from aed_nerfstudio.capture.corpora import CorpusPlan, CorpusTake, choose_takes
 from aed_nerfstudio.driving.emotion import CATEGORIES, INTENSITIES
 from aed_nerfstudio.errors import InputError
 from aed_nerfstudio.jobs.tables import read_rows
+from aed_nerfstudio.outside import is_file, shortened
 
 
 def plan_table(
@@ -31,8 +32,9 @@ def plan_table(
         where = f"{path}, line {line}"
         take = take_of_row(row, path.parent, where)
         for file in filter(None, (take.path, take.sound)):
-            if not file.is_file():
-                raise InputError(f"{where}: {file}: no such file; names are relative to the table's folder")
+            if not is_file(file):
+                shown = shortened(file)
+                raise InputError(f"{where}: {shown}: no such file; names are relative to the table's folder")
         if take.path in lines:
             raise InputError(f"{where}: {take.path} is in line {lines[take.path]} already; name every file once")
         lines[take.path] = line

@@ -8,7 +8,9 @@ import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from aed_nerfstudio import outside
 from aed_nerfstudio.dataset.schema import write_json
+from aed_nerfstudio.errors import InputError
 from aed_nerfstudio.files import make_own, remove_own, remove_parts_below
 
 FILE = ".stages.json"
@@ -20,6 +22,12 @@ def digest(*parts: object) -> str:
     """A short name of anything that JSON can hold: equal for equal values, in this run and in later ones."""
     text = json.dumps(parts, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:20]
+
+
+def _is_entry(entry: dict) -> bool:
+    """Whether this is what is kept of a stage that is done."""
+    kinds = {"key": str, "found": dict, "seconds": (int, float)}
+    return kinds.keys() <= entry.keys() and all(isinstance(entry[name], kind) for name, kind in kinds.items())
 
 
 class Stages:
@@ -38,12 +46,11 @@ class Stages:
         self.made: list[str] = []
         """Names of all takes that were ever made here."""
         try:
-            stored = json.loads((root / FILE).read_text())
+            stored = outside.read_json(root / FILE, finite=True)
             self.made = [str(name) for name in stored.get("made", [])]
-            self.begun = dict(stored["begun"])
-            self.done = {name: entry for name, entry in stored["done"].items()
-                         if {"key", "found", "seconds"} <= entry.keys()}  # fmt: skip
-        except (OSError, ValueError, AttributeError, KeyError, TypeError):
+            self.begun = {name: str(key) for name, key in stored["begun"].items()}
+            self.done = {name: entry for name, entry in stored["done"].items() if _is_entry(entry)}
+        except (InputError, AttributeError, KeyError, TypeError):
             pass  # missing or damaged: everything is made anew
         if (self.done or self.begun) and self.work.is_dir():
             make_own(self.work, WORK_KIND, known=True)  # of a version that put no mark into it

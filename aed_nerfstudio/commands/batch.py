@@ -20,6 +20,7 @@ from aed_nerfstudio.commands.render import Render
 from aed_nerfstudio.commands.worker_flags import WorkerFlags
 from aed_nerfstudio.errors import InputError
 from aed_nerfstudio.files import keep_apart
+from aed_nerfstudio.outside import can_be_name, is_file
 
 if TYPE_CHECKING:
     from aed_nerfstudio.jobs.record import Job
@@ -97,7 +98,7 @@ def _render(row: Mapping[str, object], folder: Path, where: str) -> Render:
         name = column.strip().lstrip("-").replace("-", "_").lower()
         if name not in TYPES:
             known = ", ".join(f.name for f in fields(Render))
-            raise InputError(f"{where}: no option {column!r} of aed render; the columns may be {known}")
+            raise InputError(f"{where}: no option {_shown(column)} of aed render; the columns may be {known}")
         if value is not None and value != "":
             given[name] = _value(name, value, folder, where)
     lost = [name for name in REQUIRED if name not in given]
@@ -112,20 +113,34 @@ def _value(name: str, value: object, folder: Path, where: str) -> object:
     if isinstance(value, list):
         words = [str(item) for item in value]
     elif isinstance(value, str) and {typing.get_origin(arm) for arm in (kind, *typing.get_args(kind))} & {tuple, list}:
-        try:
-            words = shlex.split(value)
-        except ValueError as error:
-            raise InputError(f"{where}: {value!r} is no {name} ({error}); put quotes around it") from error
+        words = _words(name, value, where)
     elif kind is bool and str(value).lower() in ("yes", "1", "true", "no", "0", "false"):
         words = [str(str(value).lower() in ("yes", "1", "true"))]
     else:
         words = [str(value)]
+    if not all(map(can_be_name, words)):
+        raise InputError(f"{where}: {_shown(value)} is no {name}: it holds a NUL, or half a character; write it anew")
     try:
         with redirect_stderr(StringIO()), redirect_stdout(StringIO()):  # tyro says it in a box, without the line
             found = tyro.cli(kind, args=["--", *words])
     except SystemExit as error:
-        raise InputError(f"{where}: {value!r} is no {name}; see aed render --help") from error
+        raise InputError(f"{where}: {_shown(value)} is no {name}; see aed render --help") from error
     return _located(found, folder)
+
+
+def _words(name: str, value: str, where: str) -> list[str]:
+    """The words of a cell: those in double quotes are one. Apostrophes and backslashes are letters as others are."""
+    cell = shlex.shlex(value, posix=True, punctuation_chars=False)
+    cell.whitespace_split, cell.quotes, cell.escape, cell.commenters = True, '"', "", ""
+    try:
+        return list(cell)
+    except ValueError as error:
+        raise InputError(f"{where}: {_shown(value)} is no {name} ({error}); match its quotes") from error
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def _located(value: object, folder: Path) -> object:
@@ -134,7 +149,7 @@ def _located(value: object, folder: Path) -> object:
         return type(value)(_located(item, folder) for item in value)
     if isinstance(value, Path):
         return folder / value.expanduser()
-    if isinstance(value, str) and value and (folder / value).is_file():
+    if isinstance(value, str) and value and is_file(folder / value):
         return str(folder / value)
     return value
 
@@ -146,7 +161,7 @@ def _job(render: Render, table: Path) -> Job:
 
     given = {name: str(getattr(render, name)) for name in TYPES}
     sources = [Path(text) for name, text in given.items() if name != "output"]
-    key = digest(given, [stamp(path) for path in sources if path.is_file()], _checkpoints(render.load_config))
+    key = digest(given, [stamp(path) for path in sources if is_file(path)], _checkpoints(render.load_config))
     name = os.path.relpath(render.output, table.resolve().parent)
     return Job(name, key, render.output, (render, os.getcwd()))
 

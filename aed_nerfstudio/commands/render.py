@@ -12,6 +12,7 @@ import numpy as np
 
 from aed_nerfstudio.errors import InputError
 from aed_nerfstudio.files import keep_apart
+from aed_nerfstudio.outside import is_file
 
 if TYPE_CHECKING:
     from aed_nerfstudio.avatar import Avatar
@@ -41,13 +42,6 @@ def with_progress(frames: Iterable[np.ndarray], total: int, what: str) -> Iterat
 def run_files(config: Path) -> list[Path]:
     """What is read of a training run: its config.yml, and the folder of its checkpoints."""
     return [config, config.parent / "nerfstudio_models"]
-
-
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except OSError:  # too long for a name
-        return False
 
 
 @dataclass
@@ -172,7 +166,7 @@ class Render:
         """All files and folders that are named to be read."""
         given = [getattr(self, f.name) for f in fields(self) if f.name != "output"]
         words = [Path(value) for value in given if isinstance(value, str)]
-        return [*(p for p in given if isinstance(p, Path)), *filter(_is_file, words), *run_files(self.load_config)]
+        return [*(p for p in given if isinstance(p, Path)), *filter(is_file, words), *run_files(self.load_config)]
 
     def _check_combinations(self) -> None:
         """Refuses options that contradict each other or are out of range."""

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
+from aed_nerfstudio import outside
 from aed_nerfstudio.errors import InputError
 
 LARGEST = 1e9
 """No number of ours is larger."""
+MOST_BYTES = 1 << 28
+"""Of a file: three hours of frames have 200 MiB."""
 
 
 class Field:
@@ -75,7 +77,7 @@ class Field:
         return (Field(value, number, self) for number, value in enumerate(self.value))
 
     def text(self) -> str:
-        if not isinstance(self.value, str):
+        if not isinstance(self.value, str) or not _whole(self.value):
             raise self.wrong("text")
         return self.value
 
@@ -127,6 +129,15 @@ class Field:
         return names
 
 
+def _whole(text: str) -> bool:
+    """Whether a text has no half of a character in it, which JSON can hold and no file."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def read_json(path: Path, missing: str, mend: str) -> Field:
     """Reads a file as a `Field`.
 
@@ -139,11 +150,9 @@ def read_json(path: Path, missing: str, mend: str) -> Field:
         InputError: the file is missing or damaged.
     """
     try:
-        return Field(json.loads(path.read_bytes().decode("utf-8")), path, mend=mend)
-    except FileNotFoundError as error:
+        return Field(outside.read_json(path, MOST_BYTES, mend), path, mend=mend)
+    except outside.Missing as error:
         raise InputError(f"{path} is missing: {missing}") from error
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{path} is damaged ({str(error)[:100]}); {mend}") from error
 
 
 def check_poses(fields: list[Field], matrices: np.ndarray, farthest: float, tolerance: float = 1e-3) -> None:

@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 from aed_nerfstudio.errors import InputError
+from aed_nerfstudio.outside import open_file
 
 LONGEST = 10_000
 """Characters."""
@@ -20,18 +21,24 @@ def read_consent(given: str) -> str:
     """
     text, path = given, Path(given)
     if os.path.exists(given):
-        try:
-            content = path.read_bytes()
-        except OSError as error:
-            raise InputError(f"{path}: cannot be read ({error.strerror}); give a text, or a file with it") from error
-        try:
-            text = content.decode("utf-8-sig")
-        except UnicodeDecodeError:
-            text = "\0"
-        if "\0" in text or len(text) > LONGEST:
-            text = f"{path.name}, SHA-256 {hashlib.sha256(content).hexdigest()}"
+        text = _of_file(path)
     if not text.strip():
         raise InputError(f"--consent {given!r}: says nothing; write who agreed to what, or name a file with it")
     if len(text) > LONGEST:
         raise InputError(f"--consent: is longer than {LONGEST} characters; put it into a file and name that")
     return text.strip()
+
+
+def _of_file(path: Path) -> str:
+    """What a file says, or its name and SHA-256; it may be as long as a film, and is not held in memory."""
+    with open_file(path, "give a text, or a file with it") as file:
+        start = file.read(4 * LONGEST + 4)  # bytes of so many characters, and of a byte order mark
+        found = hashlib.sha256(start)
+        while part := file.read(1 << 20):
+            found.update(part)
+            start = b"\0"
+    try:
+        text = start.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        text = "\0"
+    return text if "\0" not in text and len(text) <= LONGEST else f"{path.name}, SHA-256 {found.hexdigest()}"

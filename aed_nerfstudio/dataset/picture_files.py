@@ -11,6 +11,13 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+from aed_nerfstudio.errors import InputError
+from aed_nerfstudio.outside import Missing, open_file
+
+MOST_BYTES = 1 << 28
+"""Of a file."""
+MOST_PIXELS = 1 << 26
+"""Of a picture: 8192 x 8192."""
 START = 1 << 12
 """Bytes in which a header is looked for first."""
 ENDS = {b"\x89PNG": b"\0\0\0\0IEND\xaeB`\x82", b"\xff\xd8\xff": b"\xff\xd9"}
@@ -28,7 +35,7 @@ def fault(path: Path, size: tuple[int, int] | None = None, largest: int = 0) -> 
         largest: pixels of a side, where `size` is None.
     """
     try:
-        with open(path, "rb") as file:
+        with open_file(path) as file:
             start = file.read(START)
             end = next((last for first, last in ENDS.items() if start.startswith(first)), None)
             if end is None:
@@ -38,20 +45,26 @@ def fault(path: Path, size: tuple[int, int] | None = None, largest: int = 0) -> 
             if not file.read().rstrip(b"\0").endswith(end.rstrip(b"\0")):
                 return "is damaged: it is cut off"
             found = _png_size(start) if start.startswith(b"\x89") else _jpeg_size(start, lambda: _whole(file))
-    except OSError as error:
-        return f"is missing or damaged ({error.strerror})"
-    if found is None:
+    except Missing:
+        return "is missing or damaged: there is no such file"
+    except (InputError, OSError):
+        return "is missing or damaged: it cannot be read"
+    if found is None or 0 in found:
         return "is damaged: it does not say its size"
+    if length > MOST_BYTES:
+        return f"has {length >> 20} MiB, which is more than {MOST_BYTES >> 20}"
     if size is not None and found != size:
         return f"has {found[0]} x {found[1]} pixels, expected {size[0]} x {size[1]}"
     if size is None and largest and max(found) > largest:
         return f"has {found[0]} x {found[1]} pixels, which is more than {largest} a side"
+    if found[0] * found[1] > MOST_PIXELS:
+        return f"has {found[0]} x {found[1]} pixels, which is more than {MOST_PIXELS} together"
     return None
 
 
 def _whole(file) -> bytes:
     file.seek(0)
-    return file.read()
+    return file.read(MOST_BYTES)
 
 
 def _png_size(start: bytes) -> tuple[int, int] | None:

@@ -6,14 +6,14 @@ decimetres over ten); cameras are OpenGL camera-to-world, as ours are. So ours i
 
 from __future__ import annotations
 
-import csv
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 
-from aed_nerfstudio.dataset.checked_json import Field, check_poses, read_json
+from aed_nerfstudio.dataset.checked_json import MOST_BYTES, Field, check_poses, read_json
 from aed_nerfstudio.dataset.face_68 import from_68
 from aed_nerfstudio.dataset.face_mesh import COUNT, OUTER_LIPS, eye_ratio, padded_box
 from aed_nerfstudio.dataset.schema import (
@@ -31,6 +31,7 @@ from aed_nerfstudio.dataset.schema import (
     read_image,
 )
 from aed_nerfstudio.errors import InputError
+from aed_nerfstudio.outside import csv_rows, read_text
 
 MEND = "make it again by their data_utils/process.py"
 COLOURS = {BACKGROUND: (255, 255, 255), HEAD: (0, 0, 255), NECK: (0, 255, 0), TORSO: (255, 0, 0)}
@@ -40,6 +41,8 @@ IMAGES = ("gt_imgs", "com_imgs", "ori_imgs")
 HEAD_CENTRE = "head_centre"
 """What `aed export-rad` calls the head's centre in their world, metres; the peers ignore it."""
 MOST_FRAMES = 250_000
+GAPS, FEW_FRAMES = 4, 1000
+"""Frames have numbers up to so many times as many as there are, or up to the other."""
 DISTANCES = (0.8, 40.0)
 """Of a camera that may be right from the head, units."""
 
@@ -134,6 +137,9 @@ def read_rad_folder(
     listed = {kind: inside.files(root / kind) for kind in (pictures, "parsing", "ori_imgs", "torso_imgs")}
     for folder, suffix in ((pictures, "jpg"), ("parsing", "png")):
         _need(root / folder, listed[folder], suffix, views)
+    if count > FEW_FRAMES + GAPS * len(listed[pictures]):
+        raise InputError(f"{root / pictures}: has {len(listed[pictures])} frames, and one is to be number {count - 1}; "
+                         f"number them from 0 on without gaps, or {MEND}")  # fmt: skip
     has_torso = bool(listed["torso_imgs"])
     if has_torso:
         _need(root / "torso_imgs", listed["torso_imgs"], "png", views)
@@ -258,8 +264,8 @@ def _read_points(root: Path, present: set[str], views: dict[int, Field], count: 
 def _read_lms(path: Path) -> np.ndarray:
     """68 lines of x and y."""
     try:
-        values = np.array(path.read_text(encoding="ascii").split(), np.float64)
-    except (OSError, ValueError) as error:
+        values = np.array(read_text(path, 1 << 16, MEND).split(), np.float64)
+    except ValueError as error:
         raise InputError(f"{path} is damaged; {MEND}") from error
     if values.shape != (136,) or not (np.abs(values) < 1e6).all():
         raise InputError(f"{path} must hold 68 lines of two numbers; {MEND}")
@@ -274,7 +280,7 @@ def _in_picture(points: np.ndarray, camera: Camera) -> np.ndarray:
 
 def _openness(units: Path, marks: np.ndarray, usable: np.ndarray) -> np.ndarray:
     """How far the eyes are open, [F] in 0..1: by OpenFace's action unit 45 as in ER-NeRF, else by the landmarks."""
-    if units.exists():
+    if os.path.lexists(units):
         blinks = _read_blinks(units)
         if abs(len(blinks) - len(marks)) > 25:
             raise InputError(f"{units} has {len(blinks)} rows for {len(marks)} frames; run OpenFace again")
@@ -288,15 +294,15 @@ def _openness(units: Path, marks: np.ndarray, usable: np.ndarray) -> np.ndarray:
 
 def _read_blinks(path: Path) -> np.ndarray:
     """OpenFace's AU45_r, [rows]."""
+    mend = "run OpenFace again, or remove the file"
+    rows = csv_rows(path, read_text(path, MOST_BYTES, mend))
     try:
-        with open(path, newline="", encoding="utf-8") as file:
-            rows = csv.reader(file)
-            column = [name.strip() for name in next(rows, [])].index("AU45_r")
-            values = np.array([float(row[column]) for row in rows if row])
-    except (OSError, ValueError, IndexError, csv.Error) as error:
-        raise InputError(f"{path} has no whole column AU45_r; run OpenFace again, or remove the file") from error
+        column = next(rows, (1, []))[1].index("AU45_r")
+        values = np.array([float(row[column]) for _, row in rows])
+    except (ValueError, IndexError) as error:
+        raise InputError(f"{path} has no whole column AU45_r; {mend}") from error
     if not values.size or not np.isfinite(values).all():
-        raise InputError(f"{path}: AU45_r is empty or not finite; run OpenFace again, or remove the file")
+        raise InputError(f"{path}: AU45_r is empty or not finite; {mend}")
     return values
 
 

@@ -20,9 +20,10 @@ import cv2
 import numpy as np
 
 from aed_nerfstudio.dataset.checked_json import Field, check_poses, read_json
-from aed_nerfstudio.dataset.picture_files import fault
+from aed_nerfstudio.dataset.picture_files import MOST_BYTES, fault
 from aed_nerfstudio.errors import InputError
 from aed_nerfstudio.files import replacing, write
+from aed_nerfstudio.outside import is_file, read_array, read_bytes
 
 FORMAT = "aed-talking-face"
 VERSION = 2
@@ -37,6 +38,8 @@ FLAGS = ("blurred", "mouth_covered", "eyes_covered", "other_face", "pose_outlier
 """What may be said against a frame."""
 LARGEST_SIDE = 16384
 """Of a picture, pixels."""
+FARTHEST_MARK = 1e6
+"""Of a landmark from the picture's corner, pixels."""
 FARTHEST = 1000.0
 """Distance of a camera from the head, units."""
 MEND = "run `aed process` again"
@@ -186,8 +189,15 @@ class Dataset:
         return array
 
     def landmarks(self, clip: str) -> np.ndarray:
-        """Landmarks of a clip, float32 [count, 478, 3] pixels; anything in frames that are not usable."""
-        return _read_array(self.root / "landmarks" / f"{clip}.npy", (self.clip(clip).count, 478, 3))
+        """Landmarks of a clip, float32 [count, 478, 3] pixels; anything, NaN too, in frames that are not usable."""
+        path = self.root / "landmarks" / f"{clip}.npy"
+        array = _read_array(path, (self.clip(clip).count, 478, 3))
+        there = (np.abs(array) <= FARTHEST_MARK).all(axis=(1, 2))
+        lost = [f.index for f in self.frames if f.clip == clip and f.usable and not there[f.index]]
+        if lost:
+            raise InputError(f"{path} holds no pixels in frame {lost[0]}, which is usable; {MEND}")
+        array[~there] = np.nan
+        return array
 
     def split(self, name: str) -> list[int]:
         """Indices of the usable frames of `train` (first 10/11 of each clip) or `val`/`test` (the last 1/11)."""
@@ -243,16 +253,11 @@ def write_image(path: Path, image: np.ndarray, quality: int = 97, root: Path | N
 
 def _read_array(path: Path, shape: tuple[int, ...]) -> np.ndarray:
     """A `.npy` file of real numbers as float32."""
-    try:
-        # Mapped, so that a damaged header cannot ask for more memory than the file has bytes.
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except Exception as error:  # NumPy promises nothing about what it raises for damaged files
-        raise InputError(f"{path} is missing or damaged; {MEND} to rebuild it") from error
-    if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiu":
-        raise InputError(f"{path} holds no real numbers; {MEND}")
+    array = read_array(path, f"{MEND} to rebuild it")
     if array.shape != shape:
         raise InputError(f"{path} has shape {array.shape}, expected {shape}; {MEND}")
-    return np.array(array, np.float32)
+    with np.errstate(over="ignore"):  # to infinity, which is no number either
+        return np.array(array, np.float32)
 
 
 def read_image(
@@ -268,7 +273,7 @@ def read_image(
     if (wrong := fault(path, size, LARGEST_SIDE)) is not None:
         raise InputError(f"{path} {wrong}; {mend}")
     try:
-        image = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+        image = cv2.imdecode(np.frombuffer(read_bytes(path, MOST_BYTES, mend), np.uint8), cv2.IMREAD_UNCHANGED)
     except cv2.error:  # for pictures of absurd sizes, for one
         image = None
     if image is None or image.dtype != np.uint8 or (image.ndim == 3 and image.shape[2] not in (3, 4)):
@@ -371,7 +376,7 @@ def read_dataset(root: Path) -> Dataset:
         warnings=info.get("warnings", []).texts(),
         tools={key: info["tools"][key].text() for key in info.get("tools", {}).object()},
         consent=info.get("consent", "").text(),
-        report=read_json(report, MEND, MEND).object() if report.is_file() else {},
+        report=read_json(report, MEND, MEND).object() if is_file(report) else {},
     )
     _check_files(dataset, inside)
     return dataset
@@ -500,7 +505,7 @@ class Inside:
 
 def _check_files(dataset: Dataset, inside: Inside) -> None:
     """That what the usable frames need is there and lies in the folder, and that the audio features fit."""
-    lost = [] if inside(dataset.background).is_file() else [dataset.background]
+    lost = [] if is_file(inside(dataset.background)) else [dataset.background]
     for kind, suffix in (("images", "jpg"), ("parsing", "png"), ("torso", "png")):
         found = {clip.name: inside.files(dataset.root / kind / clip.name) for clip in dataset.clips}
         # By name, because tens of thousands of paths take seconds to make.

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from aed_nerfstudio.dataset.checked_json import Field, check_poses, read_json
+from aed_nerfstudio.dataset.picture_files import MOST_PIXELS
 from aed_nerfstudio.dataset.schema import FARTHEST, LARGEST_SIDE
 from aed_nerfstudio.driving.digest import digest
 from aed_nerfstudio.driving.head_pose import pose_at
@@ -46,6 +47,8 @@ class CameraPath:
 
         found = read_json(Path(path), MEND, MEND)
         width, height = (found[side].integer(1, LARGEST_SIDE) for side in ("render_width", "render_height"))
+        if width * height > MOST_PIXELS:
+            raise found["render_width"].wrong(f"such that a picture has at most {MOST_PIXELS} pixels")
         fps = found.get("fps", 24).number(0.1, 1000)
         if found.get("camera_type", "perspective").text().lower() != "perspective":
             raise found["camera_type"].wrong("perspective: an avatar has no surroundings")
@@ -60,8 +63,8 @@ class CameraPath:
             }
             for view in views
         ]
-        matrices = [view["camera_to_world"] for view in views]
-        check_poses(matrices, np.array([m.value for m in matrices]).reshape(-1, 4, 4), FARTHEST)
+        matrices = np.array([camera["camera_to_world"] for camera in cameras]).reshape(-1, 4, 4)
+        check_poses([view["camera_to_world"] for view in views], matrices, FARTHEST)
         cameras = get_path_from_json({"render_width": width, "render_height": height, "camera_path": cameras})
         return cls(
             poses=cameras.camera_to_worlds.numpy(),

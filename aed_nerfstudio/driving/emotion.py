@@ -55,10 +55,11 @@ class EmotionVocabulary:
         weights = {category: 1.0} if isinstance(category, str) else dict(category)
         unknown = [c for c in weights if c not in self.categories]
         if unknown or not weights:
-            raise InputError(f"unknown emotion {', '.join(unknown)}; this avatar has {', '.join(self.categories)}")
+            raise InputError(f"unknown emotion {_short(', '.join(unknown))}; this avatar has "
+                             f"{', '.join(self.categories)}")  # fmt: skip
         total = sum(weights.values())
         if total <= 0 or min(weights.values()) < 0:
-            raise InputError(f"emotion weights must be positive, got {weights}")
+            raise InputError(f"emotion weights must be positive, got {_short(str(weights))}")
         vector = np.zeros(self.dim, np.float32)
         for name, weight in weights.items():
             vector[self.categories.index(name)] = weight / total
@@ -121,10 +122,11 @@ class EmotionVocabulary:
             return self.intensities.index(intensity) / max(1, len(self.intensities) - 1)
         try:
             value = float(intensity)
-        except ValueError:
+        except (ValueError, OverflowError):
             value = -1.0
         if not 0 <= value <= 1:
-            raise InputError(f"unknown intensity {intensity}; give 0 to 1 or one of {', '.join(self.intensities)}")
+            raise InputError(f"unknown intensity {_short(str(intensity))}; give 0 to 1 or one of "
+                             f"{', '.join(self.intensities)}")  # fmt: skip
         return value
 
 
@@ -142,6 +144,11 @@ def parse_mixture(text: str) -> dict[str, float]:
         except ValueError:
             weight = -1.0
         if not (label and 0 <= weight < math.inf) or label in weights:
-            raise InputError(f"{text}: is no emotion; write happy, or happy:0.7+sad:0.3")
+            raise InputError(f"{_short(text)}: is no emotion; write happy, or happy:0.7+sad:0.3")
         weights[label] = weight
     return weights
+
+
+def _short(text: str) -> str:
+    """A text as errors show it."""
+    return text if len(text) <= 200 else f"{text[:200]}..."

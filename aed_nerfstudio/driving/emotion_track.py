@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import bisect
-import csv
-import json
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -12,11 +10,14 @@ from pathlib import Path
 
 import numpy as np
 
+from aed_nerfstudio import outside
 from aed_nerfstudio.driving.emotion import EmotionVocabulary, parse_mixture
 from aed_nerfstudio.errors import InputError
 
 EXAMPLE = '{"time": 0, "emotion": {"happy": 0.7, "sad": 0.3}, "intensity": 0.5}'
 COLUMNS = ("time", "emotion", "intensity")
+MOST_BYTES = 1 << 24
+"""Of a file: 200 000 keyframes."""
 
 
 @dataclass(frozen=True)
@@ -121,12 +122,7 @@ def read_rows(path: Path) -> list[tuple[int, dict]]:
     readers = {".csv": _csv_rows, ".json": _json_rows}
     if path.suffix.lower() not in readers:
         raise InputError(f"{path}: must be .csv or .json")
-    try:
-        text = path.read_text("utf-8-sig")
-    except FileNotFoundError as error:
-        raise InputError(f"{path}: no such file; give a .csv or .json of keyframes") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read as text ({error}); give a .csv or .json of keyframes") from error
+    text = outside.read_text(path, MOST_BYTES, "give a .csv or .json of keyframes")
     return list(readers[path.suffix.lower()](path, text))
 
 
@@ -168,54 +164,50 @@ def _short(value: object) -> str:
 
 def _csv_rows(path: Path, text: str) -> Iterator[tuple[int, dict]]:
     """Line number and values of each row that is not empty."""
-    reader = csv.reader(text.splitlines())
     names = None
-    try:
-        for cells in reader:
-            cells = [cell.strip() for cell in cells]
-            if not any(cells):
-                continue
-            if names is None:
-                names = [cell.lower() for cell in cells]
-                if not {"time", "emotion"} <= set(names) <= set(COLUMNS):
-                    raise InputError(f"{path}, line {reader.line_num}: the first line must be {','.join(COLUMNS)}")
-                continue
-            if len(cells) > len(names):
-                raise InputError(f"{path}, line {reader.line_num}: has {len(cells)} values for {len(names)} columns")
-            row = {name: cell for name, cell in zip(names, cells, strict=False) if cell}
-            yield reader.line_num, _complete(path, reader.line_num, row)
-    except csv.Error as error:
-        raise InputError(f"{path}, line {reader.line_num}: no CSV ({error}); check the quotes") from error
+    for line, cells in outside.csv_rows(path, text):
+        if names is None:
+            names = [cell.lower() for cell in cells]
+            if not {"time", "emotion"} <= set(names) <= set(COLUMNS) or len(set(names)) < len(names):
+                raise InputError(f"{path}, line {line}: the first line must be {','.join(COLUMNS)}")
+            continue
+        if len(cells) > len(names):
+            raise InputError(f"{path}, line {line}: has {len(cells)} values for {len(names)} columns")
+        row = {name: cell for name, cell in zip(names, cells, strict=False) if cell}
+        yield line, _complete(path, line, row)
 
 
 def _json_rows(path: Path, text: str) -> Iterator[tuple[int, dict]]:
     """Line number and values of each object of the list; decoded one by one, because `json` keeps no line numbers."""
-    decoder = json.JSONDecoder()
-
-    def skip(start: int) -> int:
-        return start + len(text[start:]) - len(text[start:].lstrip())
+    known, counted = 1, 0
 
     def line(at: int) -> int:
-        return text.count("\n", 0, at) + 1
+        nonlocal known, counted  # on from the last place, so that the whole is read once
+        known, counted = known + text.count("\n", counted, at), at
+        return known
 
-    at = skip(0)
+    at = outside.after_space(text, 0)
     if text[at : at + 1] != "[":
         raise InputError(f"{path}, line {line(at)}: must be a list of keyframes, [{EXAMPLE}, ...]")
-    at = skip(at + 1)
+    at = outside.after_space(text, at + 1)
     while text[at : at + 1] != "]":
         try:
-            row, end = decoder.raw_decode(text, at)
-        except (ValueError, RecursionError) as error:  # also of numbers with thousands of digits
-            where = line(getattr(error, "pos", at))
-            raise InputError(f"{path}, line {where}: is no JSON; a keyframe is {EXAMPLE}") from error
+            row, end = outside.decode_json(text, at)
+        except ValueError as error:
+            number = line(getattr(error, "pos", at))
+            raise InputError(f"{path}, line {number}: is no JSON; a keyframe is {EXAMPLE}") from error
         if not isinstance(row, dict):
             raise InputError(f"{path}, line {line(at)}: must be a keyframe such as {EXAMPLE}, not {_short(row)}")
-        yield line(at), _complete(path, line(at), row)
-        at = skip(end)
+        number = line(at)
+        yield number, _complete(path, number, row)
+        at = outside.after_space(text, end)
         if text[at : at + 1] == ",":
-            at = skip(at + 1)
+            at = outside.after_space(text, at + 1)
         elif text[at : at + 1] != "]":
             raise InputError(f"{path}, line {line(at)}: is no JSON: a comma or ] is missing before this")
+    at = outside.after_space(text, at + 1)
+    if at < len(text):
+        raise InputError(f"{path}, line {line(at)}: is no JSON: something follows the list")
 
 
 def _complete(path: Path, line: int, row: dict) -> dict:
@@ -223,6 +215,6 @@ def _complete(path: Path, line: int, row: dict) -> dict:
     unknown = [name for name in row if name not in COLUMNS]
     lost = [name for name in ("time", "emotion") if name not in row]
     if unknown or lost:
-        fault = f"unknown {', '.join(map(repr, unknown))}" if unknown else f"{' and '.join(lost)} missing"
+        fault = f"unknown {', '.join(map(_short, unknown[:5]))}" if unknown else f"{' and '.join(lost)} missing"
         raise InputError(f"{path}, line {line}: {fault}; a keyframe has {', '.join(COLUMNS)}")
     return row

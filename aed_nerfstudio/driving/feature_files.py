@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from aed_nerfstudio import outside
 from aed_nerfstudio.errors import InputError
 
 FILE = "file"
@@ -43,7 +44,8 @@ def read_feature_file(path: Path, frames: int, dim: int | None = None) -> np.nda
     """
     path = Path(path)
     array = _load(path)
-    sequence = _sequence(path, array, frames, dim)
+    with np.errstate(over="ignore"):  # to infinity, which is refused
+        sequence = _sequence(path, array, frames, dim)
     if dim is not None and sequence.shape[1] != dim:
         raise InputError(f"{path}: has {sequence.shape[1]} numbers a step {_shape(array)}, not the {dim} that are "
                          f"needed; give {_expected(frames, dim)}")  # fmt: skip
@@ -73,14 +75,7 @@ def cut_features(features: np.ndarray, first: int, frames: int, late: float = 0.
 
 def _load(path: Path) -> np.ndarray:
     """The file's array, not yet read into memory. Nothing in the file is run."""
-    if not path.is_file():
-        raise InputError(f"{path}: no such file; give the features as a .npy file")
-    try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError, SyntaxError) as error:
-        raise InputError(f"{path}: is no .npy file of plain numbers, or damaged; write it with numpy.save") from error
-    if not isinstance(array, np.ndarray):
-        raise InputError(f"{path}: is an .npz archive; give the one array of features as .npy")
+    array = outside.read_array(path, "write the one array of features with numpy.save")
     if not np.issubdtype(array.dtype, np.floating):
         raise InputError(f"{path}: holds {array.dtype}, not the floating-point numbers that features are")
     return array

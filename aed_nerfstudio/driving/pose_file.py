@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from aed_nerfstudio.dataset.checked_json import Field, check_poses, read_json
+from aed_nerfstudio import outside
+from aed_nerfstudio.dataset.checked_json import LARGEST, Field, check_poses, read_json
 from aed_nerfstudio.dataset.schema import FARTHEST
 from aed_nerfstudio.errors import InputError
 
@@ -31,25 +32,18 @@ def read_poses(path: Path) -> np.ndarray:
     """
     path = Path(path)
     fields = _from_numpy(path) if path.suffix.lower() == ".npy" else _from_json(path)
-    if not fields:
-        raise InputError(f"{path}: holds no pose; {MEND}")
+    if not 0 < len(fields) <= MOST:
+        held = f"more than {MOST} poses" if fields else "no pose"
+        raise InputError(f"{path}: holds {held}; {MEND}")
     matrices = np.stack([_matrix(field) for field in fields])
     check_poses(fields, matrices, FARTHEST)
     return matrices[:, :3].astype(np.float32)
 
 
 def _from_numpy(path: Path) -> list[Field]:
-    try:
-        # Mapped, so that a header cannot ask for more memory than the file has bytes.
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except FileNotFoundError as error:
-        raise InputError(f"{path}: no such file; {MEND}") from error
-    except (OSError, ValueError, EOFError, SyntaxError) as error:
-        raise InputError(f"{path}: is no .npy file of plain numbers, or damaged; {MEND}") from error
-    fits = isinstance(array, np.ndarray) and array.ndim == 3 and array.shape[1:] in ((3, 4), (4, 4))
-    if not (fits and len(array) <= MOST and array.dtype.kind in "fiu"):
-        raise InputError(f"{path}: has shape {list(np.shape(array))}, not numbers [N, 3, 4] or "
-                         f"[N, 4, 4], N at most {MOST}; {MEND}")  # fmt: skip
+    array = outside.read_array(path, MEND)
+    if not (array.ndim == 3 and array.shape[1:] in ((3, 4), (4, 4)) and len(array) <= MOST):
+        raise InputError(f"{path}: has shape {list(array.shape)}, not [N, 3, 4] or [N, 4, 4], N at most {MOST}; {MEND}")
     return list(Field(array.tolist(), path, mend=MEND).list())
 
 
@@ -69,6 +63,7 @@ def _matrix(field: Field) -> np.ndarray:
         array = np.array(field.value, np.float64)
     except (TypeError, ValueError, OverflowError):
         array = np.empty(0)
-    if array.size not in (12, 16) or array.shape not in ((12,), (16,), (3, 4), (4, 4)) or not np.isfinite(array).all():
+    fits = array.size in (12, 16) and array.shape in ((12,), (16,), (3, 4), (4, 4))
+    if not fits or not (np.abs(array) <= LARGEST).all():
         raise field.wrong("a 3x4 or 4x4 matrix of finite numbers")
     return np.concatenate([array.reshape(-1, 4)[:3], array.reshape(-1, 4)[3:] if array.size == 16 else [[0, 0, 0, 1]]])

@@ -12,7 +12,6 @@ crop in units of the box, same smoothing over time), and there is no round trip 
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -26,6 +25,7 @@ from torch import Tensor, nn
 from aed_nerfstudio.dataset.schema import FPS
 from aed_nerfstudio.driving.audio import SAMPLE_RATE
 from aed_nerfstudio.errors import InputError
+from aed_nerfstudio.outside import regular_file
 
 EMBEDDING = 1024
 CLIP_FRAMES = 5
@@ -102,17 +102,16 @@ class SyncNet(nn.Module):
         """
         path = Path(path)
         where = "get syncnet_v2.model as github.com/joonson/syncnet_python describes"
-        if not path.is_file():
-            raise InputError(f"{path}: no such file of SyncNet weights; {where}")
+        regular_file(path, where)
         try:
             stored = torch.load(path, map_location="cpu", weights_only=True)
-        except (OSError, RuntimeError, ValueError, EOFError, KeyError, pickle.UnpicklingError) as error:
+        except Exception as error:  # of a dozen kinds
             raise InputError(f"{path}: cannot be read as weights, it is damaged or something else; {where}") from error
         net = cls()
         weights = _weights_in(stored)
         try:
             net.load_state_dict(weights)
-        except RuntimeError as error:
+        except Exception as error:  # also of tensors that are none
             raise InputError(f"{path}: holds the weights of another network than SyncNet; {where}") from error
         return net
 
@@ -129,14 +128,17 @@ class SyncNet(nn.Module):
         return self.netfclip(features.flatten(2).transpose(1, 2).flatten(0, 1))
 
 
-def _weights_in(stored: object) -> dict[str, Tensor]:
-    """The towers' dict of tensors in what a file holds, without a prefix before their names; empty if there is none."""
-    if not isinstance(stored, dict):
+def _weights_in(stored: object, deepest: int = 4) -> dict[str, Tensor]:
+    """The towers' dict of tensors in what a file holds, without a prefix before their names; empty if there is none.
+
+    deepest: dicts in one another that are looked through.
+    """
+    if not isinstance(stored, dict) or not deepest:
         return {}
     prefix = next((str(name).split("netcnnaud.")[0] for name in stored if "netcnnaud." in str(name)), None)
     if prefix is None:
-        return next((found for value in stored.values() if (found := _weights_in(value))), {})
-    return {name.removeprefix(prefix): value for name, value in stored.items()}
+        return next((found for value in stored.values() if (found := _weights_in(value, deepest - 1))), {})
+    return {str(name).removeprefix(prefix): value for name, value in stored.items()}
 
 
 # ---- sound

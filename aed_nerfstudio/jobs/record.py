@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import json
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from aed_nerfstudio import outside
 from aed_nerfstudio.dataset.schema import write_json
+from aed_nerfstudio.errors import InputError
 
 VERSION = 1
 ENDED = ("done", "failed")
@@ -64,7 +66,7 @@ class Record:
         progress: whether a line on stderr says what ended.
 
     Raises:
-        InputError: the file cannot be written.
+        InputError: the file cannot be written, or is no file.
     """
 
     def __init__(
@@ -107,11 +109,15 @@ class Record:
         self._write()
 
     def _read(self) -> dict[str, dict]:
+        if os.path.lexists(self.path):
+            outside.regular_file(self.path, "name another file for what is done")
         try:
-            stored = json.loads(self.path.read_text())
-            return {e["name"]: e for e in stored[self.items] if e.keys() == asdict(self.outcome("")).keys()}
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
-            return {}  # missing or damaged: the results themselves know what is done
+            stored = outside.read_json(self.path, finite=True)
+        except InputError:
+            stored = None  # missing or damaged: the results themselves know what is done
+        entries = stored.get(self.items) if isinstance(stored, dict) else None
+        form = asdict(self.outcome(""))
+        return {e["name"]: e for e in entries if _is_like(e, form)} if isinstance(entries, list) else {}
 
     def _known(self, job: Job, entry: dict | None) -> Outcome:
         """What an earlier run has ended with the same key, else a new outcome."""
@@ -122,6 +128,13 @@ class Record:
     def _write(self) -> None:
         entries = [*self.others, *map(asdict, self.outcomes.values())]
         write_json(self.path, {"format": self.form, "version": VERSION, self.items: entries})
+
+
+def _is_like(entry: object, form: dict) -> bool:
+    """Whether values of the same kinds have the same names."""
+    return isinstance(entry, dict) and entry.keys() == form.keys() and all(
+        isinstance(entry[key], (int, float) if type(value) is float else type(value)) for key, value in form.items()
+    )  # fmt: skip
 
 
 def summary(outcomes: Sequence[Outcome]) -> str:

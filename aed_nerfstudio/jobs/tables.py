@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import csv
-import json
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from aed_nerfstudio import outside
 from aed_nerfstudio.errors import InputError
 
 
@@ -28,30 +26,28 @@ def read_rows(
     Raises:
         InputError: the file cannot be read, its header lacks a column, or a row has too few or too many cells.
     """
-    lines = re.split(r"\r\n|\r|\n", _text(path))
+    text = outside.read_text(path, mend="save it as CSV UTF-8")
+    lines = outside.split_lines(text)
     first = next((line for line in lines if line.strip() and not line.startswith("#")), "")
-    reader = csv.reader(lines, delimiter=";" if first.count(";") > first.count(",") else ",", strict=True)
     columns = None if header else [*required, *optional]
     rows: list[tuple[int, dict[str, str]]] = []
-    line = 1
-    try:
-        for cells in reader:
-            where, start, line = f"{path}, line {line}", line, reader.line_num + 1
-            cells = [cell.strip() for cell in cells]
-            if not any(cells) or cells[0].startswith("#"):
-                continue
-            names = [cell.lower().replace("-", "_") for cell in cells]
-            if not rows and (columns is None or set(required) <= set(names)):
-                columns, header = _columns(where, names, required, optional), True
-                continue
-            if not header and (path.parent / lines[start - 1].strip()).is_file():
-                cells = [lines[start - 1].strip()]
-            if not (len(columns) if header else len(required)) <= len(cells) <= len(columns):
-                shown = ",".join(columns)
-                raise InputError(f"{where}: {len(cells)} values; give {shown} (in quotes where a name holds a comma)")
-            rows.append((start, dict(zip(columns, cells, strict=False))))
-    except csv.Error as error:
-        raise InputError(f"{path}, line {line}: no CSV ({error}); check the quotes") from error
+    for line, cells in outside.csv_rows(path, text, ";" if first.count(";") > first.count(",") else ","):
+        where = f"{path}, line {line}"
+        if cells[0].startswith("#"):
+            continue
+        names = [cell.lower().replace("-", "_") for cell in cells]
+        if not rows and (columns is None or set(required) <= set(names)):
+            columns, header = _columns(where, names, required, optional), True
+            continue
+        whole = lines[line - 1].strip()
+        if not header and outside.is_file(path.parent / whole):
+            cells = [whole]
+        if not (len(columns) if header else len(required)) <= len(cells) <= len(columns):
+            shown = ",".join(columns)
+            if len(shown) > 200:
+                shown = f"the {len(columns)} columns of the header"
+            raise InputError(f"{where}: {len(cells)} values; give {shown} (in quotes where a name holds a comma)")
+        rows.append((line, dict(zip(columns, cells, strict=False))))
     if columns is None:
         raise InputError(f"{path}: is empty; begin with the line {','.join(required)}")
     return rows
@@ -64,27 +60,17 @@ def read_json_lines(path: Path) -> list[tuple[int, dict[str, object]]]:
         InputError: the file cannot be read, or a line is no JSON object.
     """
     rows = []
-    for number, line in enumerate(_text(path).splitlines(), 1):
+    for number, line in enumerate(outside.split_lines(outside.read_text(path, mend="save it as UTF-8")), 1):
         if not line.strip():
             continue
         try:
-            row = json.loads(line)
-        except (ValueError, RecursionError) as error:
+            row = outside.parse_json(line)
+        except ValueError as error:
             raise InputError(f"{path}, line {number}: no JSON ({error}); write one object a line") from error
         if not isinstance(row, dict):
             raise InputError(f'{path}, line {number}: no JSON object; write one a line, such as {{"path": "a.mp4"}}')
         rows.append((number, row))
     return rows
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = error.object[: error.start].count(b"\n") + 1
-        raise InputError(f"{path}, line {line}: is not UTF-8 text; save it as CSV UTF-8") from error
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); check the path") from error
 
 
 def _columns(where: str, names: list[str], required: Sequence[str], optional: Sequence[str]) -> list[str]:

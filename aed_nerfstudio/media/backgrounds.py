@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import repeat
@@ -10,8 +12,18 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageColor, ImageOps, UnidentifiedImageError
 
-from aed_nerfstudio.errors import InputError
+from aed_nerfstudio.errors import InputError, reason
 from aed_nerfstudio.media.video_reader import probe, read_frames
+from aed_nerfstudio.outside import is_file, open_file, regular_file
+
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+"""Of pictures, Pillow's names: none that another program is started for."""
+MOVING = ("GIF", "PNG", "WEBP")
+"""Of these, what can move; a TIFF's pages and a phone's second picture in a JPEG do not."""
+LARGE_SIDE = 4096
+"""Pixels that a background has use for."""
+MOST_PIXELS = 100_000_000
+"""Of a background's picture."""
 
 
 @dataclass(frozen=True)
@@ -49,29 +61,47 @@ def open_background(name: str) -> Background | None:
     if name == TRANSPARENT.name:
         return TRANSPARENT
     path = Path(name)
-    if path.is_file():
+    if is_file(path):
         return _of_file(path)
     try:
         colour = np.array(ImageColor.getrgb(name)[:3], np.uint8)
-    except ValueError as error:
-        raise InputError(f"{name}: is no colour (such as green or #00ff00) and no picture's or video's file") from error
+    except (ValueError, OverflowError) as error:  # also of rgb(300, 0, 0)
+        if os.path.exists(path):
+            regular_file(path, "give a colour, or a picture's or video's file")
+        shown = name if len(name) <= 200 else f"{name[:200]}..."
+        what = "is no colour (such as green or #00ff00) and no picture's or video's file"
+        raise InputError(f"{shown}: {what}") from error
     return Background(name, lambda size, fps, first: repeat(np.broadcast_to(colour, (size[1], size[0], 3)).copy()))
 
 
 def _of_file(path: Path) -> Background:
     about = path.stat()
     stamp = f"{about.st_size} bytes of {about.st_mtime:.0f}"
-    try:
-        with Image.open(path) as image:
-            if not getattr(image, "is_animated", False):
-                picture = np.array(ImageOps.exif_transpose(image).convert("RGB"))
-                return Background(str(path), lambda size, fps, first: repeat(_fill(picture, size)), stamp)
-    except UnidentifiedImageError:
-        pass  # a video, or neither
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise InputError(f"{path}: damaged or too large a picture; export it again ({error})") from error
+    picture = _picture(path)
+    if picture is not None:
+        return Background(str(path), lambda size, fps, first: repeat(_fill(picture, size)), stamp)
     probe(path)
     return Background(str(path), lambda size, fps, first: _of_video(path, size, fps, first), stamp)
+
+
+def _picture(path: Path) -> np.ndarray | None:
+    """A picture's file as [H, W, 3]; None where it is none, or one that moves."""
+    try:
+        with open_file(path) as file, warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # there is a bound of our own
+            image = Image.open(file, formats=FORMATS)
+            image.draft("RGB", (LARGE_SIDE, LARGE_SIDE))  # of a JPEG that is larger than twice that, half the pixels
+            if image.width * image.height > MOST_PIXELS:
+                raise InputError(f"{path}: {image.width} x {image.height} pixels are too many; make it smaller")
+            if image.format in MOVING and image.is_animated:
+                return None
+            return np.array(ImageOps.exif_transpose(image).convert("RGB"))
+    except UnidentifiedImageError:
+        return None
+    except InputError:
+        raise
+    except Exception as error:  # Pillow promises nothing about what it raises for damaged files
+        raise InputError(f"{path}: damaged or too large a picture; export it again ({reason(error)})") from error
 
 
 def _of_video(path: Path, size: tuple[int, int], fps: float, first: int) -> Iterator[np.ndarray]:

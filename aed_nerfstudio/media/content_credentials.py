@@ -13,12 +13,15 @@ from PIL import Image
 
 from aed_nerfstudio.errors import InputError
 from aed_nerfstudio.files import replacing
+from aed_nerfstudio.outside import read_bytes
 
 TYPES = {".mp4": "video/mp4", ".m4v": "video/mp4", ".mov": "video/quicktime"}
 """Media types of what can be signed, by suffix."""
 SOURCE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
 """IPTC's name for media that a trained model has made."""
 CURVES = {"secp256r1": "es256", "secp384r1": "es384", "secp521r1": "es512"}
+MOST_BYTES = 1 << 20
+"""Of a PEM file."""
 MEND = (
     "it must be a PEM chain, the signer's certificate first, that C2PA accepts: not self-signed, key usage "
     "digitalSignature, extended key usage emailProtection, and the key its own"
@@ -43,7 +46,7 @@ class Credentials:
         if output.suffix.lower() not in TYPES:
             raise InputError(f"{output}: cannot be signed; write a video that ends in {', '.join(TYPES)}")
         self._path, self._output = certificate, output
-        self._certificate, self._key = _read(certificate), _read(key)
+        self._certificate, self._key = (read_bytes(file, MOST_BYTES, "give a PEM file") for file in (certificate, key))
         self._algorithm = _algorithm(key, self._key)
         _check_dates(certificate, self._certificate)
         trial = BytesIO()
@@ -87,31 +90,25 @@ def _check_dates(path: Path, pem: bytes) -> None:
 
     try:
         chain = x509.load_pem_x509_certificates(pem)
+        spans = [(found.not_valid_before_utc, found.not_valid_after_utc) for found in chain]
     except ValueError as error:
         raise InputError(f"{path}: holds no certificates ({error}); {MEND}") from error
     now = datetime.now(timezone.utc)
-    for found in chain:
-        first, last = found.not_valid_before_utc, found.not_valid_after_utc
+    for first, last in spans:
         if not first <= now <= last:
             raise InputError(f"{path}: a certificate in it is valid from {first:%Y-%m-%d} to {last:%Y-%m-%d} only; ask "
                              "its issuer for a new one")  # fmt: skip
 
 
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error}); give a PEM file") from error
-
-
 def _algorithm(path: Path, pem: bytes) -> str:
     """C2PA's name of the algorithm that a private key is for."""
+    from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
     try:
         key = serialization.load_pem_private_key(pem, None)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise InputError(f"{path}: is no private key in PEM form without a password ({error})") from error
     if isinstance(key, ec.EllipticCurvePrivateKey) and key.curve.name in CURVES:
         return CURVES[key.curve.name]

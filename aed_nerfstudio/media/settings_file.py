@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from aed_nerfstudio import outside
 from aed_nerfstudio.errors import InputError
 from aed_nerfstudio.files import write
 
@@ -18,13 +20,13 @@ def begin(path: Path, settings: Mapping, output: Path) -> None:
     Raises InputError when others are written down, and when the folder cannot be written.
     """
     new = json.loads(json.dumps(settings))
-    if not path.is_file():
+    if not os.path.lexists(path):
         write(path, json.dumps(new, indent=1), path.parent)
         return
-    try:
-        old = dict(json.loads(path.read_text("utf-8")))
-    except (OSError, ValueError, TypeError) as error:
-        raise InputError(f"{path}: is damaged; leave out --resume to begin anew") from error
+    mend = "leave out --resume to begin anew"
+    old = outside.read_json(path, mend=mend)
+    if not isinstance(old, dict):
+        raise InputError(f"{path} is damaged: no JSON object; {mend}")
     for key in sorted({*old, *new}):
         if old.get(key) != new.get(key):
             raise InputError(

@@ -177,7 +177,7 @@ def test_table_refusals(tmp_path, text, words):
     with pytest.raises(InputError, match=words) as caught:
         plan_table(_table(tmp_path, text, "latin-1"))
     assert "takes.csv" in str(caught.value) and "\n" not in str(caught.value)
-    with pytest.raises(InputError, match="missing.csv: cannot be read"):
+    with pytest.raises(InputError, match="missing.csv: no such file"):
         plan_table(tmp_path / "missing.csv")
 
 

@@ -148,7 +148,10 @@ def test_ray_run_survives_a_killed_worker(table, capsys):
     ("name", "text", "words"),
     [
         ("deep.jsonl", '{"audio": ' + "[" * 100_000, "line 1: no JSON "),
-        ("its.csv", "load_config,audio,output,label\nc.yml,a.wav,a.mp4,it's\n", 'line 2: "it\'s" is no label .*quotes'),
+        ("inch.csv", 'load_config,audio,output,label\nc.yml,a.wav,a.mp4,"5"" it"\n', "line 2: '5\" it' is no label"),
+        ("zero.jsonl", '{"audio": "a\\u0000b"}', "line 1: 'a.x00b' is no audio: it holds a NUL"),
+        ("half.jsonl", '{"label": ["\\ud800"]}', "line 1: .* is no label: it holds"),
+        ("many.jsonl", '{"%s": 1}' % ("a" * 9000), "line 1: no option 'aaa"),
         ("long.csv", f"load_config,audio,output\nc.yml,{'a' * 200_000},a.mp4\n", "line 1: no CSV|line 2: no CSV"),
     ],
 )
@@ -156,6 +159,17 @@ def test_hostile_tables(tmp_path, name, text, words):
     (tmp_path / name).write_text(text)
     with pytest.raises(InputError, match=words):
         read_jobs(tmp_path / name)
+
+
+@pytest.mark.hostile
+def test_apostrophes_and_backslashes_are_letters(tmp_path):
+    table = tmp_path / "jobs.csv"
+    table.write_text(
+        "load_config,audio,output,label\nc.yml,a.wav,1.mp4,it's\nc.yml,a.wav,2.mp4,Anna's and Bob's\n"
+        'c.yml,a.wav,3.mp4,"""two words"" of \\me #1"\n' + f"c.yml,a.wav,4.mp4,{'long' * 500}\n"
+    )
+    labels = [render.label for render in renders(table)]
+    assert labels == [("it's",), ("Anna's", "and", "Bob's"), ("two words", "of", "\\me", "#1"), ("long" * 500,)]
 
 
 @pytest.mark.hostile

@@ -253,3 +253,19 @@ def test_a_picture_that_is_cut_off(copied):
     path.write_bytes(path.read_bytes()[:700])
     with pytest.raises(InputError, match=r"gt_imgs/5\.jpg is damaged: it is cut off; make it again"):
         check_pictures(read_rad_folder(copied))
+
+
+@pytest.mark.hostile
+def test_a_number_far_beyond_the_frames_there_are(copied):
+    """Work is bounded by the files there, not by what one of them is called."""
+    for folder, suffix in (("gt_imgs", "jpg"), ("parsing", "png"), ("torso_imgs", "png"), ("ori_imgs", "lms")):
+        (copied / folder / f"3.{suffix}").rename(copied / folder / f"249999.{suffix}")
+
+    def renumber(tree):
+        for frame in tree["frames"]:
+            if frame["img_id"] == 3:
+                frame.update(img_id=249_999, aud_id=249_999)
+
+    edited(copied / "transforms_train.json", renumber)
+    with pytest.raises(InputError, match=r"gt_imgs: has \d+ frames, and one is to be number 249999; number them"):
+        read_rad_folder(copied)

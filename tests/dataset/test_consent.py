@@ -29,7 +29,7 @@ def test_what_says_nothing_is_refused(given):
 
 
 def test_a_folder_is_no_text(tmp_path):
-    with pytest.raises(InputError, match="cannot be read"):
+    with pytest.raises(InputError, match="is a folder and not a file; give a text"):
         read_consent(str(tmp_path))
 
 

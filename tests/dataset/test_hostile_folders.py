@@ -298,3 +298,20 @@ def test_features_that_are_not_finite_are_refused(copied):
     np.save(path, np.full(np.load(path).shape, np.nan, np.float32))
     with pytest.raises(InputError, match="happy_strong.npy holds numbers that are not finite"):
         read_dataset(copied)
+
+
+@pytest.mark.parametrize("value", [1e38, np.inf, np.nan])
+def test_landmarks_that_are_no_pixels(copied, value):
+    path = next((copied / "landmarks").iterdir())
+    marks = np.load(path)
+    marks[3, 100, 1] = value
+    np.save(path, marks)
+    with pytest.raises(InputError, match=rf"{path.name} holds no pixels in frame 3, which is usable; run"):
+        read_dataset(copied).landmarks(path.stem)
+
+    def leave_out(tree):
+        for frame in tree["frames"]:
+            frame["usable"] &= (frame["clip"], frame["index"]) != (path.stem, 3)
+
+    edited(copied, "transforms.json", leave_out)
+    assert np.isnan(read_dataset(copied).landmarks(path.stem)[3]).all()

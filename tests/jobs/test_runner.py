@@ -1,6 +1,7 @@
 """Jobs: what a record remembers, and what runs again."""
 
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -93,3 +94,23 @@ def test_without_ray(monkeypatch):
 def test_numbers_that_make_no_sense(tmp_path, workers, words):
     with pytest.raises(InputError, match=words):
         run_jobs([], write, Record(tmp_path / "record.json", "aed-test", "files", [], progress=False), workers)
+
+
+@pytest.mark.hostile
+@pytest.mark.parametrize(
+    "change", [{"seconds": "soon"}, {"seconds": float("nan")}, {"frames": [1]}, {"name": ["a"]}, {"error": None}]
+)
+def test_a_record_of_other_values_costs_the_work_only(tmp_path, change):
+    run(tmp_path, a="x", b="yy")
+    stored = json.loads((tmp_path / "record.json").read_text())
+    for entry in stored["files"]:
+        entry.update(change)
+    (tmp_path / "record.json").write_text(json.dumps(stored))
+    assert {state for state, *_ in run(tmp_path, a="x").values()} == {"done"}
+
+
+@pytest.mark.hostile
+def test_a_record_that_is_no_file(tmp_path):
+    os.mkfifo(tmp_path / "record.json")
+    with pytest.raises(InputError, match="record.json: is a pipe and not a file; name another"):
+        run(tmp_path, a="x")

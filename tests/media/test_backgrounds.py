@@ -1,5 +1,6 @@
 """Backgrounds: colours, pictures, videos, nothing."""
 
+import os
 from itertools import islice
 
 import numpy as np
@@ -71,3 +72,29 @@ def test_refusals(tmp_path, monkeypatch, name, content, fault):
         (tmp_path / name).write_bytes(content)
     with pytest.raises(InputError, match=fault):
         open_background(name)
+
+
+def test_a_second_picture_in_a_phones_jpeg_is_no_film(tmp_path):
+    red, green = (Image.new("RGB", (32, 32), colour) for colour in ("red", "lime"))
+    red.save(tmp_path / "a.mpo", save_all=True, append_images=[green])
+    (frame,) = first(tmp_path / "a.mpo")
+    assert frame[..., 0].min() > 200 and frame[..., 1].max() < 50
+
+
+@pytest.mark.hostile
+def test_what_is_no_picture_is_not_waited_for_or_decoded(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    Image.new("1", (16_000, 8_000)).save(tmp_path / "bomb.png")  # 3 kB, and 400 MB as a picture
+    Image.new("RGB", (64, 64), "red").save(tmp_path / "page.eps")
+    for name, words in (
+        (tmp_path / "pipe", "pipe: is a pipe and not a file"),
+        (tmp_path, "is a folder and not a file"),
+        (tmp_path / "bomb.png", "bomb.png: 16000 x 8000 pixels are too many"),
+        (tmp_path / "page.eps", "page.eps: not a readable video"),
+        ("rgb(300, 0, 0)", "is no colour"),
+        ("a" * 5000, "is no colour"),
+        ("a\0b", "is no colour"),
+    ):
+        with pytest.raises(InputError, match=words) as error:
+            open_background(str(name))
+        assert len(str(error.value)) < 600

@@ -18,9 +18,9 @@ from tqdm import tqdm
 from aed_nerfstudio.capture.audio_sync import MINIMUM_SECONDS, AudioSync, SpokenTake, estimate_shift
 from aed_nerfstudio.capture.quality import DETAILED
 from aed_nerfstudio.capture.upright import roll, turn_command
-from aed_nerfstudio.dataset.schema import FPS, METRES_PER_UNIT, Dataset, Frame
+from aed_nerfstudio.dataset.schema import FPS, METRES_PER_UNIT, Dataset, Frame, check_pictures
 from aed_nerfstudio.driving.feature_files import is_file_front_end
-from aed_nerfstudio.media.audio_io import is_silent, read_audio
+from aed_nerfstudio.media.audio_io import is_silent, read_if_there
 
 SHORT_SECONDS = 60.0
 """The family trains on 3 to 5 minutes; a minute still gives an avatar, less of it repeats few mouth shapes."""
@@ -174,6 +174,7 @@ def inspect_dataset(dataset: Dataset, output: Path | None = None, progress: bool
     """
     from aed_nerfstudio.capture.inspect_page import draw  # slow to import: matplotlib
 
+    check_pictures(dataset)
     measures = measure(dataset, progress)
     figures, findings = describe(dataset, measures), judge(dataset, measures)
     inspection = Inspection(dataset.root, figures, findings, [])
@@ -231,7 +232,7 @@ def _sound(dataset: Dataset, progress: bool) -> list[SoundGroup]:
     short: dict[str, SpokenTake] = {}
     for clip in tqdm(dataset.clips, desc="sound", unit="clip", disable=not progress, leave=False):
         path = dataset.root / "audio" / f"{clip.name}.wav"
-        samples = read_audio(path) if path.is_file() else np.zeros(0, np.float32)
+        samples = read_if_there(path)
         take = SpokenTake.of(dataset.landmarks(clip.name), usable[clip.name], samples)
         sync = estimate_shift([take])
         if sync.shift is not None or take.seconds >= LONE_SECONDS:

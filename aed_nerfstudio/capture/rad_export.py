@@ -16,6 +16,7 @@ from aed_nerfstudio.dataset.schema import (
     METRES_PER_UNIT,
     Dataset,
     Frame,
+    check_pictures,
     write_array,
     write_image,
     write_json,
@@ -24,7 +25,7 @@ from aed_nerfstudio.driving.audio import SAMPLE_RATE, cut_windows
 from aed_nerfstudio.errors import InputError
 from aed_nerfstudio.files import disown, keep_apart, make_own, move, remove_own, write
 from aed_nerfstudio.jobs.folder_lock import folder_lock
-from aed_nerfstudio.media.audio_io import read_audio, write_wav
+from aed_nerfstudio.media.audio_io import read_if_there, write_wav
 
 UNFINISHED = "folder for an unfinished export"
 CENTRE = (0.0, 0.0, -0.05)
@@ -63,6 +64,7 @@ def export_rad(
         raise InputError(f"{output}: already exists; choose a new folder")
     chosen = _chosen(dataset, clips)
     _check_camera(dataset)
+    check_pictures(dataset)
     keep_apart([output], dataset.sources)
     part = output.with_name(f".{output.name}.export")
     with folder_lock(output):
@@ -143,7 +145,7 @@ def _write_sound(dataset: Dataset, root: Path, clips: list[str], features: bool)
     sound = []
     for name in clips:
         path, length = dataset.sound(name), dataset.clip(name).count * SAMPLE_RATE // FPS
-        samples = read_audio(path, SAMPLE_RATE)[:length] if path.is_file() else np.zeros(0, np.float32)
+        samples = read_if_there(path)[:length]
         sound.append(np.pad(samples, (0, length - len(samples))))
     write_wav(root / "aud.wav", np.concatenate(sound), SAMPLE_RATE)
     if features:

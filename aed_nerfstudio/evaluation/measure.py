@@ -32,7 +32,7 @@ from aed_nerfstudio.evaluation.sync import (
     shifted_levels,
 )
 from aed_nerfstudio.face.face_finder import FaceFinder
-from aed_nerfstudio.media.audio_io import is_silent, read_audio
+from aed_nerfstudio.media.audio_io import is_silent, read_if_there
 
 if TYPE_CHECKING:  # written beside this one, and loads torch
     from aed_nerfstudio.evaluation.syncnet import SyncNet
@@ -111,7 +111,7 @@ class HeldOut:
         """A clip's sound, float32 [n] at 16 kHz; None where it has none or is silent."""
         if clip not in self._sounds:
             path = self.dataset.sound(clip)
-            samples = read_audio(path) if path.is_file() else np.zeros(0, np.float32)
+            samples = read_if_there(path)
             self._sounds[clip] = None if is_silent(samples) else samples
         return self._sounds[clip]
 

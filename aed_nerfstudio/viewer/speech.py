@@ -12,7 +12,7 @@ from aed_nerfstudio.driving.audio import SAMPLE_RATE, STEPS_PER_FRAME
 from aed_nerfstudio.driving.head_pose import ping_pong, smooth
 from aed_nerfstudio.driving.hearing import hear
 from aed_nerfstudio.driving.track import DrivingTrack
-from aed_nerfstudio.media.audio_io import read_audio
+from aed_nerfstudio.media.audio_io import read_audio, read_if_there
 from aed_nerfstudio.viewer.uploads import uploaded_file
 
 
@@ -34,8 +34,8 @@ def speech_of_clip(dataset: Dataset, clip: str, emotion: np.ndarray) -> Speech:
         InputError: its features or its sound are damaged.
     """
     frames = [frame for frame in dataset.frames if frame.clip == clip]
-    sound = dataset.sound(clip)
-    return Speech(clip, read_audio(sound) if sound.is_file() else None, _track(dataset.features(clip), emotion, frames))
+    samples = read_if_there(dataset.sound(clip))
+    return Speech(clip, samples if samples.size else None, _track(dataset.features(clip), emotion, frames))
 
 
 def speech_of_upload(

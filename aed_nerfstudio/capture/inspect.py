@@ -174,8 +174,8 @@ def inspect_dataset(dataset: Dataset, output: Path | None = None, progress: bool
     """
     from aed_nerfstudio.capture.inspect_page import draw  # slow to import: matplotlib
 
-    check_pictures(dataset)
     measures = measure(dataset, progress)
+    check_pictures(dataset)
     figures, findings = describe(dataset, measures), judge(dataset, measures)
     inspection = Inspection(dataset.root, figures, findings, [])
     files = draw(dataset, measures, inspection, dataset.root / "inspect" if output is None else Path(output), progress)

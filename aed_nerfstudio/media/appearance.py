@@ -61,8 +61,14 @@ class Turn:
 
     def of_picture(self, picture: np.ndarray) -> np.ndarray:
         """uint8 [H, W, 3] -> [H, W, 3] or [W, H, 3]."""
-        picture = picture.swapaxes(0, 1) if self.exchanged else picture
-        return np.ascontiguousarray(picture[:: -1 if self.rows else 1, :: -1 if self.columns else 1])
+        if self == Turn():
+            return np.ascontiguousarray(picture)
+        import cv2  # a third of NumPy's time
+
+        picture = cv2.transpose(picture) if self.exchanged else picture
+        if self.columns or self.rows:
+            picture = cv2.flip(picture, -1 if self.columns and self.rows else int(self.columns))
+        return picture
 
     @property
     def rotation(self) -> int | None:

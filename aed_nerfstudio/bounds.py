@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 from aed_nerfstudio.errors import InputError
 
+SHORT = 1000
+"""A range that is shorter is said whole; of others the end that was passed."""
+
 
 @dataclass(frozen=True)
 class Between:
@@ -18,8 +21,11 @@ class Between:
     def check(self, name: str, value: float) -> None:
         """Raises InputError, with the name, for what lies outside and for what is no number (NaN)."""
         if not self.low <= value <= self.high:
-            unit = self.unit and f" {self.unit}"
-            raise InputError(f"{name} must be from {self.low} to {self.high}{unit}, not {_short(value)}")
+            if self.high - self.low < SHORT or value != value:
+                wanted = f"from {self.low} to {self.high}"
+            else:
+                wanted = f"at least {self.low}" if value < self.low else f"at most {self.high}"
+            raise InputError(f"{name} must be {wanted}{self.unit and ' '}{self.unit}, not {_short(value)}")
 
 
 def _short(value: float) -> str:
@@ -41,6 +47,6 @@ SHIFT = Between(-2.0, 2.0, "s")
 SEED = Between(0, 2**32 - 1)
 """What NumPy takes."""
 WORKERS = Between(1, 10_000)
-RETRIES = Between(0, 100)
+RETRIES = Between(0, 1000)
 SECONDS = Between(0.1, 1e6, "s")
 """Of takes to use."""

@@ -106,7 +106,7 @@ def _parsed(arguments: list[str]) -> Any:
 
 
 def _unboxed(text: str) -> str:
-    """What tyro says in a box, in a line: the first part, and the options that it thinks were meant."""
+    """What tyro says in a box, in a line: what is wrong, and the options that it thinks were meant."""
     rows = [line.strip("│").rstrip() for line in text.splitlines() if line[:1] not in ("╭", "╰")]
     rows = [row for row in rows if not row.startswith(" " * 9)]  # which say what an option is for
     parts = [" ".join(part.split()) for part in re.split(r"\s[─-]{3,}", "\n".join(rows))]
@@ -114,7 +114,8 @@ def _unboxed(text: str) -> str:
         parts = parts[1:]
     meant = re.search(r"Perhaps you meant: (-\S+)", " ".join(parts[1:]))
     hint = f"perhaps {meant[1]} was meant; " if meant else ""
-    return f"{parts[0]}; {hint}{parts[-1].removeprefix('For full helptext, ')}"
+    said = "; ".join([parts[0], *(part for part in parts[1:-1] if part.startswith("Unrecognized"))])
+    return f"{said}; {hint}{parts[-1].removeprefix('For full helptext, ')}"
 
 
 def _end(line: str, code: int) -> NoReturn:

@@ -11,7 +11,8 @@ _STEPS = Between(0, 10**9)
 _SHARE = Between(0, 1)
 _RAYS = Between(1, 1 << 22)
 _WEIGHT = Between(0, 1e6)
-_OPTIMIZER = {"lr": Between(0, 100), "eps": Between(0, 1), "max_norm": _WEIGHT, "weight_decay": _WEIGHT}
+# A learning rate that is too high stops the training with a line of its own.
+_OPTIMIZER = {"lr": Between(0, 1e300), "eps": Between(0, 1), "max_norm": _WEIGHT, "weight_decay": _WEIGHT}
 LIMITS = {
     "max_num_iterations": Between(1, 10**9),
     **dict.fromkeys(("steps_per_save", "steps_per_eval_batch", "steps_per_eval_image"), _STEPS),

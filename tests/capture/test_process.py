@@ -89,7 +89,7 @@ def test_options(tmp_path):
     _fails([video, video], tmp_path / "out", "twice")
     _fails([video], tmp_path / "out", "unknown intensity 'huge'; choose one of weak", intensities=["huge"])
     _fails([video], tmp_path / "out", "emotion has 2 values for 1 videos; give one each", emotions=["happy", "sad"])
-    with pytest.raises(InputError, match="size must be from 64"):
+    with pytest.raises(InputError, match="size must be at least 64"):
         process_videos([video], tmp_path / "out", ProcessOptions(size=7))
 
 

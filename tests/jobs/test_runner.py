@@ -89,7 +89,7 @@ def test_without_ray(monkeypatch):
 
 @pytest.mark.parametrize(
     ("workers", "words"),
-    [(Workers(0), "workers must be from 1"), (Workers(retries=-1), "retries must be from 0")],
+    [(Workers(0), "workers must be at least 1"), (Workers(retries=-1), "retries must be at least 0")],
 )
 def test_numbers_that_make_no_sense(tmp_path, workers, words):
     with pytest.raises(InputError, match=words):

@@ -39,6 +39,6 @@ def test_a_number_out_of_bounds_is_named_before_there_is_a_run(tmp_path, data, n
         for parent in parents:
             place = getattr(place, parent)
         setattr(place, last, (value,) * 6 if last == "aabb" else value)
-        with pytest.raises(InputError, match=f"--{name.replace('_', '-')} must be from"):
+        with pytest.raises(InputError, match=f"--{name.replace('_', '-')} must be (from|at)"):
             train(config)
     assert not list(tmp_path.iterdir())

@@ -26,8 +26,9 @@ MOST_BYTES = 1 << 26
 """Of a text file, unless its reader says otherwise: values in memory take up to twenty times as much."""
 DEEPEST = 64
 """Lists and objects in one another in JSON: later steps go through them one call a level."""
-MOST_DIGITS = 18
-"""Of JSON's whole numbers: with more they are read as floating-point numbers, so that no later step overflows."""
+LARGEST_WHOLE = 2**63 - 1
+"""Of JSON's whole numbers: larger ones are read as floating-point numbers, so that no later step overflows. Times of
+files in nanoseconds are below."""
 LONGEST_FIELD = 100_000
 """Characters of a CSV cell."""
 MOST_ROWS = 1_000_000
@@ -212,7 +213,7 @@ def parse_json(text: str) -> object:
 def decode_json(text: str, at: int = 0) -> tuple[object, int]:
     """The JSON value that begins at a place in a text, and where it ends.
 
-    Whole numbers with more than `MOST_DIGITS` digits become floating-point ones. NaN and infinities are taken, as they
+    Whole numbers beyond `LARGEST_WHOLE` become floating-point ones. NaN and infinities are taken, as they
     come from 1e999 too: who wants a number asks for its range.
 
     Raises:
@@ -233,7 +234,9 @@ def after_space(text: str, at: int) -> int:
 
 
 def _whole(text: str) -> int | float:
-    return int(text) if len(text) <= MOST_DIGITS else float(text)
+    if len(text) > 20:  # Python refuses thousands of digits
+        return float(text)
+    return int(text) if abs(int(text)) <= LARGEST_WHOLE else float(text)
 
 
 _DECODER = json.JSONDecoder(parse_int=_whole)

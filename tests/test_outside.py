@@ -183,3 +183,11 @@ def test_what_is_no_array(tmp_path, name):
     (tmp_path / "a.npy").write_bytes(ARRAYS[name])
     with pytest.raises(InputError, match=r"a\.npy: is no \.npy file of plain numbers, or damaged \(.*\); save it so"):
         outside.read_array(tmp_path / "a.npy", mend="save it so")
+
+
+@pytest.mark.parametrize("number, kind", [(2**63 - 1, int), (-(2**63) + 1, int), (1_795_817_643_123_456_789, int),
+                                          (2**63, float), (10**30, float), (-(10**400), float)])  # fmt: skip
+def test_whole_numbers_stay_whole_up_to_what_arrays_hold(number, kind):
+    """Times of files in nanoseconds, by which they are known again, have 19 digits."""
+    found = outside.parse_json(f"[{number}]" if abs(number) < 10**300 else f"[{'-' * (number < 0)}1{'0' * 400}]")[0]
+    assert type(found) is kind and (kind is float or found == number)

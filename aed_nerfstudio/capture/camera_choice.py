@@ -5,10 +5,10 @@ from __future__ import annotations
 from itertools import islice
 from pathlib import Path
 
+from aed_nerfstudio.capture.landmarks import LONGEST
 from aed_nerfstudio.face.face_finder import FaceFinder
 from aed_nerfstudio.media.video_reader import probe, read_frames, video_streams
 
-LONGEST = 1280  # pixels, of the pictures that are looked at
 LOOKS = 5
 SECONDS = 4.0  # between two of them
 

@@ -149,9 +149,8 @@ def _looked_at(
 ) -> tuple[CorpusTake, tuple[int, int]]:
     """The take with its length and whether it lacks sound, and its pictures' width and height."""
     info = probe(take.path)
-    length = max(info.duration, info.declared)  # of one that is cut off, more will be said
-    if length < MINIMUM_SECONDS:
-        raise InputError(f"{take.path}: only {length:.1f} s long, below {MINIMUM_SECONDS:.0f} s")
+    if info.longest < MINIMUM_SECONDS:  # of one that is cut off, more will be said
+        raise InputError(f"{take.path}: only {info.longest:.1f} s long, below {MINIMUM_SECONDS:.0f} s")
     file = take.sound if sound and not (own_sound_first and info.has_audio) else None
     if file is not None:
         try:
@@ -160,7 +159,7 @@ def _looked_at(
             problems.append(f"{error}; not used")
             file = None
     silent = sound and not info.has_audio and file is None
-    return replace(take, sound=file, seconds=length, silent=silent), (info.width, info.height)
+    return replace(take, sound=file, seconds=info.longest, silent=silent), (info.width, info.height)
 
 
 def evenly(takes: Sequence[CorpusTake], seconds: float) -> list[CorpusTake]:

@@ -19,6 +19,7 @@ MIDDLE_LIPS = [76, 77, 90, 180, 85, 16, 315, 404, 320, 307, 306, 408, 304, 303, 
 LIPS = sorted({*OUTER_LIPS, *INNER_LIPS, *MIDDLE_LIPS})
 # Corner, corner, then pairs (upper, lower) of lid points: the six points of the usual eye aspect ratio, both eyes.
 EYES = ([33, 133, 160, 144, 158, 153], [362, 263, 385, 380, 387, 373])
+LONGEST = 1280  # pixels: FaceMesh looks at 192 x 192 of the face, so more costs time and tells nothing
 SMOOTHING = 0.7  # frames: enough to calm the jitter of single frames, too little to lag behind a nod
 LOST_FRAMES = 25  # after this many frames without the face its last place says nothing any more
 # Where the finder takes every frame for itself, the part around the face is looked at before the whole frame: a face of
@@ -79,16 +80,21 @@ class FaceTracker:
         """The faces in the part of a frame around where the face was; none where the finder itself looks there."""
         if self._finder.follows or self._previous is None or self._lost > LOST_FRAMES:
             return []
-        low, high = self._previous[:, :2].min(axis=0), self._previous[:, :2].max(axis=0)
-        reach = NEAR * float((high - low).max())
-        left, top = np.maximum((low + high - reach) / 2, 0).astype(int).tolist()
-        right, bottom = np.ceil((low + high + reach) / 2).astype(int).tolist()
-        part = image[top:bottom, left:right]
+        part, left, top = around_face(image, self._previous)
         return [face + np.float32([left, top, 0]) for face in _usable(self._finder.find(part))] if part.size else []
 
     def forget(self) -> None:
         """The next frame has nothing to do with the last one: its largest face is taken."""
         self._previous = None
+
+
+def around_face(image: np.ndarray, face: np.ndarray) -> tuple[np.ndarray, int, int]:
+    """The part of a picture [H, W, 3] around a face [478, 3], and its left and top; empty where the face is outside."""
+    low, high = face[:, :2].min(axis=0), face[:, :2].max(axis=0)
+    reach = NEAR * float((high - low).max())
+    left, top = np.maximum((low + high - reach) / 2, 0).astype(int).tolist()
+    right, bottom = np.ceil((low + high + reach) / 2).astype(int).tolist()
+    return image[top:bottom, left:right], left, top
 
 
 def _usable(faces: list[np.ndarray]) -> list[np.ndarray]:

@@ -93,7 +93,7 @@ class TakeState:
 
     landmarks: float32 [F, 478, 3] pixels of the crop, NaN where the face was lost. usable: bool [F]. sharpness: [F].
     flags: a list of words for every frame. view: what it shows at all, a `ClipView` as a dictionary, None where no face
-    is seen. key: digest of what its pictures were made from.
+    is seen. stream: index in the video of the stream of pictures. key: digest of what its pictures were made from.
     """
 
     take: Take
@@ -104,6 +104,7 @@ class TakeState:
     sharpness: np.ndarray
     flags: list[list[str]]
     view: dict | None
+    stream: int
 
     @property
     def name(self) -> str:
@@ -165,7 +166,8 @@ class Processing:
                 flags = [[f for f, on in zip(FLAGS, row, strict=True) if on] for row in stored["flags"]]
                 landmarks = np.load(self.root / "landmarks" / f"{take.name}.npy")
                 states.append(TakeState(take, source, digest(key, take.name), landmarks, stored["usable"],
-                                        stored["sharpness"], flags, found["views"][take.name]))  # fmt: skip
+                                        stored["sharpness"], flags, found["views"][take.name],
+                                        tracks[number].stream))  # fmt: skip
         return states
 
     def _track_file(self, source: Source) -> Path:
@@ -444,8 +446,8 @@ class Processing:
         samples = np.zeros(0, np.float32)
         if options.front_end != "none" and (source.sound or probe(source.video).has_audio):
             start = first * SAMPLE_RATE // FPS + round(options.audio_shift * SAMPLE_RATE)
-            stream = None if source.sound else VideoTrack.load(self._track_file(source)).stream
-            samples = read_audio(source.sound or source.video, SAMPLE_RATE, beside=stream, notes=warnings)
+            beside = None if source.sound else take.stream
+            samples = read_audio(source.sound or source.video, SAMPLE_RATE, beside=beside, notes=warnings)
             samples = samples[start:] if start >= 0 else np.pad(samples, (-start, 0))
             samples = samples[:length]
             missing = (length - len(samples)) / SAMPLE_RATE

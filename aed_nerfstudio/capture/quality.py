@@ -65,8 +65,7 @@ class FrameMeasure:
     below which its picture could be shrunk without losing anything. lips: lightness and redness (CIELAB) of the lips
     less those of the skin around. inside: how far the middle of the mouth is from the lips, units of CIELAB. opening:
     of the lips, over the face's height. whites: lightness of the eyes' white, on its darker side of the iris, less that
-    of the iris. patch: uint8
-    [48, 48], luma of the roughly frontal face."""
+    of the iris. patch: uint8 [48, 48], luma of the roughly frontal face."""
 
     sharpness: float
     detail: float

@@ -111,9 +111,8 @@ def read_sources(videos: list[Path], options: ProcessOptions) -> list[Source]:
         if options.front_end != "none" and not ready and source.sound is None and not info.has_audio:
             raise InputError(f"{source.video}: holds no audio; speech drives the avatar, so give a video with its "
                              "sound track (or --audio-features none, for emotions without speech)")  # fmt: skip
-        length = max(info.duration, info.declared)  # of one that is cut off, more will be said
-        if 0 < length < MINIMUM_SECONDS:
-            raise InputError(too_short(source.video, length))
+        if 0 < info.longest < MINIMUM_SECONDS:  # of one that is cut off, more will be said
+            raise InputError(too_short(source.video, info.longest))
     return sources
 
 

@@ -10,14 +10,13 @@ import cv2
 import numpy as np
 
 from aed_nerfstudio.capture.camera_choice import choose_stream
-from aed_nerfstudio.capture.landmarks import FaceTracker
+from aed_nerfstudio.capture.landmarks import LONGEST, FaceTracker
 from aed_nerfstudio.capture.parallel import ahead
 from aed_nerfstudio.dataset.face_mesh import COUNT
 from aed_nerfstudio.dataset.schema import FPS, write_arrays
 from aed_nerfstudio.errors import InputError
 from aed_nerfstudio.media.video_reader import fitted, probe, read_frames
 
-LONGEST = 1280  # pixels: FaceMesh looks at 192 x 192 of the face, so more costs time and tells nothing
 THUMBNAIL = (32, 18)  # width, height
 # Mean absolute difference of two thumbnails (0..255), and the face's movement in one frame over its height. Of 1 779
 # frames of a newsreader 99 % stay below 2.5 and 0.02; another shot is above 12, a jump cut above 4 and 0.03.

@@ -11,9 +11,9 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
+from aed_nerfstudio.capture.landmarks import around_face
 from aed_nerfstudio.face.face_finder import FaceFinder
 
-NEAR = 3.0  # the looked-at part's side, over the face's longer one
 AGREED = 0.6  # of the looks: 0.75 when all goes well
 FEWEST = 6  # looks that found a face
 LOOKED_AT = 6  # pictures
@@ -77,9 +77,5 @@ def _around(picture: np.ndarray, points: np.ndarray) -> np.ndarray:
     """The part of a picture around a face."""
     if not np.isfinite(points).all():
         return picture
-    low, high = points[:, :2].min(axis=0), points[:, :2].max(axis=0)
-    reach = NEAR * float((high - low).max())
-    left, top = np.maximum((low + high - reach) / 2, 0).astype(int).tolist()
-    right, bottom = np.ceil((low + high + reach) / 2).astype(int).tolist()
-    part = picture[top:bottom, left:right]
+    part, _, _ = around_face(picture, points)
     return part if part.size else picture

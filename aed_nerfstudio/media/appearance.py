@@ -95,11 +95,10 @@ class Appearance:
         check_size(path, round(width), round(height))
         self.size = self.turn.size(round(width), round(height))
         """Width and height, pixels, as shown."""
-        self.notes = self._notes(stream, first)
-        """What should be said of it."""
         self._graphs: dict[tuple, av.filter.Graph] = {}
 
-    def _notes(self, stream: av.VideoStream, first: av.VideoFrame) -> list[str]:
+    def notes(self, first: av.VideoFrame) -> list[str]:
+        """What should be said of how the stream is shown; first: its first frame."""
         notes = []
         if first.color_trc in HDR:
             notes.append(f"{self.path.name}: is HDR ({HDR[first.color_trc]}), and is tone-mapped to SDR")

@@ -18,6 +18,7 @@ import numpy as np
 
 from aed_nerfstudio.errors import InputError
 from aed_nerfstudio.media.containers import open_media, picture_stream, picture_streams, sound_streams
+from aed_nerfstudio.outside import regular_file
 
 BACK = 0.5
 """Seconds: a clock that goes back further has jumped; by less, pictures are out of order or packets overlap."""
@@ -73,8 +74,7 @@ def read_clock(path: Path, picture: int | None = None) -> Clock:
         InputError: the file cannot be read, the clocks of its streams contradict each other, or it fills far more time
             than it has contents for.
     """
-    with open_media(path):  # which says what is wrong with it
-        status = path.stat()
+    status = regular_file(path, "give a video or audio file").stat()
     return _read_clock(path, picture, status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
 
 

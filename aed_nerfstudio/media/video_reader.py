@@ -46,6 +46,11 @@ class VideoInfo:
     rotation: int | None
     notes: tuple[str, ...] = ()
 
+    @property
+    def longest(self) -> float:
+        """Seconds that it has, or would have were it not cut off."""
+        return max(self.duration, self.declared)
+
 
 def fitted(size: tuple[int, int], longest: int | None) -> tuple[int, int]:
     """Width and height of a picture that is made smaller until no side is longer than `longest` pixels."""
@@ -77,7 +82,7 @@ def probe(path: str | Path, stream: int | None = None) -> VideoInfo:
         if frame is None:
             raise damaged(path, "no frame could be decoded")
         shown = Appearance(path, pictures, frame)
-        notes = (*clock.notes, *shown.notes)
+        notes = (*clock.notes, *shown.notes(frame))
         length = clock.ends[pictures.index]
         # Where the clock jumps, the stated length is that of the jump.
         declared = length if clock.notes or container.duration is None else container.duration / av.time_base

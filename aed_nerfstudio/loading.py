@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from aed_nerfstudio.errors import InputError, reason
 
 if TYPE_CHECKING:
-    from aed_nerfstudio.training.pipeline import AedPipeline
+    from aed_nerfstudio.nerfstudio_plugin.pipeline import AedPipeline
 
 MEND = "train again with this version, or install the version that it was trained with"
 
@@ -38,9 +38,9 @@ def _load(file: Path, data: Path | None) -> tuple[AedPipeline, int]:
     import torch
 
     from aed_nerfstudio.backends import had_here
-    from aed_nerfstudio.training.checkpoints import read_newest
-    from aed_nerfstudio.training.places import find_inputs
-    from aed_nerfstudio.training.run_config import read_config
+    from aed_nerfstudio.nerfstudio_plugin.checkpoints import read_newest
+    from aed_nerfstudio.nerfstudio_plugin.places import find_inputs
+    from aed_nerfstudio.nerfstudio_plugin.run_config import read_config
 
     config = read_config(file)
     _, state = read_newest(file.parent / "nerfstudio_models")

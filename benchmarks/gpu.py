@@ -51,7 +51,7 @@ def scaled(method: str, steps: int | None) -> dict[str, int]:
 
 def exchanged(config: Path) -> float:
     """PSNR, in dB, between the pictures that a GPU and a CPU make of one checkpoint."""
-    from aed_nerfstudio.avatar import Avatar
+    from aed_nerfstudio.avatar.avatar import Avatar
 
     there, here = Avatar.load(config), Avatar.load(config, device="cpu")
     frames = here.dataset.split("val")

@@ -18,7 +18,7 @@ import matplotlib
 import numpy as np
 import torch
 
-from aed_nerfstudio.avatar import Avatar
+from aed_nerfstudio.avatar.avatar import Avatar
 from aed_nerfstudio.evaluation.speed import machine
 
 RAYS = (1024, 2048, 4096, 8192, 16384, 32768, 65536)

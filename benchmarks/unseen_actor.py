@@ -47,14 +47,14 @@ class Measure:
     """Of each label: neutral, and the others at their strongest."""
 
     def main(self) -> None:
-        from aed_nerfstudio.avatar import Avatar, to_uint8
-        from aed_nerfstudio.dataset.face_mesh import mouth_opening
+        from aed_nerfstudio.audio.features import SAMPLE_RATE, extract_features
+        from aed_nerfstudio.avatar.avatar import Avatar, to_uint8
         from aed_nerfstudio.dataset.schema import FPS, HEAD, write_image, write_json
-        from aed_nerfstudio.driving.audio import SAMPLE_RATE, extract_features
         from aed_nerfstudio.driving.track import DrivingTrack
         from aed_nerfstudio.evaluation.image_metrics import psnr
         from aed_nerfstudio.evaluation.landmark_distance import detect
         from aed_nerfstudio.evaluation.sync import correlation
+        from aed_nerfstudio.face.face_mesh import mouth_opening
         from aed_nerfstudio.media.audio_io import read_audio
         from aed_nerfstudio.synthetic.actor import Actor
         from aed_nerfstudio.synthetic.performance import perform

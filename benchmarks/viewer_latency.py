@@ -19,7 +19,7 @@ from pathlib import Path
 import torch
 from nerfstudio.cameras.cameras import Cameras
 
-from aed_nerfstudio.avatar import Avatar
+from aed_nerfstudio.avatar.avatar import Avatar
 from aed_nerfstudio.rendering.still_view import StillView
 from aed_nerfstudio.viewer.performance import Performance, Setting
 from aed_nerfstudio.viewer.speech import speech_of_clip

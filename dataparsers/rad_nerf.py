@@ -12,10 +12,10 @@ from aed_nerfstudio.dataparsers.talking_face import TalkingFaceDataParser
 from nerfstudio.data.dataparsers.base_dataparser import DataParserConfig
 from nerfstudio.plugins.registry_dataparser import DataParserSpecification
 
+from aed_nerfstudio.audio.feature_files import FILE, read_feature_file
+from aed_nerfstudio.audio.features import NONE, SAMPLE_RATE, extract_features
 from aed_nerfstudio.dataset.rad_folder import RadFolder, read_rad_folder
 from aed_nerfstudio.dataset.schema import METRES_PER_UNIT, Inside
-from aed_nerfstudio.driving.audio import NONE, SAMPLE_RATE, extract_features
-from aed_nerfstudio.driving.feature_files import FILE, read_feature_file
 from aed_nerfstudio.errors import InputError
 
 FEATURE_FILES = {"aud_ds.npy": "deepspeech", "aud.npy": None, "aud_eo.npy": "esperanto", "aud_hu.npy": "hubert"}

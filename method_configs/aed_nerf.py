@@ -6,12 +6,12 @@ import torch
 from nerfstudio.configs.base_config import MachineConfig, ViewerConfig
 from nerfstudio.plugins.types import MethodSpecification
 
-from aed_nerfstudio.model.aed_nerf import AedNerfModelConfig
-from aed_nerfstudio.model.stages import StageSchedule
-from aed_nerfstudio.training.datamanager import AedDataManagerConfig
-from aed_nerfstudio.training.fused_adam import FusedAdamConfig
-from aed_nerfstudio.training.pipeline import AedPipelineConfig
-from aed_nerfstudio.training.trainer import AedTrainerConfig
+from aed_nerfstudio.nerfstudio_plugin.datamanager import AedDataManagerConfig
+from aed_nerfstudio.nerfstudio_plugin.fused_adam import FusedAdamConfig
+from aed_nerfstudio.nerfstudio_plugin.model import AedNerfModelConfig
+from aed_nerfstudio.nerfstudio_plugin.pipeline import AedPipelineConfig
+from aed_nerfstudio.nerfstudio_plugin.stages import StageSchedule
+from aed_nerfstudio.nerfstudio_plugin.trainer import AedTrainerConfig
 
 
 def _trainer(
@@ -104,8 +104,8 @@ aed_nerf = MethodSpecification(
 )
 aed_nerf_paper = MethodSpecification(
     # The paper names no input for the eyes and no balance of labels. Not to its letter, because of what it misprints or
-    # leaves out: the alpha before the first logarithm of eq. 7 (model/losses.py), the neutral emotion's intensity
-    # (driving/emotion.py), and what the inputs are scaled by (audio features and torso pose are standardised).
+    # leaves out: the alpha before the first logarithm of eq. 7 (nerfstudio_plugin/losses.py), the neutral emotion's
+    # intensity (driving/emotion.py), and what inputs are scaled by (audio features and torso pose are standardised).
     config=_trainer("aed-nerf-paper", StageSchedule(), 65_536, 5e-4, 5e-4, {"use_eye": False}, balance_labels=False),
     description="AED-NeRF as in the paper",
 )

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from aed_nerfstudio.avatar import Avatar
+from aed_nerfstudio.avatar.avatar import Avatar
 from aed_nerfstudio.errors import InputError
-from aed_nerfstudio.training.checkpoints import read_checkpoint
+from aed_nerfstudio.nerfstudio_plugin.checkpoints import read_checkpoint
 
 pytestmark = pytest.mark.hostile
 

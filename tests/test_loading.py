@@ -6,7 +6,7 @@ import shutil
 import pytest
 import torch
 
-from aed_nerfstudio.avatar import Avatar
+from aed_nerfstudio.avatar.avatar import Avatar
 from aed_nerfstudio.errors import InputError
 
 
@@ -26,7 +26,7 @@ def checkpoint(folder):
 def test_a_class_that_has_moved(copy):
     config = copy / "config.yml"
     text = config.read_text()
-    moved = re.sub(r"aed_nerfstudio\.model\.aed_nerf\.", "aed_nerfstudio.model.elsewhere.", text)
+    moved = re.sub(r"aed_nerfstudio\.nerfstudio_plugin\.model\.", "aed_nerfstudio.nerfstudio_plugin.elsewhere.", text)
     assert moved != text
     config.write_text(moved)
     with pytest.raises(InputError, match=r"config\.yml: does not fit this version .*aed_nerfstudio\.model\.elsewhere"):

@@ -22,19 +22,19 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from aed_nerfstudio import outside
+from aed_nerfstudio.audio.feature_files import read_feature_file
 from aed_nerfstudio.capture.bisenet import BisenetParser
-from aed_nerfstudio.capture.corpora import _read_memory
-from aed_nerfstudio.capture.corpus_tables import plan_table
 from aed_nerfstudio.capture.rad_export import export_rad
 from aed_nerfstudio.capture.stages import FILE, Stages
 from aed_nerfstudio.commands.batch import read_jobs
+from aed_nerfstudio.corpora.corpus import _read_memory
+from aed_nerfstudio.corpora.corpus_tables import plan_table
 from aed_nerfstudio.dataset.consent import read_consent
 from aed_nerfstudio.dataset.rad_folder import read_rad_folder
 from aed_nerfstudio.dataset.schema import read_dataset, read_image
 from aed_nerfstudio.driving.camera_path import CameraPath
 from aed_nerfstudio.driving.emotion import EmotionVocabulary
 from aed_nerfstudio.driving.emotion_track import EmotionTrack
-from aed_nerfstudio.driving.feature_files import read_feature_file
 from aed_nerfstudio.driving.pose_file import read_poses
 from aed_nerfstudio.errors import InputError, one_line
 from aed_nerfstudio.evaluation.syncnet import SyncNet

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
-from aed_nerfstudio.dataset.face_mesh import INNER_LIPS, OUTER_LIPS
 from aed_nerfstudio.face.face_finder import FaceFinder
+from aed_nerfstudio.face.face_mesh import INNER_LIPS, OUTER_LIPS
 
 # Rings between the outer and the inner contour: they move with the lips as well.
 MIDDLE_LIPS = [76, 77, 90, 180, 85, 16, 315, 404, 320, 307, 306, 408, 304, 303, 302, 11, 72, 73, 74, 184,

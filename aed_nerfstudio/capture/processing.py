@@ -17,6 +17,8 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from aed_nerfstudio.audio.feature_files import cut_features, read_feature_file
+from aed_nerfstudio.audio.features import SAMPLE_RATE, extract_features
 from aed_nerfstudio.capture.background import Background, clip_background, merge_backgrounds, sample
 from aed_nerfstudio.capture.face_shape import mean_face
 from aed_nerfstudio.capture.landmarks import cut, eye_openness, in_picture, smooth_landmarks, to_crop
@@ -44,7 +46,6 @@ from aed_nerfstudio.capture.takes import Take, crop_takes, split_takes
 from aed_nerfstudio.capture.torso import torso_layer
 from aed_nerfstudio.capture.tracking import VideoTrack, decoded, track_video
 from aed_nerfstudio.capture.upright import LOOKED_AT, FewPictures, turn_command, turned
-from aed_nerfstudio.dataset.face_mesh import COUNT, OUTER_LIPS, padded_box
 from aed_nerfstudio.dataset.schema import (
     FLAGS,
     FPS,
@@ -58,11 +59,10 @@ from aed_nerfstudio.dataset.schema import (
     write_dataset,
     write_image,
 )
-from aed_nerfstudio.driving.audio import SAMPLE_RATE, extract_features
 from aed_nerfstudio.driving.emotion import CATEGORIES, INTENSITIES
-from aed_nerfstudio.driving.feature_files import cut_features, read_feature_file
 from aed_nerfstudio.errors import InputError
 from aed_nerfstudio.face.engine import engine_name
+from aed_nerfstudio.face.face_mesh import COUNT, OUTER_LIPS, padded_box
 from aed_nerfstudio.files import inside
 from aed_nerfstudio.media.audio_io import is_silent, read_audio, write_wav
 from aed_nerfstudio.media.video_reader import probe

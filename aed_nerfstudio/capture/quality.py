@@ -12,7 +12,7 @@ from typing import Literal
 import cv2
 import numpy as np
 
-from aed_nerfstudio.dataset.face_mesh import INNER_LIPS, OUTER_LIPS, mouth_opening
+from aed_nerfstudio.face.face_mesh import INNER_LIPS, OUTER_LIPS, mouth_opening
 
 SHARPNESS_SIZE = 160  # pixels: the face's height when blur is measured, so that the picture's size does not matter
 BLURRED = 0.4  # of the clip's median sharpness

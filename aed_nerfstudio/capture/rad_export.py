@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from aed_nerfstudio.dataset.face_68 import to_68
+from aed_nerfstudio.audio.features import SAMPLE_RATE, cut_windows
 from aed_nerfstudio.dataset.rad_folder import COLOURS, HEAD_CENTRE
 from aed_nerfstudio.dataset.schema import (
     BACKGROUND,
@@ -21,8 +21,8 @@ from aed_nerfstudio.dataset.schema import (
     write_image,
     write_json,
 )
-from aed_nerfstudio.driving.audio import SAMPLE_RATE, cut_windows
 from aed_nerfstudio.errors import InputError
+from aed_nerfstudio.face.face_68 import to_68
 from aed_nerfstudio.files import disown, keep_apart, make_own, move, remove_own, write
 from aed_nerfstudio.jobs.folder_lock import folder_lock
 from aed_nerfstudio.media.audio_io import read_if_there, write_wav

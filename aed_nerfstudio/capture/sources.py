@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from aed_nerfstudio.audio.feature_files import is_file_front_end
+from aed_nerfstudio.audio.features import check_front_end
 from aed_nerfstudio.bounds import DATASET_SIDE, SHIFT
 from aed_nerfstudio.capture.parsers import open_parser
 from aed_nerfstudio.capture.tracking import MINIMUM_SECONDS, too_short
-from aed_nerfstudio.driving.audio import check_front_end
 from aed_nerfstudio.driving.emotion import CATEGORIES, INTENSITIES
-from aed_nerfstudio.driving.feature_files import is_file_front_end
 from aed_nerfstudio.errors import InputError
 from aed_nerfstudio.media.containers import open_media, sound_streams
 from aed_nerfstudio.media.video_reader import probe

@@ -12,9 +12,9 @@ import numpy as np
 from aed_nerfstudio.capture.camera_choice import choose_stream
 from aed_nerfstudio.capture.landmarks import LONGEST, FaceTracker
 from aed_nerfstudio.capture.parallel import ahead
-from aed_nerfstudio.dataset.face_mesh import COUNT
 from aed_nerfstudio.dataset.schema import FPS, write_arrays
 from aed_nerfstudio.errors import InputError
+from aed_nerfstudio.face.face_mesh import COUNT
 from aed_nerfstudio.media.video_reader import fitted, probe, read_frames
 
 THUMBNAIL = (32, 18)  # width, height

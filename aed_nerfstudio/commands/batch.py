@@ -194,7 +194,7 @@ def render_job(render: Render, folder: str, progress: bool) -> dict:
 @lru_cache(maxsize=1)
 def _avatar(config: Path, data: Path | None, checkpoints: tuple[str, ...]):
     """The avatar, which a worker keeps for its next job; anew when there are other checkpoints."""
-    from aed_nerfstudio.avatar import Avatar
+    from aed_nerfstudio.avatar.avatar import Avatar
 
     return Avatar.load(config, data=data)
 

@@ -35,7 +35,7 @@ class Bench:
         check_flags(self)
         import torch
 
-        from aed_nerfstudio.avatar import Avatar
+        from aed_nerfstudio.avatar.avatar import Avatar
         from aed_nerfstudio.backends import resolve
         from aed_nerfstudio.commands.render import run_files
         from aed_nerfstudio.evaluation import speed

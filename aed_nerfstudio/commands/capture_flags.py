@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 from aed_nerfstudio.bounds import DATASET_SIDE
 
 if TYPE_CHECKING:
-    from aed_nerfstudio.capture.corpora import CorpusPlan
     from aed_nerfstudio.capture.sources import ProcessOptions
+    from aed_nerfstudio.corpora.corpus import CorpusPlan
     from aed_nerfstudio.dataset.schema import Dataset
 
 
 def judge(dataset: Dataset) -> None:
     """Prints what `aed inspect` says of a new dataset, and what to do next."""
-    from aed_nerfstudio.capture.inspect import inspect_dataset  # slow to import: scipy, matplotlib
+    from aed_nerfstudio.inspection.inspect import inspect_dataset  # slow to import: scipy, matplotlib
 
     inspection = inspect_dataset(dataset)
     print(inspection.summary_text())
@@ -68,7 +68,7 @@ class TakesFlags(CaptureFlags):
 
     def make(self, plan: CorpusPlan) -> None:
         """Prints the plan and, unless that is all that was asked for, makes the dataset."""
-        from aed_nerfstudio.capture.corpora import run_plan
+        from aed_nerfstudio.corpora.corpus import run_plan
 
         print(plan.table, flush=True)
         if self.dry_run:

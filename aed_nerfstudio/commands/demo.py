@@ -50,7 +50,7 @@ class Demo:
         self._record(root / "data")
         config = self._train(root)
 
-        from aed_nerfstudio.avatar import Avatar
+        from aed_nerfstudio.avatar.avatar import Avatar
         from aed_nerfstudio.synthetic.record import unseen_speech
 
         print("\n3/3 speaking an unseen sentence")
@@ -125,9 +125,9 @@ def write_contact_sheet(avatar, speech: np.ndarray, path: Path) -> None:
 
 def write_video(avatar, speech: np.ndarray, path: Path) -> None:
     """The speech in all emotions side by side, then in one that grows from its weakest to its strongest."""
+    from aed_nerfstudio.audio.features import SAMPLE_RATE
     from aed_nerfstudio.commands.render import with_progress
     from aed_nerfstudio.dataset.schema import FPS
-    from aed_nerfstudio.driving.audio import SAMPLE_RATE
     from aed_nerfstudio.media.captions import BAND
     from aed_nerfstudio.media.video_writer import VideoWriter
 

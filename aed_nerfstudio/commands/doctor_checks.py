@@ -370,7 +370,7 @@ def _landmarks() -> str:
 def _moonshine() -> str:
     import numpy as np
 
-    from aed_nerfstudio.driving.audio import FRONT_ENDS
+    from aed_nerfstudio.audio.features import FRONT_ENDS
 
     features = FRONT_ENDS["moonshine"].extract(np.zeros(16000, np.float32))
     if not np.isfinite(features).all():
@@ -379,7 +379,7 @@ def _moonshine() -> str:
 
 
 def _front_ends() -> str:
-    from aed_nerfstudio.driving.torchaudio_pipelines import PIPELINES
+    from aed_nerfstudio.audio.torchaudio_pipelines import PIPELINES
 
     states = {name: "found" if pipeline.place().is_file() else "not here" for name, pipeline in PIPELINES.items()}
     return ", ".join(f"{name} {state}" for name, state in states.items())
@@ -406,7 +406,7 @@ def _whisper() -> str:
 
 
 def _lpips() -> str:
-    from aed_nerfstudio.model.losses import PerceptualLoss
+    from aed_nerfstudio.nerfstudio_plugin.losses import PerceptualLoss
 
     if PerceptualLoss().name == "lpips":
         return "ok, AlexNet"

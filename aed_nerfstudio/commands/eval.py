@@ -91,7 +91,7 @@ class Eval:
 
     def _evaluate(self, samples: np.ndarray | None, folder: Path) -> None:
         """Fills a folder; samples: of --audio."""
-        from aed_nerfstudio.avatar import Avatar
+        from aed_nerfstudio.avatar.avatar import Avatar
         from aed_nerfstudio.commands.render import with_progress
         from aed_nerfstudio.evaluation import cross_driven, self_driven
         from aed_nerfstudio.evaluation.emotion import evaluate_emotion

@@ -23,8 +23,8 @@ class Inspect:
     def main(self) -> None:
         """Runs the command."""
         check_flags(self)
-        from aed_nerfstudio.capture.inspect import inspect_dataset  # slow to import: scipy, matplotlib
         from aed_nerfstudio.dataset.schema import read_dataset
+        from aed_nerfstudio.inspection.inspect import inspect_dataset  # slow to import: scipy, matplotlib
 
         inspection = inspect_dataset(read_dataset(self.dataset), self.output)
         print(inspection.summary_text())

@@ -48,9 +48,9 @@ class Process:
     def main(self) -> None:
         """Runs the command."""
         check_flags(self)
+        from aed_nerfstudio.audio.feature_files import FILE, is_file_front_end
         from aed_nerfstudio.capture.process import ProcessOptions, process_videos  # slow to import: mediapipe, scipy
         from aed_nerfstudio.dataset.consent import read_consent
-        from aed_nerfstudio.driving.feature_files import FILE, is_file_front_end
 
         named = not self.features_file or is_file_front_end(self.audio_features)
         front_end = self.audio_features if named else FILE

@@ -26,7 +26,7 @@ class ProcessCorpus(WorkerFlags, CaptureFlags):
     def main(self) -> None:
         """Runs the command."""
         check_flags(self)
-        from aed_nerfstudio.capture.corpus_runner import read_corpus, run_corpus
+        from aed_nerfstudio.corpora.corpus_runner import read_corpus, run_corpus
 
         if self.source.is_file():
             keep_apart([self.output / "corpus.json"], [self.source])

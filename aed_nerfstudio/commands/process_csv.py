@@ -27,7 +27,7 @@ class ProcessCsv(TakesFlags):
     def main(self) -> None:
         """Runs the command."""
         check_flags(self)
-        from aed_nerfstudio.capture.corpus_tables import plan_table
+        from aed_nerfstudio.corpora.corpus_tables import plan_table
 
         keep_apart([self.output], [self.table])
         sound = self.audio_features != "none"

@@ -34,7 +34,7 @@ class ProcessMead(TakesFlags):
     def main(self) -> None:
         """Runs the command."""
         check_flags(self)
-        from aed_nerfstudio.capture.mead import plan_mead
+        from aed_nerfstudio.corpora.mead import plan_mead
 
         plan = plan_mead(
             self.root,

@@ -18,7 +18,7 @@ from aed_nerfstudio.files import keep_apart
 from aed_nerfstudio.outside import is_file
 
 if TYPE_CHECKING:
-    from aed_nerfstudio.avatar import Avatar
+    from aed_nerfstudio.avatar.avatar import Avatar
     from aed_nerfstudio.media.output import FrameStream
 
 
@@ -99,9 +99,9 @@ class Render:
 
     def main(self, load: Callable[[Path], Avatar] | None = None) -> None:
         """Runs the command; `load` gives the avatar of a config.yml, `Avatar.load` with `data` by default."""
+        from aed_nerfstudio.audio.feature_files import read_feature_file
+        from aed_nerfstudio.audio.hearing import count_frames
         from aed_nerfstudio.driving.emotion_track import read_rows
-        from aed_nerfstudio.driving.feature_files import read_feature_file
-        from aed_nerfstudio.driving.hearing import count_frames
         from aed_nerfstudio.media.audio_io import is_silent, read_audio
         from aed_nerfstudio.media.backgrounds import open_background
         from aed_nerfstudio.media.captions import MARK
@@ -127,7 +127,7 @@ class Render:
         if not self.load_config.is_file():
             raise InputError(f"{self.load_config}: no such file; give the config.yml of a training run")
 
-        from aed_nerfstudio.avatar import Avatar
+        from aed_nerfstudio.avatar.avatar import Avatar
         from aed_nerfstudio.driving.camera_path import CameraPath
         from aed_nerfstudio.driving.pose_file import read_poses
 

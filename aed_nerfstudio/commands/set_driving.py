@@ -50,12 +50,12 @@ class SetDriving:
         self._check_files()
         import yaml
 
-        from aed_nerfstudio.avatar import Avatar
+        from aed_nerfstudio.avatar.avatar import Avatar
         from aed_nerfstudio.commands.render import run_files
         from aed_nerfstudio.files import keep_apart, write
         from aed_nerfstudio.jobs.folder_lock import folder_lock
-        from aed_nerfstudio.training.places import find_inputs
-        from aed_nerfstudio.training.run_config import read_config
+        from aed_nerfstudio.nerfstudio_plugin.places import find_inputs
+        from aed_nerfstudio.nerfstudio_plugin.run_config import read_config
 
         avatar = Avatar.load(self.load_config, data=self.data)
         run = self.load_config.resolve().parent
@@ -76,9 +76,9 @@ class SetDriving:
 
     def _check_files(self) -> None:
         """Finds what is wrong with them before the seconds that loading the avatar takes."""
+        from aed_nerfstudio.audio.feature_files import read_feature_file
+        from aed_nerfstudio.audio.hearing import count_frames
         from aed_nerfstudio.driving.emotion import parse_mixture
-        from aed_nerfstudio.driving.feature_files import read_feature_file
-        from aed_nerfstudio.driving.hearing import count_frames
         from aed_nerfstudio.media.audio_io import read_audio
         from aed_nerfstudio.media.backgrounds import open_background
 

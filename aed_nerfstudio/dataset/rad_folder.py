@@ -14,8 +14,6 @@ from typing import ClassVar
 import numpy as np
 
 from aed_nerfstudio.dataset.checked_json import MOST_BYTES, Field, check_poses, read_json
-from aed_nerfstudio.dataset.face_68 import from_68
-from aed_nerfstudio.dataset.face_mesh import COUNT, OUTER_LIPS, eye_ratio, padded_box
 from aed_nerfstudio.dataset.schema import (
     BACKGROUND,
     HEAD,
@@ -31,6 +29,8 @@ from aed_nerfstudio.dataset.schema import (
     read_image,
 )
 from aed_nerfstudio.errors import InputError
+from aed_nerfstudio.face.face_68 import from_68
+from aed_nerfstudio.face.face_mesh import COUNT, OUTER_LIPS, eye_ratio, padded_box
 from aed_nerfstudio.outside import csv_rows, read_text
 
 MEND = "make it again by their data_utils/process.py"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TypeVar
 
-from aed_nerfstudio.driving.audio import FRAME_RATE
+from aed_nerfstudio.audio.features import FRAME_RATE
 
 T = TypeVar("T")  # tensors; this module needs no torch
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from aed_nerfstudio.driving.audio import FRAME_RATE, STEPS_PER_FRAME, windows_at
+from aed_nerfstudio.audio.features import FRAME_RATE, STEPS_PER_FRAME, windows_at
 from aed_nerfstudio.driving.head_pose import pose_at
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from aed_nerfstudio.avatar import Avatar
+from aed_nerfstudio.avatar.avatar import Avatar
 from aed_nerfstudio.evaluation.measure import (
     FOLLOWING,
     HEARD,

@@ -42,7 +42,7 @@ class Perceptual:
     """
 
     def __init__(self, device: object) -> None:
-        from aed_nerfstudio.model.losses import PerceptualLoss
+        from aed_nerfstudio.nerfstudio_plugin.losses import PerceptualLoss
 
         self.device = device
         self.net = PerceptualLoss().to(device)

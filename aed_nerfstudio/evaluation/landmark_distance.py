@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from aed_nerfstudio.dataset.face_mesh import INNER_LIPS, OUTER_LIPS
 from aed_nerfstudio.face.face_finder import FaceFinder
+from aed_nerfstudio.face.face_mesh import INNER_LIPS, OUTER_LIPS
 
 LIPS = [*OUTER_LIPS, *INNER_LIPS]
 

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from aed_nerfstudio.dataset.face_mesh import mouth_opening
 from aed_nerfstudio.dataset.schema import Dataset
 from aed_nerfstudio.errors import InputError
 from aed_nerfstudio.evaluation.image_metrics import Perceptual, psnr, ssim
@@ -32,6 +31,7 @@ from aed_nerfstudio.evaluation.sync import (
     shifted_levels,
 )
 from aed_nerfstudio.face.face_finder import FaceFinder
+from aed_nerfstudio.face.face_mesh import mouth_opening
 from aed_nerfstudio.media.audio_io import is_silent, read_if_there
 
 if TYPE_CHECKING:  # written beside this one, and loads torch

@@ -14,7 +14,7 @@ from aed_nerfstudio.files import replacing
 from aed_nerfstudio.media.captions import labelled
 
 if TYPE_CHECKING:  # for types alone: pictures need no torch
-    from aed_nerfstudio.avatar import Avatar
+    from aed_nerfstudio.avatar.avatar import Avatar
     from aed_nerfstudio.driving.track import FrameCondition
 
 SHEET_COLUMNS = 5

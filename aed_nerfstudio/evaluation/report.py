@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from aed_nerfstudio.avatar import Avatar
+from aed_nerfstudio.avatar.avatar import Avatar
 from aed_nerfstudio.dataset.schema import FPS, write_json
 from aed_nerfstudio.evaluation.measure import FOLLOWING, HEARD, IMAGE, LIPS, SYNC, Progress, unseen_progress
 from aed_nerfstudio.evaluation.metrics import EMOTION, ROW, SECTION_CONVENTIONS, SECTIONS, check, section

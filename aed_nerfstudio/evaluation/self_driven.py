@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from aed_nerfstudio.avatar import Avatar, to_uint8
+from aed_nerfstudio.avatar.avatar import Avatar, to_uint8
 from aed_nerfstudio.dataset.frames import decode, over_background
 from aed_nerfstudio.dataset.schema import Dataset
 from aed_nerfstudio.evaluation.measure import (

@@ -19,8 +19,8 @@ from torch import Tensor
 from aed_nerfstudio.backends import Backend, unavailable
 
 if TYPE_CHECKING:
-    from aed_nerfstudio.avatar import Avatar
-    from aed_nerfstudio.training.pipeline import AedPipeline
+    from aed_nerfstudio.avatar.avatar import Avatar
+    from aed_nerfstudio.nerfstudio_plugin.pipeline import AedPipeline
 
 POINTS = 1 << 17
 """Samples for the operations that are measured alone."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from aed_nerfstudio.audio.features import SAMPLE_RATE
 from aed_nerfstudio.dataset.schema import FPS
-from aed_nerfstudio.driving.audio import SAMPLE_RATE
 
 MAXIMUM_SHIFT = 5  # frames
 FLOOR_DB = 40  # below the loudest frame: what is quieter is silence

@@ -22,8 +22,8 @@ from scipy.fft import dct
 from scipy.signal import medfilt
 from torch import Tensor, nn
 
+from aed_nerfstudio.audio.features import SAMPLE_RATE
 from aed_nerfstudio.dataset.schema import FPS
-from aed_nerfstudio.driving.audio import SAMPLE_RATE
 from aed_nerfstudio.errors import InputError
 from aed_nerfstudio.outside import regular_file
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from aed_nerfstudio.dataset.face_mesh import COUNT
 from aed_nerfstudio.face.engine import has_solutions, load_mediapipe, open_task, task_image
+from aed_nerfstudio.face.face_mesh import COUNT
 from aed_nerfstudio.face.models import FACE_LANDMARKER
 
 SURE = 0.5  # confidence from which on a face is one, and is the face of the frame before

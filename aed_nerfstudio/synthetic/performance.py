@@ -17,8 +17,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from aed_nerfstudio.audio.features import SAMPLE_RATE
 from aed_nerfstudio.dataset.schema import FPS
-from aed_nerfstudio.driving.audio import SAMPLE_RATE
 from aed_nerfstudio.driving.emotion import INTENSITIES
 from aed_nerfstudio.errors import InputError
 from aed_nerfstudio.synthetic.scene import HeadPose

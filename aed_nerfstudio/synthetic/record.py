@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from aed_nerfstudio.dataset.face_mesh import OUTER_LIPS, mouth_opening, padded_box
+from aed_nerfstudio.audio.features import FRONT_ENDS, SAMPLE_RATE, extract_features, speech_wavs
 from aed_nerfstudio.dataset.schema import (
     FPS,
     Clip,
@@ -18,9 +18,9 @@ from aed_nerfstudio.dataset.schema import (
     write_dataset,
     write_image,
 )
-from aed_nerfstudio.driving.audio import FRONT_ENDS, SAMPLE_RATE, extract_features, speech_wavs
 from aed_nerfstudio.driving.emotion import CATEGORIES, INTENSITIES
 from aed_nerfstudio.errors import InputError
+from aed_nerfstudio.face.face_mesh import OUTER_LIPS, mouth_opening, padded_box
 from aed_nerfstudio.files import disown, is_own, make_own, remove_own
 from aed_nerfstudio.media.audio_io import read_audio, write_wav
 from aed_nerfstudio.media.video_writer import VideoWriter

@@ -1,13 +1,5 @@
-"""Adam in one pass over the weights: a grid has millions, of which a step touches few."""
+"""Where version 0.1 had this, and the `config.yml` of its runs looks for it."""
 
-from dataclasses import dataclass
+from aed_nerfstudio.nerfstudio_plugin.fused_adam import FusedAdamConfig
 
-from nerfstudio.engine.optimizers import AdamOptimizerConfig
-
-
-@dataclass
-class FusedAdamConfig(AdamOptimizerConfig):
-    """nerfstudio's Adam, by PyTorch's fused kernels (CPU and CUDA)."""
-
-    fused: bool = True
-    """False: one tensor operation after the other."""
+__all__ = ["FusedAdamConfig"]

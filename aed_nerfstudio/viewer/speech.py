@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from aed_nerfstudio.audio.features import SAMPLE_RATE, STEPS_PER_FRAME
+from aed_nerfstudio.audio.hearing import hear
 from aed_nerfstudio.dataset.schema import FPS, Dataset
-from aed_nerfstudio.driving.audio import SAMPLE_RATE, STEPS_PER_FRAME
 from aed_nerfstudio.driving.head_pose import ping_pong, smooth
-from aed_nerfstudio.driving.hearing import hear
 from aed_nerfstudio.driving.track import DrivingTrack
 from aed_nerfstudio.media.audio_io import read_audio, read_if_there
 from aed_nerfstudio.viewer.uploads import uploaded_file

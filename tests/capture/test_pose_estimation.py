@@ -10,7 +10,7 @@ from aed_nerfstudio.capture.face_shape import mean_face
 from aed_nerfstudio.capture.landmarks import smooth_landmarks
 from aed_nerfstudio.capture.pose_estimation import HeadPoses, estimate_poses
 from aed_nerfstudio.capture.rigid_tracks import HeadTracker, RigidTracks, rigid_mask
-from aed_nerfstudio.dataset.face_mesh import INNER_LIPS
+from aed_nerfstudio.face.face_mesh import INNER_LIPS
 from aed_nerfstudio.synthetic.actor import Actor
 from aed_nerfstudio.synthetic.performance import HeadPose
 from aed_nerfstudio.synthetic.scene import Scene

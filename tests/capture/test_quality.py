@@ -18,8 +18,8 @@ from aed_nerfstudio.capture.quality import (
     relative_sharpness,
     seen_open,
 )
-from aed_nerfstudio.dataset.face_mesh import mouth_opening
 from aed_nerfstudio.face.face_finder import FaceFinder
+from aed_nerfstudio.face.face_mesh import mouth_opening
 from aed_nerfstudio.synthetic.actor import Actor
 from aed_nerfstudio.synthetic.performance import perform
 from aed_nerfstudio.synthetic.record import unseen_speech

@@ -7,10 +7,10 @@ import pytest
 
 from aed_nerfstudio.capture import rad_export
 from aed_nerfstudio.capture.rad_export import export_rad
-from aed_nerfstudio.dataset.face_mesh import mouth_opening
 from aed_nerfstudio.dataset.rad_folder import read_rad_folder
 from aed_nerfstudio.dataset.schema import HEAD, NECK, read_dataset
 from aed_nerfstudio.errors import InputError
+from aed_nerfstudio.face.face_mesh import mouth_opening
 from aed_nerfstudio.files import MARK, make_own, write
 from aed_nerfstudio.media.audio_io import read_audio
 

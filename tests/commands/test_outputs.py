@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from aed_nerfstudio.avatar import Avatar
+from aed_nerfstudio.avatar.avatar import Avatar
 from aed_nerfstudio.commands import batch
 from aed_nerfstudio.commands.batch import Batch
 from aed_nerfstudio.commands.bench import Bench

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from aed_nerfstudio.avatar import Avatar
+from aed_nerfstudio.audio.features import cut_windows
+from aed_nerfstudio.avatar.avatar import Avatar
 from aed_nerfstudio.commands.eval import Eval
 from aed_nerfstudio.commands.main import main
 from aed_nerfstudio.commands.render import Render
-from aed_nerfstudio.driving.audio import cut_windows
 from aed_nerfstudio.errors import InputError
 from aed_nerfstudio.media.audio_io import read_audio, write_wav
 from aed_nerfstudio.media.video_reader import read_frames

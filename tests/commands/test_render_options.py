@@ -18,9 +18,9 @@ import torch
 from PIL import Image
 from scipy.spatial.transform import Rotation
 
-from aed_nerfstudio.avatar import Avatar
+from aed_nerfstudio.audio.features import speech_wavs
+from aed_nerfstudio.avatar.avatar import Avatar
 from aed_nerfstudio.commands.render import Render
-from aed_nerfstudio.driving.audio import speech_wavs
 from aed_nerfstudio.driving.emotion_track import EmotionTrack, Keyframe
 from aed_nerfstudio.driving.lip_smoothing import LipSmoothing
 from aed_nerfstudio.driving.track import DrivingTrack

@@ -19,14 +19,14 @@ from nerfstudio.viewer.utils import CameraState, get_camera
 from PIL import Image
 from scipy.spatial.transform import Rotation
 
-from aed_nerfstudio.avatar import Avatar, to_uint8
+from aed_nerfstudio.avatar.avatar import Avatar, to_uint8
 from aed_nerfstudio.commands.set_driving import SetDriving
 from aed_nerfstudio.dataset.schema import read_image, write_image
 from aed_nerfstudio.driving.track import DrivingTrack
 from aed_nerfstudio.errors import InputError
 from aed_nerfstudio.media.audio_io import write_wav
 from aed_nerfstudio.media.video_reader import probe
-from aed_nerfstudio.model.camera_driver import SILENT_FRAMES
+from aed_nerfstudio.nerfstudio_plugin.camera_driver import SILENT_FRAMES
 from aed_nerfstudio.synthetic.record import unseen_speech
 
 needs_ffmpeg = pytest.mark.skipif(

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from aed_nerfstudio.dataparsers.rad_nerf import RadNerfDataParserConfig
 
+from aed_nerfstudio.audio.features import cut_windows
 from aed_nerfstudio.capture.rad_export import export_rad
 from aed_nerfstudio.dataset.rad_folder import RadFolder, read_rad_folder
 from aed_nerfstudio.dataset.schema import HEAD, NECK, TORSO, check_pictures, read_dataset, write_image
-from aed_nerfstudio.driving.audio import cut_windows
 from aed_nerfstudio.errors import InputError
 
 

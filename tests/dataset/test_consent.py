@@ -4,7 +4,7 @@ import hashlib
 
 import pytest
 
-from aed_nerfstudio.avatar import Avatar
+from aed_nerfstudio.avatar.avatar import Avatar
 from aed_nerfstudio.dataset.consent import LONGEST, read_consent
 from aed_nerfstudio.dataset.schema import read_dataset, write_dataset
 from aed_nerfstudio.errors import InputError

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from aed_nerfstudio.avatar import Avatar
+from aed_nerfstudio.audio.features import SAMPLE_RATE
+from aed_nerfstudio.avatar.avatar import Avatar
 from aed_nerfstudio.dataset.schema import FPS, HEAD
-from aed_nerfstudio.driving.audio import SAMPLE_RATE
 from aed_nerfstudio.driving.emotion import EmotionVocabulary
 from aed_nerfstudio.driving.track import DatasetTrack
 from aed_nerfstudio.evaluation.emotion import (

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
+from aed_nerfstudio.audio.features import SAMPLE_RATE
 from aed_nerfstudio.dataset.schema import Camera, Clip, Dataset, Frame
-from aed_nerfstudio.driving.audio import SAMPLE_RATE
 from aed_nerfstudio.errors import InputError
 from aed_nerfstudio.evaluation import metrics
 from aed_nerfstudio.evaluation.image_metrics import psnr, ssim

@@ -33,7 +33,7 @@ def test_a_row_an_operation_and_backend(run, tmp_path, capsys, monkeypatch):
 
 
 def test_the_weights_stay(run):
-    from aed_nerfstudio.avatar import Avatar
+    from aed_nerfstudio.avatar.avatar import Avatar
     from aed_nerfstudio.loading import load_run
 
     pipeline, _ = load_run(run / "config.yml")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from aed_nerfstudio.driving.audio import SAMPLE_RATE
+from aed_nerfstudio.audio.features import SAMPLE_RATE
 from aed_nerfstudio.errors import InputError
 from aed_nerfstudio.evaluation.syncnet import (
     CROP,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from aed_nerfstudio.avatar import Avatar
+from aed_nerfstudio.avatar.avatar import Avatar
 from aed_nerfstudio.commands.main import main
 from tests.hostile.inputs import CASES, GOOD, RIGHT, Case, make_good
 

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from scipy.ndimage import binary_dilation
 
-from aed_nerfstudio.dataset.face_mesh import mouth_opening
+from aed_nerfstudio.audio.features import SAMPLE_RATE
 from aed_nerfstudio.dataset.schema import HEAD, read_dataset, read_image
-from aed_nerfstudio.driving.audio import SAMPLE_RATE
 from aed_nerfstudio.errors import InputError
+from aed_nerfstudio.face.face_mesh import mouth_opening
 from aed_nerfstudio.synthetic.actor import Actor
 from aed_nerfstudio.synthetic.performance import HeadPose, emotion_units, perform, speech_level
 from aed_nerfstudio.synthetic.record import record_dataset, record_video, training_speech, unseen_speech

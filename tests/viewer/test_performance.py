@@ -8,7 +8,7 @@ import pytest
 import torch
 from nerfstudio.cameras.cameras import Cameras
 
-from aed_nerfstudio.avatar import Avatar
+from aed_nerfstudio.avatar.avatar import Avatar
 from aed_nerfstudio.errors import InputError
 from aed_nerfstudio.media.audio_io import read_audio
 from aed_nerfstudio.media.video_reader import read_frames

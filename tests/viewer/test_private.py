@@ -303,7 +303,7 @@ def test_an_error_in_a_block_of_messages_does_not_silence_the_server():
         server.stop()
 
 
-@pytest.mark.parametrize(("module", "broken"), [("torch.amp.autocast_mode", False), ("aed_nerfstudio.model", True)])
+@pytest.mark.parametrize(("module", "broken"), [("torch.amp.autocast_mode", False), ("aed_nerfstudio.avatar", True)])
 def test_pictures_are_broken_off_in_our_own_code_only(module, broken):
     """Broken off while torch left autocast, a browser's pictures stayed in bfloat16 and failed from then on."""
     private.install()

@@ -1,0 +1,150 @@
+"""Front ends `wav2vec2`, `hubert` and `xls-r`: speech encoders of `torchaudio.pipelines`.
+
+Their weights are not part of a package: torch.hub downloads them from torchaudio's own address when they are first
+asked for, and a machine without network takes the same file, put into the same place by hand.
+"""
+
+from __future__ import annotations
+
+import functools
+import pickle
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from aed_nerfstudio.audio.front_end import STEP, AudioFrontEnd, count_steps
+from aed_nerfstudio.errors import InputError
+from aed_nerfstudio.files import make_folder
+
+ADDRESS = "https://download.pytorch.org/torchaudio/models/"
+"""Where torchaudio's pipelines have their weights."""
+# All of these encoders convolve with kernels 10, 3, 3, 3, 3, 2, 2 at strides 5, 2, 2, 2, 2, 2, 2: one state per 320
+# samples, read from 400. With 40 samples of silence in front, state k is centred on the middle of the 50-Hz step k.
+FIELD = 400
+BEFORE = (FIELD - STEP) // 2
+# Sound goes through in windows of 12 s that start every 6 s. A state is used where its window holds 2 s or more of the
+# sound on both sides (the position embedding reaches 1.28 s), and where two such windows overlap they are cross-faded:
+# memory is bounded, a step depends on the sound within 10 s of it and on nothing else, and windows meet without jumps.
+# The last window ends with the sound, so none is padded with silence, by which the input's scaling would suffer.
+CHUNK = 600  # steps
+MARGIN = 100
+FADE = 100
+HOP = CHUNK - 2 * MARGIN - FADE
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """One of torchaudio's pipelines. layer: number of the hidden layer to read, from 1; the output when None."""
+
+    bundle: str
+    layer: int | None = None
+
+    def place(self) -> Path:
+        """Where torch.hub keeps the weights, or would."""
+        import torch
+
+        return Path(torch.hub.get_dir()) / "checkpoints" / self._bundle()._path  # torchaudio has no public name for it
+
+    def weights(self) -> Path:
+        """`place`, after the weights are downloaded if they are not there.
+
+        Raises InputError when they cannot be.
+        """
+        import torch
+
+        path, name = self.place(), self._bundle()._path
+        if not path.is_file():
+            print(f"downloading {ADDRESS}{name} to {path}")
+            try:
+                make_folder(path.parent)
+                torch.hub.download_url_to_file(ADDRESS + name, str(path))
+            except (OSError, RuntimeError, InputError) as error:
+                raise InputError(
+                    f"{path}: missing and cannot be downloaded ({error}); get {ADDRESS}{name} on another machine and "
+                    "put it there (TORCH_HOME moves the folder), or choose moonshine or log-mel, which need no download"
+                ) from error
+        return path
+
+    def _bundle(self):
+        import torchaudio
+
+        return getattr(torchaudio.pipelines, self.bundle)
+
+    def load(self):
+        """The network, with its weights."""
+        path = self.weights()
+        try:
+            # Our own choice of `weights_only`: torchaudio's default would run whatever code the file holds.
+            return self._bundle().get_model(dl_kwargs={"map_location": "cpu", "weights_only": True})
+        except (OSError, EOFError, KeyError, AttributeError, TypeError, RuntimeError, pickle.UnpicklingError) as error:
+            raise InputError(
+                f"{path}: damaged, or not the weights of torchaudio's {self.bundle}; remove it to have it downloaded "
+                f"again from {ADDRESS}{path.name}"
+            ) from error
+
+    def encode(self, samples: np.ndarray) -> np.ndarray:
+        """One window, float32 [n] -> float32 [(n - 400) // 320 + 1, dim]."""
+        import torch
+
+        model, wave = _loaded(self), torch.from_numpy(samples)[None]
+        with torch.no_grad():
+            if self.layer is None:
+                return model(wave)[0][0].numpy()
+            return model.extract_features(wave, num_layers=self.layer)[0][-1][0].numpy()
+
+    def extract(self, samples: np.ndarray) -> np.ndarray:
+        """Features: float32 [n] at 16 kHz -> float32 [ceil(n / 320), dim] at 50 Hz."""
+        steps = count_steps(samples)
+        padded = np.zeros(steps * STEP + FIELD - STEP, np.float32)
+        padded[BEFORE : BEFORE + samples.size] = samples
+        total, shares = None, np.zeros(steps, np.float32)
+        for first in _starts(steps):
+            last = min(first + CHUNK, steps)
+            states = self.encode(padded[first * STEP : last * STEP + FIELD - STEP])
+            weight = _weight(first, last, steps)
+            if total is None:
+                total = np.zeros((steps, states.shape[1]), np.float32)
+            total[first:last] += weight[:, None] * states
+            shares[first:last] += weight
+        total /= shares[:, None]
+        return total
+
+
+@functools.lru_cache(maxsize=1)
+def _loaded(pipeline: Pipeline):
+    """The network used last stays in memory."""
+    return pipeline.load()
+
+
+def _starts(steps: int) -> list[int]:
+    """First steps of the windows over so many steps."""
+    return [*range(0, max(0, steps - CHUNK), HOP), max(0, steps - CHUNK)]
+
+
+def _weight(first: int, last: int, steps: int) -> np.ndarray:
+    """How much of a window's steps is used, float32 [last - first]: 0 in its margins, but none at the sound's ends."""
+    step = np.arange(first, last) + 0.5
+    rise = 1.0 if first == 0 else (step - first - MARGIN) / FADE
+    fall = 1.0 if last == steps else (last - MARGIN - step) / FADE
+    return np.clip(np.minimum(rise, fall) * np.ones(len(step)), 0, 1).astype(np.float32)
+
+
+PIPELINES: dict[str, Pipeline] = {}
+"""Of the front ends below, by their names."""
+
+
+def _front_end(name: str, dim: int, pipeline: Pipeline) -> AudioFrontEnd:
+    PIPELINES[name] = pipeline
+    return AudioFrontEnd(name, dim, pipeline.extract, pipeline.weights)
+
+
+WAV2VEC2 = _front_end("wav2vec2", 29, Pipeline("WAV2VEC2_ASR_BASE_960H"))
+"""Scores of 29 characters before the softmax, as the family takes them from DeepSpeech: after it nearly all steps would
+be 0 or 1, most of them the blank's."""
+HUBERT = _front_end("hubert", 768, Pipeline("HUBERT_BASE", 9))
+"""The ninth of twelve layers, from which its authors made the targets of their larger models (Hsu et al., HuBERT,
+2021)."""
+XLS_R = _front_end("xls-r", 1024, Pipeline("WAV2VEC2_XLSR_300M", 15))
+"""128 languages. The fifteenth of 24 layers: the last ones go back to what the sound is rather than what is said (Pasad
+et al., Layer-wise analysis of a self-supervised speech representation model, 2021)."""

@@ -1,0 +1,417 @@
+"""A trained checkpoint as an object: load it, drive it with sound and emotion, render it frame by frame."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
+from itertools import islice, repeat
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import cv2
+import numpy as np
+
+from aed_nerfstudio.audio.features import SAMPLE_RATE, STEPS_PER_FRAME
+from aed_nerfstudio.audio.hearing import hear
+from aed_nerfstudio.bounds import RENDERED_SIDE
+from aed_nerfstudio.dataset.schema import FPS, Dataset
+from aed_nerfstudio.driving.camera_path import CameraPath
+from aed_nerfstudio.driving.digest import digest
+from aed_nerfstudio.driving.emotion import EmotionVocabulary
+from aed_nerfstudio.driving.emotion_track import EmotionTrack
+from aed_nerfstudio.driving.head_pose import ping_pong, smooth
+from aed_nerfstudio.driving.lip_smoothing import LipSmoothing
+from aed_nerfstudio.driving.pose_range import PoseRange
+from aed_nerfstudio.driving.track import DrivingTrack, FrameCondition
+from aed_nerfstudio.errors import InputError
+from aed_nerfstudio.files import keep_apart
+from aed_nerfstudio.jobs.folder_lock import folder_lock
+from aed_nerfstudio.loading import load_run
+from aed_nerfstudio.media.backgrounds import Background
+from aed_nerfstudio.media.captions import Mark
+from aed_nerfstudio.media.output import FrameStream, check_room, open_output, side_by_side, size_together
+
+if TYPE_CHECKING:  # torch and nerfstudio take seconds to load; only `load` and `render` need them
+    import torch
+    from nerfstudio.cameras.cameras import Cameras
+
+    from aed_nerfstudio.nerfstudio_plugin.model import AedNerfModel
+
+
+def to_uint8(image: torch.Tensor) -> np.ndarray:
+    """A rendered image, float in 0..1 (clamped), as uint8 of the same shape."""
+    return (image.clamp(0, 1) * 255).round().byte().cpu().numpy()
+
+
+class Avatar:
+    """A trained avatar, with the dataset that it was trained on (for its camera, background and head motion).
+
+    Example::
+
+        avatar = Avatar.load(Path("outputs/anna/aed-nerf/2026-01-01_120000/config.yml"))
+        samples = read_audio("sentence.wav")
+        track = avatar.track(samples, avatar.vocabulary.encode("happy", 0.7))
+        avatar.write_video(Path("anna.mp4"), track, samples)
+    """
+
+    def __init__(self, model: AedNerfModel, dataset: Dataset, name: str = "", step: int = 0) -> None:
+        """name: of the training run and its checkpoint, for people; written into videos. step: the checkpoint's."""
+        self.model = model
+        self.dataset = dataset
+        self.name = name
+        self.step = step
+
+    @classmethod
+    def load(cls, config: Path, device: str | torch.device | None = None, data: Path | None = None) -> Avatar:
+        """Loads the newest checkpoint of a training run.
+
+        Args:
+            config: the run's `config.yml`, which `ns-train` writes and names; the run's folder may have been moved.
+            device: where to render; a GPU if there is one, else the CPU, when None.
+            data: the folder of its dataset; looked for where it was, and beside the run, when None.
+
+        Raises:
+            InputError: as `load_run` says.
+        """
+        pipeline, step = load_run(config, data)
+        if device is not None:
+            pipeline.to(device)
+        pipeline.eval()
+        run = "/".join(Path(config).resolve().parts[-4:-1])
+        return cls(pipeline.model, pipeline.datamanager.dataset, f"{run}, step {step}", step)
+
+    @property
+    def vocabulary(self) -> EmotionVocabulary:
+        """The emotions that this avatar knows; its `encode` makes the vectors that `track` takes."""
+        return self.model.vocabulary
+
+    @property
+    def consent(self) -> str:
+        """Who agreed to what, as it was noted when the avatar's dataset was made; empty where nothing was."""
+        return self.model.consent
+
+    def frame_size(self, size: int | None = None) -> tuple[int, int]:
+        """Height and width in pixels of the frames that `render` gives for a `size` (their width)."""
+        camera = self.dataset.camera
+        if size is None:
+            return camera.h, camera.w
+        return _checked(round(camera.h * size / camera.w), size)
+
+    def features(self, audio: np.ndarray, file: Path | None = None) -> np.ndarray:
+        """What the avatar hears in a stretch of sound, by the front end that it was trained on.
+
+        Args:
+            audio: float [n] mono at 16 kHz.
+            file: ready features of this sound, for an avatar that was trained on such; see `read_feature_file`.
+
+        Returns:
+            float32 [2 * frames, dim], two 50-Hz steps a frame.
+
+        Raises:
+            InputError: sound shorter than one frame, or a file that is missing, not wanted or does not fit.
+        """
+        return hear(audio, self.dataset.front_end, self.dataset.feature_dim, file)
+
+    def track(
+        self,
+        audio: np.ndarray,
+        emotion: np.ndarray | Callable[[float], np.ndarray],
+        poses: Literal["dataset", "still"] | np.ndarray = "dataset",
+        features: np.ndarray | None = None,
+        fps: float = FPS,
+    ) -> DrivingTrack:
+        """What drives the avatar through a stretch of sound, one condition a frame.
+
+        Args:
+            audio: float [n] mono at 16 kHz.
+            emotion: a vector from `vocabulary.encode`, or a function from the time in seconds to one, such as an
+                `EmotionTrack`.
+            poses: `dataset` plays the head motion of the longest clip's training frames forth and back; `still` holds
+                its most typical pose; camera-to-world [N, 3, 4] of 25 a second are smoothed and played forth and back.
+                The blinks of the dataset's frames are played in all three.
+            features: from `features`; made there from the sound when None.
+            fps: frames a second.
+
+        Raises:
+            InputError: sound shorter than one frame, features that sound alone does not give, or a dataset without
+                usable training frames.
+        """
+        if features is None:
+            features = self.features(audio)
+        length = len(features) // STEPS_PER_FRAME
+        frames = [self.dataset.frames[i] for i in self.dataset.longest_take()]
+        if not frames:
+            raise InputError(f"{self.dataset.root}: has no usable training frames")
+        recorded = isinstance(poses, str)
+        motion = smooth(np.array([f.camera_to_world for f in frames], np.float32)[:, :3] if recorded else poses)
+        order = ping_pong(len(frames), length)
+        eyes = np.array([frame.eye_openness for frame in frames], np.float32)[order]
+        if not recorded:
+            order = ping_pong(len(motion), length)
+        elif poses == "still":
+            distance = np.square(motion - motion.mean(axis=0)).sum(axis=(1, 2))
+            order = np.full(length, distance.argmin())
+        return DrivingTrack(features, emotion, motion[order], eyes, fps)
+
+    @cached_property
+    def _pose_range(self) -> PoseRange:
+        train = [self.dataset.frames[i].camera_to_world for i in self.dataset.split("train")]
+        return PoseRange(np.array(train, np.float32)[:, :3])
+
+    def recorded_view(self, condition: FrameCondition, size: int | None) -> Cameras:
+        """The recording's camera [1], where the head's pose puts it."""
+        import torch
+        from nerfstudio.cameras.cameras import Cameras
+
+        height, width = self.frame_size(size)
+        camera = self.dataset.camera.resized(width, height)
+        return Cameras(
+            camera_to_worlds=torch.from_numpy(np.asarray(condition.head_pose, np.float32))[None],
+            fx=camera.fl_x,
+            fy=camera.fl_y,
+            cx=camera.cx,
+            cy=camera.cy,
+            width=width,
+            height=height,
+        )
+
+    def images(
+        self,
+        condition: FrameCondition,
+        size: int | None = None,
+        background: torch.Tensor | None = None,
+        camera: Cameras | None = None,
+        given: dict[str, torch.Tensor] | None = None,
+    ) -> dict[str, torch.Tensor]:
+        """Renders one frame in layers.
+
+        Args:
+            condition: what drives it.
+            size: width in pixels; the dataset's when None.
+            background: float [H, W, 3] in 0..1, the whole picture in any resolution; the dataset's when None.
+            camera: one camera that sees the head from elsewhere, in place of the recording's; the torso, which is a
+                picture, follows it as far as the head was recorded. `size` is then without meaning.
+            given: what the model's `encode` made of the condition, where that was changed since.
+
+        Returns:
+            float [H, W, C] images: rgb, head (before black), accumulation (the head's alpha), torso (before the
+            background), foreground (head and torso, premultiplied), alpha (of both), depth, ambient.
+        """
+        import torch
+
+        if camera is None:
+            camera = self.recorded_view(condition, size)
+        else:
+            pose = camera.camera_to_worlds.reshape(-1, 3, 4)[0].cpu().numpy()
+            condition = replace(condition, head_pose=self._pose_range.nearest(pose))
+        with torch.no_grad():
+            return self.model.render_condition(camera, condition, background, given)
+
+    def render(
+        self,
+        track: Iterable[FrameCondition],
+        size: int | None = None,
+        *,
+        background: Background | None = None,
+        camera_path: CameraPath | None = None,
+        smooth_lips: bool = False,
+        frames: range | None = None,
+    ) -> Iterator[np.ndarray]:
+        """Renders a track, one frame at a time.
+
+        Args:
+            track: from `track`, or any other conditions, even an endless stream of them.
+            size: width in pixels; the dataset's, or the camera path's, when None.
+            background: from `open_background`; the dataset's when None.
+            camera_path: where the camera is, in place of the recording's.
+            smooth_lips: smooths what the lips follow, as RAD-NeRF does (`LipSmoothing`).
+            frames: which of a sequence's, in steps of 1 or more; all when None. They come out as they do when all are
+                rendered.
+
+        Yields:
+            uint8 [H, W, 3] RGB of `frame_size(size)`, or of the camera path's; with a transparent background
+            [H, W, 4] RGBA, not premultiplied.
+
+        Raises:
+            InputError: frames that the track does not have, or a step below 1.
+        """
+        import torch
+
+        fps = track.fps if isinstance(track, DrivingTrack) else FPS
+        height, width = self._frame_size(size, camera_path)
+        backgrounds = repeat(None)
+        if background is not None and not background.transparent:
+            first, step = (0, 1) if frames is None else (frames.start, frames.step)
+            backgrounds = islice(background.frames((width, height), fps, first), 0, None, step)
+        original = self._original(height, width) if background is None and camera_path is None else None
+        smoothing = LipSmoothing(fps) if smooth_lips else None
+        memory = 0 if smoothing is None else smoothing.memory
+        for number, condition in enumerate(track) if frames is None else _part(track, frames, memory):
+            given = None
+            if smoothing is not None:
+                with torch.no_grad():
+                    given = smoothing(self.model.encode([condition]))
+            if frames is not None and number not in frames:
+                continue
+            camera = None if camera_path is None else camera_path.camera(number / fps, width)
+            layers = self.images(condition, size, original, camera, given)
+            if background is None:
+                yield to_uint8(layers["rgb"])
+                continue
+            colour, alpha = layers["foreground"], layers["alpha"]
+            if background.transparent:
+                yield to_uint8(torch.cat([colour / alpha.clamp_min(1e-6), alpha], -1))
+            else:
+                behind = torch.from_numpy(next(backgrounds)).to(self.model.device) / 255
+                yield to_uint8(colour + (1 - alpha) * behind)
+
+    def _frame_size(self, size: int | None, camera_path: CameraPath | None) -> tuple[int, int]:
+        """Height and width in pixels of what `render` gives."""
+        return self.frame_size(size) if camera_path is None else _checked(*camera_path.frame_size(size))
+
+    def _original(self, height: int, width: int) -> torch.Tensor:
+        """The dataset's background at a size, float [H, W, 3] in 0..1: scaled here, because the model only samples."""
+        import torch
+
+        picture = self.dataset.static_background()
+        if picture.shape[:2] != (height, width):
+            shrinks = height < picture.shape[0]
+            picture = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)
+        return torch.from_numpy(picture.astype(np.float32) / 255).to(self.model.device)
+
+    def write_video(
+        self,
+        path: Path,
+        track: DrivingTrack | Mapping[str, DrivingTrack],
+        samples: np.ndarray,
+        size: int | None = None,
+        through: Callable[[FrameStream], Iterable[np.ndarray]] = iter,
+        *,
+        background: Background | None = None,
+        camera_path: CameraPath | None = None,
+        smooth_lips: bool = False,
+        frames: range | None = None,
+        mark: str | None = None,
+        form: str | None = None,
+        tags: Mapping[str, str] | None = None,
+        resume: bool = False,
+        sign: Callable[[Path, Mapping[str, str]], None] | None = None,
+    ) -> None:
+        """Renders a track into a video with its sound, frame by frame.
+
+        A render that was stopped keeps its frames in a hidden folder beside the output, from which `resume` goes on;
+        stopped by Ctrl-C, the video plays as far as it came. What was there before stays until the new one is whole.
+
+        Args:
+            path: the video to write, .mp4, .m4v, .mov, .mkv or .webm, or a folder for PNG files; its folder is made.
+            track: from `track`; or several of equal length by their captions, which are shown side by side.
+            samples: the sound that the track was made from, float [n] mono at 16 kHz.
+            size, background, camera_path, smooth_lips: as for `render`.
+            frames: which of the track's, one after the other: in steps of 1, because the sound goes with them.
+            through: is given the frames as they are rendered and passes them on, to show progress or to measure them;
+                `len` tells how many are to come.
+            mark: words to burn into a corner.
+            form: a key of `FORMATS`; by the path's suffix when None.
+            tags: metadata beside that which says that the file is synthetic, by which model and with what emotions.
+            resume: go on where an earlier render into this file with the same arguments stopped, if one did.
+            sign: is given the complete video, before it takes its place, and the tags; `Credentials.sign` for one.
+
+        Raises:
+            InputError: the file cannot be written, belongs to the avatar's dataset, is being written by another
+                process, the disk is too small for it, it is not signed, it is to be resumed with other arguments than
+                it was begun with, or frames that the track does not have, none, or not all from the first to the last.
+        """
+        tracks = track if isinstance(track, Mapping) else {"": track}
+        fps, count = next((track.fps, len(track)) for track in tracks.values())
+        frames = range(count) if frames is None else frames
+        _check(frames, count)
+        if frames.step != 1 or not frames:
+            raise InputError(f"frames {_shown(frames)}: a video with its sound is made of one frame or more, in steps "
+                             "of 1; `render` gives single ones")  # fmt: skip
+        height, width = self._frame_size(size, camera_path)
+        whole = size_together((width, height), len(tracks))
+        look = {"background": background, "camera_path": camera_path, "smooth_lips": smooth_lips}
+        emotions = {caption: _emotion(track) for caption, track in tracks.items()}
+        settings = {
+            "model": self.name,
+            "sound": digest(samples),
+            "emotion": emotions,
+            "audio features and poses": [digest(t.features, t.poses, t.eye_openness) for t in tracks.values()],
+            "size": list(whole),
+            "fps": fps,
+            "background": "original" if background is None else f"{background.name} {background.stamp}".strip(),
+            "camera path": None if camera_path is None else camera_path.digest(),
+            "lip smoothing": smooth_lips,
+            "frames": f"{frames.start}:{frames.stop}",
+            "label": mark,
+            "format": form or path.suffix,
+        }
+        tags = {"model": self.name, "emotion_track": _compact(emotions), **(tags or {})}
+        agreed = {"consent": self.consent} if self.consent else {}
+        transparent = background is not None and background.transparent
+        keep_apart([path], self.dataset.sources)
+        check_room(path, form, transparent, whole, len(frames))
+        signed = {} if sign is None else {"finish": lambda video: sign(video, {**tags, **agreed})}
+        with folder_lock(path), open_output(
+            path,
+            form,
+            transparent,
+            fps=fps,
+            size=whole,
+            audio=samples[round(frames.start / fps * SAMPLE_RATE) :],
+            sample_rate=SAMPLE_RATE,
+            metadata=tags,
+            settings=settings,
+            resume=resume,
+            **signed,
+        ) as output:
+            left = range(frames.start + output.frames_written, frames.stop)
+            panels = {caption: self.render(t, size, frames=left, **look) for caption, t in tracks.items()}
+            burn = Mark(mark, whole) if mark else lambda frame: frame
+            for frame in through(FrameStream(side_by_side(panels), len(left))):
+                output.write(burn(frame))
+
+
+def _checked(height: int, width: int) -> tuple[int, int]:
+    """Height and width; InputError where these are no size to render at."""
+    if width < RENDERED_SIDE.low:
+        raise InputError(f"size must be at least {RENDERED_SIDE.low} pixels, not {width}")
+    if max(height, width) > RENDERED_SIDE.high:
+        raise InputError(f"size must be at most {RENDERED_SIDE.high} pixels, not {width} x {height}")
+    return height, width
+
+
+def _part(track: Sequence[FrameCondition], frames: range, memory: int) -> Iterator[tuple[int, FrameCondition]]:
+    """Numbers and conditions of a part of a track, with as many before each as smoothed lips still feel."""
+    _check(frames, len(track))
+    following = 0
+    for number in frames:
+        for each in range(max(following, number - memory), number + 1):
+            yield each, track[each]
+        following = number + 1
+
+
+def _check(frames: range, count: int) -> None:
+    """InputError where frames run backwards, or are not all among `count`."""
+    if frames.step < 1:
+        raise InputError(f"frames {_shown(frames)}: the step must be 1 or more, not {frames.step}")
+    if frames and not (frames[0] >= 0 and frames[-1] < count):
+        raise InputError(f"frames {_shown(frames)}: must be from 0 to below {count}, which the track has")
+
+
+def _shown(frames: range) -> str:
+    return f"{frames.start}:{frames.stop}" + (f":{frames.step}" if frames.step != 1 else "")
+
+
+def _emotion(track: DrivingTrack) -> object:
+    """What is known of a track's emotion over time, as JSON values."""
+    if isinstance(track.emotion, EmotionTrack):
+        return track.emotion.to_json()
+    return "a function of time" if callable(track.emotion) else track.emotion.tolist()
+
+
+def _compact(emotions: Mapping[str, object]) -> str:
+    """The emotion of the only track, or those of all by their captions, as compact JSON."""
+    return json.dumps(emotions.get("", emotions), separators=(",", ":"))

@@ -1,0 +1,339 @@
+"""Pictures of a trained model, without computing what does not show or has been computed before."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from nerfstudio.cameras.cameras import Cameras, CameraType
+from torch import Tensor, nn
+
+from aed_nerfstudio.avatar.renderers.picture_plane import at_distance_one, directions_at, in_recording, on_torso, plane
+from aed_nerfstudio.driving.track import FrameCondition
+from aed_nerfstudio.fields.head_field import spherical_harmonics
+from aed_nerfstudio.fields.mlp import truncated_exp, whole_rows
+from aed_nerfstudio.rendering.compositing import composite
+from aed_nerfstudio.rendering.ray_marching import PackedSamples
+from aed_nerfstudio.rendering.still_view import StillView
+from aed_nerfstudio.rendering.transfer import send
+
+if TYPE_CHECKING:
+    from aed_nerfstudio.nerfstudio_plugin.model import AedNerfModel
+
+ROUNDS = (4, 4, *[8] * 32)
+"""Samples of a ray that are evaluated together, before it is asked whether what is behind them can show; in smaller
+rounds they would be fewer, and take longer. Later ones depend on the condition, so that only the first is kept."""
+OPAQUE = 1e-3
+"""Transmittance below which nothing behind shows: a quarter of a level of 255."""
+
+TILE = 8
+"""Side, in pixels, of the parts of a picture that rays are cast in or not."""
+REGION, REGION_POSES = 96, 12
+"""Cells along a side of the picture, and poses, for which it is found out where the torso can be."""
+SAME_POSE = 1e-6
+"""Difference of pose matrices below which the torso is seen as it was recorded."""
+HAZE = 0.02
+"""Alpha of the torso that counts as none where it is not exceeded nearby: networks seldom say exactly zero."""
+
+
+class Renderer:
+    """Renders one camera at a time.
+
+    Rays are cast in the parts of the picture that see occupied cells, and end where the head is opaque. What the camera
+    and the weights alone decide is kept while they stay as they are (`StillView`).
+    """
+
+    def __init__(self, model: AedNerfModel) -> None:
+        self.model = model
+        self.still = StillView()
+        self._of_weights = StillView()
+        """What no camera changes."""
+        self.evaluated = 0
+        """Samples of the head that the last picture took."""
+
+    @torch.no_grad()
+    def render(
+        self, camera: Cameras, condition: FrameCondition, background: Tensor, given: dict[str, Tensor], torso: bool
+    ) -> dict[str, Tensor]:
+        """The layers of `AedNerfModel.render_condition`, [H, W, C] each; `torso`: whether to show it."""
+        camera = camera.to(self.model.device)
+        view = _view_key(camera)
+        h, w = int(camera.height.item()), int(camera.width.item())
+        head = self._head(camera, view, given)
+        behind = self._backdrop(camera, background)
+        none = torch.zeros_like(head[1]), torch.zeros_like(head[0])
+        shown = self.model.torso is not None and torso
+        return layers((h, w), head, self._torso(camera, view, condition) if shown else none, behind)
+
+    # ---- head
+
+    def _head(self, camera: Cameras, view: Hashable, given: dict[str, Tensor]) -> tuple[Tensor, ...]:
+        """Premultiplied colour [h*w, 3], alpha, depth and ambient [h*w, 1] of the head."""
+        model = self.model
+        pixels, harmonics, *packed = self.still.reuse(
+            ("head", view), (model.occupancy.binaries, model.box), lambda: self.hits(camera)
+        )
+        samples = PackedSamples(*packed)
+        found = torch.zeros(len(pixels), 6, device=pixels.device)
+        tables = model.head.blend(given)
+        # A CPU's caches hold the features of few rays.
+        chunk, self.evaluated = model.config.eval_num_rays_per_chunk, 0
+        for first in range(0, len(pixels), chunk):
+            rays = slice(first, first + chunk)
+            self._march(samples, rays, harmonics, found[rays], given, tables, (view, first, chunk))
+        image = torch.zeros(int(camera.height.item()) * int(camera.width.item()), 6, device=pixels.device)
+        image[pixels] = found
+        return image.split([3, 1, 1, 1], -1)
+
+    def hits(self, camera: Cameras) -> tuple[Tensor, ...]:
+        """The pixels [R] that see an occupied cell, their directions' spherical harmonics [R, 16], and their samples'
+        positions, t, ray_indices and ray_starts."""
+        model = self.model
+        camera = camera.to(model.device)
+        y, x = self._seen(camera)
+        if is_plain(camera):
+            pose = camera.camera_to_worlds[0].float()
+            directions = directions_at(*at_distance_one(y, x, _intrinsics(camera)), pose)
+            origins = pose[:, 3].expand_as(directions)
+        else:
+            bundle = camera.generate_rays(camera_indices=0, coords=torch.stack([y, x], -1) + 0.5)
+            origins, directions = bundle.origins.reshape(-1, 3), bundle.directions.reshape(-1, 3)
+        c = model.config
+        samples = model.occupancy.march(origins, directions, model.box, c.step_size, c.max_samples)
+        counts = samples.ray_starts.diff()
+        hit = torch.nonzero(counts)[:, 0]
+        order = torch.empty_like(counts)
+        order[hit] = torch.arange(len(hit), device=hit.device)
+        starts = torch.cat([samples.ray_starts[hit], samples.ray_starts[-1:]])
+        pixels = y[hit] * int(camera.width.item()) + x[hit]
+        harmonics = spherical_harmonics(directions[hit])
+        return pixels, harmonics, samples.positions, samples.t, order[samples.ray_indices], starts
+
+    def _seen(self, camera: Cameras) -> tuple[Tensor, Tensor]:
+        """Rows and columns [P] of the pixels near occupied cells: of all tiles of the picture that touch one."""
+        h, w = int(camera.height.item()), int(camera.width.item())
+        (cells,) = self._of_weights.reuse("cells", (self.model.occupancy.binaries,), self._occupied_cells)
+        if not len(cells):
+            return cells.new_zeros(0, dtype=torch.long), cells.new_zeros(0, dtype=torch.long)
+        pose = camera.camera_to_worlds[0].float()
+        x, y, z = ((cells - pose[:, 3]) @ pose[:, :3]).unbind(-1)
+        radius = math.sqrt(3) / self.model.occupancy.binaries.shape[-1]  # of the ball around a cell
+        if not is_plain(camera) or z.max() > -0.05 - radius:  # near or behind the camera
+            tiles = torch.ones(-(-h // TILE), -(-w // TILE), dtype=torch.bool, device=cells.device)
+        else:
+            column, row, near = -x / z, y / z, -z - radius
+            spans = []
+            for place, focal, centre, size in ((row, camera.fy, camera.cy, h), (column, camera.fx, camera.cx, w)):
+                reach = focal[0, 0] * radius * (1 + place.abs()) / near
+                middle, count = centre[0, 0] + focal[0, 0] * place, -(-size // TILE)
+                first = ((middle - reach) / TILE).floor().clamp(0, count).long()
+                spans.append((first, ((middle + reach) / TILE).ceil().clamp(0, count).long(), count))
+            (top, bottom, rows), (left, right, columns) = spans
+            # Rectangles as the sums of their corners.
+            corners = torch.zeros((rows + 1) * (columns + 1), dtype=torch.int32, device=cells.device)
+            for line, place, sign in ((top, left, 1), (top, right, -1), (bottom, left, -1), (bottom, right, 1)):
+                ones = torch.full_like(line, sign, dtype=torch.int32)
+                corners.index_add_(0, line * (columns + 1) + place, ones)
+            tiles = corners.view(rows + 1, columns + 1).cumsum(0).cumsum(1)[:-1, :-1] > 0
+        pixels = tiles.repeat_interleave(TILE, 0).repeat_interleave(TILE, 1)[:h, :w]
+        return torch.nonzero(pixels).unbind(-1)
+
+    def _occupied_cells(self) -> tuple[Tensor]:
+        """The centres of the occupied cells, [C, 3]."""
+        cells = self.model.occupancy.binaries[0]
+        return ((torch.nonzero(cells) + 0.5) * (2 / len(cells)) - 1,)
+
+    def _march(
+        self,
+        samples: PackedSamples,
+        rays: slice,
+        harmonics: Tensor,
+        found: Tensor,
+        given: dict[str, Tensor],
+        tables: Tensor | None,
+        name: Hashable,
+    ) -> None:
+        """Composites a part of the rays into `found` [n, 6]: colour, alpha, depth, ambient; a round at a time, front to
+        back, until nothing more can show."""
+        model = self.model
+        head, step = model.head, model.config.step_size
+        starts = samples.ray_starts[rays.start : rays.stop + 1]
+        starts, left = starts[:-1], starts.diff()
+        live = torch.arange(len(starts), device=starts.device)
+        first = 0
+        for number in ROUNDS if starts.device.type == "cpu" else (model.config.max_samples,):
+            if first:
+                live = torch.nonzero((found[:, 3] < 1 - OPAQUE) & (left > first))[:, 0]
+            if not len(live):
+                return
+            counts = (left[live] - first).clamp(max=number)
+            own = torch.repeat_interleave(torch.arange(len(live), device=live.device), counts)
+            ends = counts.cumsum(0)
+            index = torch.arange(len(own), device=live.device) + (starts[live] + first - ends + counts)[own]
+            # The networks get whole rows, the last of which belong to no ray.
+            count, rows = len(own), whole_rows(len(own))
+            index, ray = (nn.functional.pad(of, (0, rows - count)) for of in (index, live[own]))
+            positions = samples.positions[index]
+            x_g, a_g, ambient = self._features(positions, given, name if not first else None)
+            h = head.geometry(positions, x_g, a_g, given, [rows], tables)
+            sigma = truncated_exp(h[:, 0].float())
+            colours = head.colours(h, harmonics[rays][ray], given["code"], [rows])
+            length = ambient.abs().sum(-1, keepdim=True)
+            t, bounds = samples.t[index[:count]], nn.functional.pad(ends, (1, 0))
+            packed = PackedSamples(positions[:count], t, own, bounds)
+            result = composite(sigma[:count], colours[:count], length[:count], packed, step, model.config.backend)
+            passed = 1 - found[live, 3:4]
+            part = torch.cat([result.rgb, result.accumulation[:, None], result.depth[:, None]], -1) * passed
+            found.index_add_(0, live, torch.cat([part, result.extra_sums], -1))
+            self.evaluated += len(own)
+            first += number
+
+    def _features(self, positions: Tensor, given: dict[str, Tensor], name: Hashable | None) -> tuple[Tensor, ...]:
+        """x_g, a_g and a_l of samples; under a name they are kept for the next picture."""
+        model, head = self.model, self.model.head
+        audio, lips = given["audio"], given["articulation"]
+
+        def spatial() -> tuple[Tensor, ...]:
+            return (head.spatial_features(positions),)
+
+        def listen() -> tuple[Tensor, ...]:
+            return head.heard_features(x_g, audio, lips, [len(positions)])[:2]
+
+        depends = (model.occupancy.binaries, model.box, head.grid.params)
+        (x_g,) = spatial() if name is None else self.still.reuse(("x_g", name), depends, spatial)
+        if name is None or not model.config.audio_compression:
+            return x_g, *listen()
+        key = ("heard", name, *(values.cpu().numpy().tobytes() for values in (audio, lips)))
+        listeners = (*head.compress.parameters(), head.audio_grid.params)
+        return x_g, *self.still.reuse(key, (*depends, *listeners), listen)
+
+    # ---- what is behind it
+
+    def _backdrop(self, camera: Cameras, background: Tensor) -> Tensor:
+        """What a camera [1] sees of a background [H',W',3], [h*w, 3]."""
+
+        def sample() -> tuple[Tensor, ...]:
+            return (painted(background, self._recorded_pixels(camera)),)
+
+        return self.still.reuse(("background", _lens_key(camera)), (background,), sample)[0]
+
+    def _recorded_pixels(self, camera: Cameras) -> Tensor:
+        """The pixels of a camera [1] as places in the recording's picture, [h*w, 2] in [-1, 1]; beyond: outside."""
+        size = int(camera.height.item()), int(camera.width.item())
+        return in_recording(*plane(*size, _intrinsics(camera)), self.model.dataset.camera)
+
+    def _torso(self, camera: Cameras, view: Hashable, condition: FrameCondition) -> tuple[Tensor, ...]:
+        """Alpha [h*w, 1] and premultiplied colour [h*w, 3] of the torso in a camera's [1] picture."""
+        model = self.model
+        depends = self._torso_weights()
+
+        def paint() -> tuple[Tensor, ...]:
+            within, pixels = self._torso_pixels(camera, condition.head_pose)
+            alpha, rgb = model.torso(pixels, model.pose_of(condition))
+            layer = torch.zeros(int(camera.height.item()) * int(camera.width.item()), 4, device=pixels.device)
+            layer[within] = torch.cat([alpha, alpha * rgb], -1)
+            return layer.split([1, 3], -1)
+
+        return self.still.reuse(("torso", view, condition.head_pose.tobytes()), depends, paint)
+
+    def _torso_pixels(self, camera: Cameras, head_pose: np.ndarray) -> tuple[Tensor, ...]:
+        """The pixels [N] of a camera [1] that a head pose's torso can be seen in, and their places in its picture."""
+
+        def within(pixels: Tensor) -> tuple[Tensor, ...]:
+            found = torch.nonzero(in_region(pixels, self.torso_region()))[:, 0]
+            return found, pixels[found]
+
+        pose = camera.camera_to_worlds[0]
+        if np.allclose(pose.cpu().numpy(), head_pose, atol=SAME_POSE):
+            key, depends = ("torso pixels", _lens_key(camera)), self._torso_weights()
+            return self.still.reuse(key, depends, lambda: within(self._recorded_pixels(camera)))
+        x, y = plane(int(camera.height.item()), int(camera.width.item()), _intrinsics(camera))
+        return within(on_torso(x, y, pose, send(head_pose, self.model.device), self.model.dataset.camera))
+
+    def _torso_weights(self) -> tuple[Tensor, ...]:
+        model = self.model
+        return (*model.torso.parameters(), model.pose_mean, model.pose_scale)
+
+    def torso_region(self) -> Tensor:
+        """Where in the recording's picture a torso is for some of its poses, and a margin: bool [S, S], by rows."""
+        return self._of_weights.reuse("torso region", self._torso_weights(), self._torso_region)[0]
+
+    def _torso_region(self) -> tuple[Tensor]:
+        model = self.model
+        train = model.train_frames
+        middles = (torch.arange(REGION, device=model.device) + 0.5) * (2 / REGION) - 1
+        points = torch.stack(torch.meshgrid(middles, middles, indexing="xy"), -1).reshape(-1, 2)
+        most = torch.zeros(len(points), device=model.device)
+        for k in np.linspace(0, len(train) - 1, REGION_POSES).astype(int):
+            alpha, _ = model.torso(points, model.pose_of(model.track[train[k]]))
+            most = torch.maximum(most, alpha[:, 0])
+        found = nn.functional.max_pool2d(most.view(1, 1, REGION, REGION), 5, 1, 2)[0, 0]
+        return (found > HAZE,)
+
+
+def layers(
+    size: tuple[int, int], head: tuple[Tensor, ...], torso: tuple[Tensor, Tensor], backdrop: Tensor
+) -> dict[str, Tensor]:
+    """The layers of `AedNerfModel.render_condition`, [H, W, C] each.
+
+    Args:
+        size: height, width.
+        head: premultiplied colour [h*w, 3], alpha, depth and ambient [h*w, 1].
+        torso: alpha [h*w, 1] and premultiplied colour [h*w, 3].
+        backdrop: what is behind both, [h*w, 3].
+    """
+    colour, alpha, depth, ambient = head
+    torso_alpha, torso_colour = torso
+    behind = torso_colour + (1 - torso_alpha) * backdrop
+    images = {
+        "rgb": (colour + (1 - alpha) * behind).clamp(0, 1),
+        "head": colour.clamp(0, 1),
+        "accumulation": alpha,
+        "torso": behind,
+        "foreground": (colour + (1 - alpha) * torso_colour).clamp(0, 1),
+        "alpha": alpha + (1 - alpha) * torso_alpha,
+        "depth": depth,
+        "ambient": ambient,
+    }
+    return {name: image.reshape(*size, -1) for name, image in images.items()}
+
+
+def painted(background: Tensor, pixels: Tensor) -> Tensor:
+    """A background [H',W',3] at places of the recording's picture [N, 2] in [-1, 1], [N, 3]."""
+    picture = background.permute(2, 0, 1)[None]
+    found = nn.functional.grid_sample(picture, pixels[None, None], padding_mode="border", align_corners=False)
+    return found[0, :, 0].T
+
+
+def in_region(pixels: Tensor, region: Tensor) -> Tensor:
+    """Which places of the recording's picture [N, 2] in [-1, 1] a region bool [S, S] holds, bool [N]."""
+    column, row = ((pixels + 1) * (len(region) / 2)).long().clamp(0, len(region) - 1).unbind(-1)
+    return region[row, column]
+
+
+def is_plain(camera: Cameras) -> bool:
+    """Whether a camera [1] is a perspective one without distortion."""
+    plain = camera.distortion_params is None or not camera.distortion_params.any()
+    return plain and int(camera.camera_type.item()) == CameraType.PERSPECTIVE.value
+
+
+def _intrinsics(camera: Cameras) -> Tensor:
+    """fx, fy, cx, cy of a camera [1], [4]."""
+    return torch.cat([camera.fx[0], camera.fy[0], camera.cx[0], camera.cy[0]])
+
+
+def _lens_key(camera: Cameras) -> Hashable:
+    """Names a camera [1] wherever it stands."""
+    numbers = [camera.fx, camera.fy, camera.cx, camera.cy, camera.width, camera.height]
+    if camera.distortion_params is not None:
+        numbers.append(camera.distortion_params)
+    kind = int(camera.camera_type.item())
+    return kind, torch.cat([n.flatten().double().cpu() for n in numbers]).numpy().tobytes()
+
+
+def _view_key(camera: Cameras) -> Hashable:
+    """Names a camera [1]: equal for cameras that see the same picture."""
+    return _lens_key(camera), camera.camera_to_worlds.double().cpu().numpy().tobytes()

@@ -1,0 +1,221 @@
+"""Draws each step's rays, from one frame or a few; frames stay uint8 until their rays are drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+import tyro
+from nerfstudio.cameras.rays import RayBundle
+from nerfstudio.data.datamanagers.base_datamanager import VanillaDataManager, VanillaDataManagerConfig
+from nerfstudio.data.datasets.base_dataset import InputDataset
+from nerfstudio.data.utils.dataloaders import FixedIndicesEvalDataloader, RandIndicesEvalDataloader
+from nerfstudio.engine.callbacks import TrainingCallbackAttributes
+from torch import Tensor
+
+from aed_nerfstudio.dataparsers.rad_nerf import RadNerfDataParserConfig
+from aed_nerfstudio.dataparsers.talking_face import TalkingFaceDataParserConfig
+from aed_nerfstudio.dataset.frames import FramePixels, FrameStore, over_background
+from aed_nerfstudio.dataset.schema import Dataset, check_pictures
+from aed_nerfstudio.nerfstudio_plugin.stages import StageSchedule
+from aed_nerfstudio.rendering.transfer import send
+
+AnyDataParser = tyro.conf.OmitSubcommandPrefixes[
+    tyro.extras.subcommand_type_from_defaults(
+        {"aed-data": TalkingFaceDataParserConfig(), "rad-nerf-data": RadNerfDataParserConfig()}, prefix_names=False
+    )
+]
+"""Those that give what training needs; `ns-train aed-nerf rad-nerf-data --data FOLDER` chooses."""
+
+
+@dataclass
+class AedDataManagerConfig(VanillaDataManagerConfig):
+    """Random rays of random frames."""
+
+    _target: type = field(default_factory=lambda: AedDataManager)
+    dataparser: AnyDataParser = field(default_factory=TalkingFaceDataParserConfig)
+    train_num_rays_per_batch: int = 65_536
+    torso_rays_per_batch: int = 65_536
+    """Rays of a step in the torso stage: in two dimensions a ray is one sample, so there may be more of them."""
+    frames_per_step: int = 1
+    """Frames among which a step's rays are divided. One, as the paper has it, needs its 65 536 rays: with a CPU's few
+    thousand, each step would overfit its frame's label and light."""
+    balance_labels: bool = True
+    """Every (emotion, intensity) is drawn equally often, however many frames show it."""
+    lips_share: float = 0.0
+    """Share of the rays drawn in the lip box."""
+    face_share: float = 0.0
+    """Share of the rays drawn in the face box."""
+    patch_size_lips: int = 64
+    """Largest side of the lip patch, pixels."""
+    frame_cache: Path | None = None
+    """Folder of the decoded frames, 8 bytes a pixel (2 MiB a frame of 512x512). None: `.frames` in the dataset folder
+    or, where that cannot be written, ~/.cache/aed-nerfstudio/frames. It may be deleted between trainings."""
+    frames_on_gpu: float = 4.0
+    """GiB. Frames of a dataset that needs no more than this stay on the GPU; of a larger one, only the pixels that are
+    drawn go there."""
+    schedule: tyro.conf.Suppress[StageSchedule] = field(default_factory=StageSchedule)
+    """The model's; set by the pipeline."""
+
+
+class AedDataManager(VanillaDataManager[InputDataset]):
+    """Batches: image, torso (over the background), background [N,3]; torso_alpha, head 0..1, face bool [N]; side of a
+    lip patch."""
+
+    config: AedDataManagerConfig
+
+    @property
+    def dataset(self) -> Dataset:
+        return self.train_dataparser_outputs.metadata["dataset"]
+
+    def setup_train(self) -> None:
+        self._store: FrameStore | None = None
+        self._kept: dict[int, Tensor] = {}
+        """Pixels [H*W, 8] of the frames that stay on the GPU."""
+        self.background = send(self.train_dataparser_outputs.metadata["background"].reshape(-1, 3), self.device)
+        self.train_indices = self.dataset.split("train")
+        self.chances = self._chances()
+        # nerfstudio seeds NumPy with the machine's seed.
+        self.generator = np.random.default_rng(np.random.randint(1 << 31))
+
+    def store(self) -> FrameStore:
+        """The decoded frames; opened when first asked for, because only training has them."""
+        if self._store is None:
+            self._store = FrameStore(self.dataset, self.config.frame_cache)
+        return self._store
+
+    def get_training_callbacks(self, training_callback_attributes: TrainingCallbackAttributes) -> list:
+        self.store()  # a disk that is too small is told before training begins
+        check_pictures(self.dataset)  # and so is a damaged picture
+        return super().get_training_callbacks(training_callback_attributes)
+
+    def _chances(self) -> np.ndarray:
+        """Probability of each training frame."""
+        if not self.config.balance_labels:
+            return np.full(len(self.train_indices), 1 / len(self.train_indices))
+        labels = np.array(self.dataset.labels)[self.train_indices]
+        _, number, counts = np.unique(labels, return_inverse=True, return_counts=True)
+        return 1 / (counts[number] * len(counts))
+
+    def setup_eval(self) -> None:
+        self.fixed_indices_eval_dataloader = FixedIndicesEvalDataloader(self.eval_dataset, device=self.device)
+        self.eval_dataloader = RandIndicesEvalDataloader(self.eval_dataset, device=self.device)
+
+    def get_param_groups(self) -> dict:
+        return {}
+
+    def get_train_rays_per_batch(self) -> int:
+        return self.config.train_num_rays_per_batch
+
+    def get_eval_rays_per_batch(self) -> int:
+        return self.config.eval_num_rays_per_batch
+
+    @property
+    def _on_gpu(self) -> bool:
+        return torch.device(self.device).type == "cuda"
+
+    def _pixels(self, frame_index: int, pixels: np.ndarray) -> FramePixels:
+        """A frame's pixels [N] (row-major numbers), on the device."""
+        store = self.store()
+        if not (self._on_gpu and store.total_bytes <= self.config.frames_on_gpu * 2**30):
+            return FramePixels(send(store.draw(frame_index, pixels).values, self.device))
+        if frame_index not in self._kept:
+            self._kept[frame_index] = send(store.draw(frame_index).values, self.device)
+        return FramePixels(self._kept[frame_index][send(pixels, self.device)])
+
+    def _boxed(self, box: list[int], count: int, width: int, height: int) -> np.ndarray:
+        left, top = max(0, box[0]), max(0, box[1])
+        right, bottom = min(width, max(left + 1, box[2])), min(height, max(top + 1, box[3]))
+        x = self.generator.integers(min(left, width - 1), right, count)
+        y = self.generator.integers(min(top, height - 1), bottom, count)
+        return y * width + x
+
+    def _rays(self, frame_index: int, pixels: np.ndarray) -> tuple[RayBundle, dict]:
+        """Rays through pixels [N] (row-major numbers) of one frame, and the batch."""
+        dataset, frame = self.dataset, self.dataset.frames[frame_index]
+        camera = dataset.camera
+        w, h = camera.w, camera.h
+        x, y = pixels % w, pixels // w
+        pose = np.array(frame.camera_to_world, np.float32)
+        local = np.stack(
+            [(x + 0.5 - camera.cx) / camera.fl_x, -(y + 0.5 - camera.cy) / camera.fl_y, -np.ones(len(x))], -1
+        )
+        directions = (local / np.linalg.norm(local, axis=-1, keepdims=True)).astype(np.float32) @ pose[:3, :3].T
+        n = len(pixels)
+        stored, background = self._pixels(frame_index, pixels), self.background[send(pixels, self.device)]
+        box = frame.face_box
+        face = (x >= box[0]) & (x < box[2]) & (y >= box[1]) & (y < box[3])
+        pixel = np.stack([(x + 0.5) / w, (y + 0.5) / h], -1).astype(np.float32) * 2 - 1
+        bundle = RayBundle(
+            origins=send(np.tile(pose[:3, 3], (n, 1)), self.device),
+            directions=send(directions, self.device),
+            pixel_area=torch.ones(n, 1, device=self.device),
+            metadata={
+                "frame": torch.full((n, 1), frame_index, device=self.device),
+                "pixel": send(pixel, self.device),
+            },
+        )
+        batch = {
+            "image": stored.image / 255,
+            "torso": over_background(stored.torso, background),
+            "torso_alpha": stored.torso[:, 3] / 255,
+            "background": background / 255,
+            "face": send(face, self.device),
+            "head": stored.head.float(),
+        }
+        return bundle, batch
+
+    def next_train(self, step: int) -> tuple[RayBundle, dict]:
+        self.train_count += 1
+        camera = self.dataset.camera
+        stage = self.config.schedule.stage(step)
+        w, h = camera.w, camera.h
+        if stage == "lips" and step % 2 == 0:
+            frame_index = int(self.generator.choice(self.train_indices, p=self.chances))
+            frame = self.dataset.frames[frame_index]
+            left, top, right, bottom = frame.lips_box
+            side = int(min(max(right - left, bottom - top, 32), self.config.patch_size_lips, w, h))
+            left = int(np.clip((left + right - side) // 2, 0, w - side))
+            top = int(np.clip((top + bottom - side) // 2, 0, h - side))
+            y, x = np.meshgrid(np.arange(side) + top, np.arange(side) + left, indexing="ij")
+            bundle, batch = self._rays(frame_index, (y * w + x).reshape(-1))
+            batch["patch"] = side
+            return bundle, batch
+        count = min(self.config.frames_per_step, len(self.train_indices))
+        c = self.config
+        n = (c.torso_rays_per_batch if stage == "torso" else c.train_num_rays_per_batch) // count
+        lips = int(n * c.lips_share) if stage != "torso" else 0
+        face = int(n * c.face_share) if stage != "torso" else 0
+        drawn = []
+        for index in self.generator.choice(self.train_indices, count, replace=False, p=self.chances):
+            frame = self.dataset.frames[index]
+            parts = [
+                self._boxed(frame.lips_box, lips, w, h),
+                self._boxed(frame.face_box, face, w, h),
+                self._boxed([0, 0, w, h], n - lips - face, w, h),
+            ]
+            drawn.append(self._rays(int(index), np.concatenate(parts)))
+        bundles, batches = zip(*drawn, strict=True)
+        return _joined(bundles), {key: torch.cat([batch[key] for batch in batches]) for key in batches[0]}
+
+    def next_eval(self, step: int) -> tuple[RayBundle, dict]:
+        index = int(self.generator.choice(self.dataset.split("val")))
+        camera = self.dataset.camera
+        return self._rays(index, self._boxed([0, 0, camera.w, camera.h], 1024, camera.w, camera.h))
+
+    def next_eval_image(self, step: int):
+        self.eval_count += 1
+        return next(iter(self.eval_dataloader))
+
+
+def _joined(bundles: Sequence[RayBundle]) -> RayBundle:
+    """One bundle of all rays."""
+    return RayBundle(
+        origins=torch.cat([b.origins for b in bundles]),
+        directions=torch.cat([b.directions for b in bundles]),
+        pixel_area=torch.cat([b.pixel_area for b in bundles]),
+        metadata={key: torch.cat([b.metadata[key] for b in bundles]) for key in bundles[0].metadata},
+    )

@@ -1,0 +1,73 @@
+"""Stops a training that went wrong, before its checkpoints do."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from aed_nerfstudio.errors import InputError
+from aed_nerfstudio.nerfstudio_plugin.checkpoints import checkpoints
+from aed_nerfstudio.nerfstudio_plugin.stages import StageSchedule
+
+EXPLODED = 20.0
+"""Times the lowest mean loss of the stage."""
+NOTABLE = 0.05
+"""A mean loss below this is no explosion, however low it was before."""
+SETTLING = 100
+"""Steps of a stage that are not judged."""
+
+
+class LossWatch:
+    """Stops a training whose loss is no number or explodes, and says where it was last well.
+
+    Args:
+        schedule: of the stages; each has losses of its own scale.
+        checkpoints: the folder that the trainer writes to.
+    """
+
+    def __init__(self, schedule: StageSchedule, checkpoints: Path) -> None:
+        self.schedule = schedule
+        self.checkpoints = Path(checkpoints)
+        self._enter("")
+
+    def _enter(self, stage: str) -> None:
+        self.stage, self.seen, self.mean, self.lowest = stage, 0, 0.0, float("inf")
+
+    def state(self) -> dict:
+        """What it remembers, for `restore`."""
+        return {"stage": self.stage, "seen": self.seen, "mean": self.mean, "lowest": self.lowest}
+
+    def restore(self, state: dict) -> None:
+        """Has it remember what another remembered."""
+        self.stage, self.seen, self.mean, self.lowest = (state[key] for key in ("stage", "seen", "mean", "lowest"))
+
+    def check(self, step: int, loss: float) -> None:
+        """Raises InputError with the step, the stage and the last good checkpoint when something is wrong."""
+        stage = self.schedule.stage(step)
+        if stage != self.stage:
+            self._enter(stage)
+        if not math.isfinite(loss):
+            self._stop(step, "the loss is no number")
+        self.seen += 1
+        self.mean += (loss - self.mean) * max(0.05, 1 / self.seen)
+        if self.seen < SETTLING:
+            return
+        self.lowest = min(self.lowest, self.mean)
+        if self.mean > max(EXPLODED * self.lowest, NOTABLE):
+            self._stop(step, f"the loss exploded from {self.lowest:.3g} to {self.mean:.3g}")
+
+    def check_weights(self, step: int, model: nn.Module) -> None:
+        """The same for weights that are no numbers, so that none of them reaches a checkpoint."""
+        if not all(torch.isfinite(p).all() for p in model.parameters()):
+            self._stop(step, "weights are no numbers")
+
+    def _stop(self, step: int, what: str) -> None:
+        saved = checkpoints(self.checkpoints)
+        last = f"the last good checkpoint is {saved[0]}" if saved else "no checkpoint was saved before"
+        raise InputError(
+            f"step {step}, {self.schedule.stage(step)} stage: {what}; {last}. Lower the learning rates of `optimizers`"
+            + (f" and go on with --load-checkpoint {saved[0]}" if saved else "")
+        )

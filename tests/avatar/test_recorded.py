@@ -1,0 +1,170 @@
+"""Pictures of the GPU's renderer: those of the CPU's, without waiting for the device before the end.
+
+Its kernels are Triton's: without a GPU these tests run in Triton's interpreter, in a process of its own.
+"""
+
+import dataclasses
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from nerfstudio.cameras.cameras import Cameras
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from aed_nerfstudio.avatar.avatar import Avatar
+from aed_nerfstudio.avatar.renderers import culled as renderer
+from aed_nerfstudio.avatar.renderers import recorded as fixed_renderer
+from aed_nerfstudio.avatar.renderers.culled import OPAQUE
+from aed_nerfstudio.backends import interpreted
+
+SIDE = 24
+WAITING = ("_local_scalar_dense", "nonzero", "masked_select", "unique", "bincount", "repeat_interleave", "is_nonzero")
+
+here = pytest.mark.skipif(
+    not (interpreted() or torch.cuda.is_available()), reason="needs a CUDA device, or Triton's interpreter"
+)
+
+
+@pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="needs Triton")
+@pytest.mark.skipif(interpreted(), reason="Triton's interpreter is on")
+def test_pictures_in_the_interpreter(run):
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", "not cuda and not interpreter"]
+    job = subprocess.run(
+        [*command, str(Path(__file__))],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={**os.environ, "TRITON_INTERPRET": "1", "CUDA_VISIBLE_DEVICES": "", "AED_TEST_RUN": str(run)},
+        cwd=Path(__file__).parents[2],
+        timeout=300,
+        check=False,
+    )
+    assert job.returncode == 0 and " passed" in job.stdout and "skipped" not in job.stdout, job.stdout[-4000:]
+
+
+@pytest.fixture(scope="module")
+def avatar(run):
+    avatar = Avatar.load(run / "config.yml")
+    avatar.model.head.bfloat16 = False
+    return avatar
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch):
+    """The interpreter is slow: few samples at first, and few points to find out where the torso is."""
+    monkeypatch.setattr(renderer, "REGION", 16)
+    monkeypatch.setattr(renderer, "REGION_POSES", 1)
+    monkeypatch.setattr(fixed_renderer, "FIRST", 1 << 9)
+    monkeypatch.setattr(fixed_renderer, "GRAIN", 1 << 8)
+
+
+def from_the_left(camera: Cameras) -> Cameras:
+    """A camera elsewhere, with another opening."""
+    pose = camera.camera_to_worlds.clone()
+    pose[..., 0, 3] += 0.3
+    return Cameras(pose, camera.fx * 0.9, camera.fy * 0.9, camera.cx, camera.cy, camera.width, camera.height)
+
+
+class NeverWaiting(TorchDispatchMode):
+    """Refuses what has to wait for the device: values that the host wants to know, sizes that depend on values."""
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        name = function.overloadpacket.__name__
+        assert not any(name.startswith(word) for word in WAITING), name
+        if name in ("index", "index_put", "index_put_"):
+            assert all(i is None or i.dtype != torch.bool for i in args[1]), f"{name} by a mask"
+        result = function(*args, **(kwargs or {}))
+        if name in ("_to_copy", "copy_"):
+            assert result.device == args[1 if name == "copy_" else 0].device, f"{name} to another device"
+        return result
+
+
+def pictures(avatar, backend: str) -> list[dict[str, torch.Tensor]]:
+    """As recorded, and from elsewhere before another background."""
+    model, condition = avatar.model, avatar.model.track[3]
+    model.use_backend(backend)
+    camera = avatar.recorded_view(condition, SIDE)
+    green = torch.zeros(1, 1, 3, device=model.device)
+    green[..., 1] = 1
+    return [
+        model.render_condition(camera, condition),
+        model.render_condition(from_the_left(camera), condition, background=green),
+    ]
+
+
+@here
+def test_the_same_pictures_without_waiting(avatar, monkeypatch):
+    model, watched = avatar.model, []
+    if not interpreted():  # at their first run Triton tunes its kernels, and waits for what it finds
+        pictures(avatar, "triton")
+        model.fixed_renderer = fixed_renderer.FixedRenderer(model)
+    picture = fixed_renderer.FixedRenderer._picture
+
+    def watching(self, size, capacity, *arguments):
+        watched.append(capacity)
+        with NeverWaiting():
+            return picture(self, size, capacity, *arguments)
+
+    monkeypatch.setattr(fixed_renderer.FixedRenderer, "_picture", watching)
+    fixed = pictures(avatar, "triton")
+    # Once with too little room, then with enough.
+    assert watched[0] == fixed_renderer.FIRST < model.evaluated <= watched[-1] < 2 * model.evaluated
+    for got, want in zip(fixed, pictures(avatar, "torch"), strict=True):
+        assert got.keys() == want.keys() and want["accumulation"].max() > 0.1
+        for name, image in want.items():
+            if name == "ambient":  # a plain sum over samples, of which the other renderer leaves out hidden ones
+                continue
+            difference = (got[name] - image).abs().max().item()
+            assert difference < (OPAQUE + 1e-4) * max(1.0, image.max().item()), f"{name}: {difference}"
+    with NeverWaiting(), pytest.raises(AssertionError):  # the way of the other renderer
+        model.occupancy.march(torch.zeros(1, 3), torch.ones(1, 3), model.box, 0.1, 4)
+
+
+@here
+def test_an_empty_head_gives_its_room_back(avatar):
+    model, condition = avatar.model, avatar.model.track[3]
+    model.use_backend("triton")
+    everything, size = model.occupancy.binaries, (SIDE, SIDE)
+    model.fixed_renderer._capacity[size] = 8 * fixed_renderer.GRAIN
+    model.occupancy.binaries = torch.zeros_like(everything)
+    try:
+        images = model.render_condition(avatar.recorded_view(condition, SIDE), condition, show_torso=False)
+    finally:
+        model.occupancy.binaries = everything
+    assert images["accumulation"].max() == 0 and images["alpha"].max() == 0
+    assert model.fixed_renderer._capacity[size] == fixed_renderer.GRAIN
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_recorded_pictures_on_cuda(avatar):
+    """The first picture of a size is not recorded, later ones are; what changes between them shows."""
+    model = avatar.model
+    model.use_backend("triton")
+    track, everything = model.track, model.occupancy.binaries
+    recorded = fixed_renderer.FixedRenderer(model)
+    afresh = lambda frame: dataclasses.replace(track[frame], emotion=model.vocabulary.encode("happy"))  # noqa: E731
+
+    def both(frame: int) -> None:
+        camera, condition = avatar.recorded_view(track[frame], SIDE).reshape((1,)), afresh(frame)
+        given = model.encode([condition])
+        arguments = (camera, condition, model.background, given, True)
+        got, want = recorded.render(*arguments), fixed_renderer.FixedRenderer(model).render(*arguments)
+        for name, image in want.items():
+            torch.testing.assert_close(got[name], image, msg=name)
+
+    try:
+        for frame in (3, 4, 5, 3):
+            both(frame)
+        with torch.no_grad():
+            model.head.grid.params.mul_(3)
+        both(3)
+        model.occupancy.binaries = everything.roll(3, 1)
+        both(3)
+    finally:
+        model.occupancy.binaries = everything
+        with torch.no_grad():
+            model.head.grid.params.div_(3)

@@ -1,0 +1,76 @@
+"""A trainer as `ns-train` sets it up, but a small one; as a program, it trains and kills itself."""
+
+import copy
+import os
+import random
+import signal
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+from aed_nerfstudio.method_configs.aed_nerf import aed_nerf_tiny
+from nerfstudio.utils import writer
+
+from aed_nerfstudio.nerfstudio_plugin.stages import StageSchedule
+from aed_nerfstudio.nerfstudio_plugin.trainer import AedTrainer
+
+
+def small_config(data, output, steps, **changes):
+    """changes: of the config itself."""
+    config = copy.deepcopy(aed_nerf_tiny.config)
+    config.data, config.output_dir, config.experiment_name, config.timestamp = data, output, "actor", "t"
+    config.vis, config.logging.local_writer.enable = "tensorboard", False
+    config.max_num_iterations, config.steps_per_eval_image = steps, 0
+    config.pipeline.datamanager.data = data
+    config.pipeline.datamanager.train_num_rays_per_batch = config.pipeline.datamanager.torso_rays_per_batch = 256
+    # The hull takes seconds to carve, and 64 samples a ray as long.
+    config.pipeline.model.visual_hull, config.pipeline.model.carving_steps = False, 0
+    config.pipeline.model.schedule = StageSchedule(100, 10, 10)
+    for name, value in changes.items():
+        setattr(config, name, value)
+    return config
+
+
+def set_up(config) -> AedTrainer:
+    """What `ns-train` does before it trains."""
+    for seed in (random.seed, np.random.seed, torch.manual_seed):
+        seed(config.machine.seed)
+    writer.EVENT_WRITERS.clear()
+    trainer = config.setup()
+    trainer.setup()
+    return trainer
+
+
+def small_trainer(data, output, steps, **changes) -> AedTrainer:
+    return set_up(small_config(data, output, steps, **changes))
+
+
+def die(*_) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def die_in(moment: str) -> None:
+    """Has this process killed in the second save: when half of it is written, or when it is to be renamed."""
+    saved, save, replace = [], torch.save, os.replace
+
+    def half(state, file) -> None:
+        saved.append(state["step"])
+        save(state, file)
+        if moment == "write" and len(saved) == 2:
+            file.truncate(file.tell() // 2)
+            die()
+
+    torch.save = half
+    os.replace = lambda *paths: die() if moment == "rename" and len(saved) == 2 else replace(*paths)
+
+
+if __name__ == "__main__":
+    data, output, moment = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
+    load = output / "actor/aed-nerf-tiny/t/nerfstudio_models"
+    config = small_config(data, output, 60, steps_per_save=2, load_dir=load if load.is_dir() else None)
+    config.save_config()
+    made = set_up(config)
+    print("ready", flush=True)
+    die_in(moment)
+    made.train()

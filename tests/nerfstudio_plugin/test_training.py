@@ -1,0 +1,216 @@
+"""Batches, learning rates, stages and the watch over the audio branch, on the actor's dataset."""
+
+import copy
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from aed_nerfstudio.method_configs.aed_nerf import aed_nerf_tiny
+from nerfstudio.cameras.cameras import Cameras
+from nerfstudio.engine.callbacks import TrainingCallbackAttributes, TrainingCallbackLocation
+from nerfstudio.engine.optimizers import Optimizers
+
+from aed_nerfstudio.dataset.schema import read_image
+from aed_nerfstudio.nerfstudio_plugin.stages import StageSchedule
+
+
+@pytest.fixture(scope="module")
+def config(data):
+    config = copy.deepcopy(aed_nerf_tiny.config)
+    config.pipeline.datamanager.data = data
+    config.pipeline.datamanager.train_num_rays_per_batch = 256
+    config.pipeline.model.schedule = StageSchedule(10, 10, 10)
+    return config
+
+
+@pytest.fixture(scope="module")
+def pipeline(config):
+    torch.manual_seed(0)
+    return config.pipeline.setup(device="cpu").train()
+
+
+@pytest.fixture
+def attributes(config, pipeline, tmp_path):
+    """What nerfstudio's trainer hands to `get_training_callbacks`."""
+    trainer = SimpleNamespace(checkpoint_dir=tmp_path, config=config)
+    optimizers = Optimizers(config.optimizers, pipeline.get_param_groups())
+    return TrainingCallbackAttributes(optimizers=optimizers, grad_scaler=None, pipeline=pipeline, trainer=trainer)
+
+
+def test_rays_are_nerfstudios_and_colours_the_files(pipeline):
+    bundle, batch = pipeline.datamanager.next_train(0)
+    dataset = pipeline.datamanager.dataset
+    frames, counts = torch.unique_consecutive(bundle.metadata["frame"][:, 0], return_counts=True)
+    assert len(frames) == 4 and set(counts.tolist()) == {64}
+    assert set(frames.tolist()) <= set(dataset.split("train"))
+    camera = dataset.camera
+    for frame in frames.tolist():
+        mine = bundle.metadata["frame"][:, 0] == frame
+        xy = (bundle.metadata["pixel"][mine] + 1) / 2 * torch.tensor([camera.w, camera.h])
+        pose = torch.tensor(dataset.frames[frame].camera_to_world)[None, :3]
+        cameras = Cameras(pose, camera.fl_x, camera.fl_y, camera.cx, camera.cy, camera.w, camera.h)
+        rays = cameras.generate_rays(camera_indices=0, coords=xy.flip(-1))
+        torch.testing.assert_close(bundle.directions[mine], rays.directions, atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(bundle.origins[mine], rays.origins)
+        image = read_image(dataset.path("images", dataset.frames[frame]))
+        x, y = xy.floor().long().numpy().T
+        np.testing.assert_allclose(batch["image"][mine].numpy(), image[y, x] / 255, atol=1e-6)
+
+
+def test_lips_stage_alternates_with_a_square_patch(pipeline):
+    _, patch = pipeline.datamanager.next_train(10)
+    _, rays = pipeline.datamanager.next_train(11)
+    assert len(patch["image"]) == patch["patch"] ** 2 and patch["patch"] >= 32
+    assert "patch" not in rays and len(rays["image"]) == 256
+
+
+def test_learning_rates_fall_within_their_stages(config, pipeline, attributes):
+    before = [
+        callback
+        for callback in pipeline.get_training_callbacks(attributes)
+        if TrainingCallbackLocation.BEFORE_TRAIN_ITERATION in callback.where_to_run
+    ]
+    rates = {}
+    for step in (0, 10, 19, 20, 29):
+        for callback in before:
+            callback.run_callback(step)
+        rates[step] = attributes.optimizers.optimizers["mlps"].param_groups[0]["lr"]
+    assert rates[0] == config.optimizers["mlps"]["optimizer"].lr == rates[20]
+    assert rates[10] == pytest.approx(rates[0] * 0.1**0.5)
+    assert rates[0] > rates[10] > rates[19] > 0.1 * rates[0] * 0.99
+    assert all(type(value) is float for value in rates.values())  # NumPy scalars would make checkpoints unloadable
+
+
+def test_the_torso_stage_freezes_the_head_and_does_not_march_it(pipeline):
+    model = pipeline.model
+    model._before_step(20)
+    try:
+        bundle, batch = pipeline.datamanager.next_train(20)
+        outputs = model(bundle)
+        assert set(outputs) == {"torso_alpha", "torso_rgb"}
+        sum(model.get_loss_dict(outputs, batch).values()).backward()
+        assert all(p.grad is None for p in model.head.parameters())
+        assert model.torso.grid.params.grad.abs().sum() > 0
+    finally:
+        model._before_step(0)
+    assert all(p.requires_grad for p in model.head.parameters())
+
+
+def test_every_label_is_drawn_equally_often(config, data):
+    datamanager = copy.deepcopy(config.pipeline.datamanager).setup(device="cpu")
+    dataset = datamanager.dataset
+    few = dataset.split("train")[: len(dataset.split("train")) // 2 + 5]  # all neutral frames and five happy ones
+    datamanager.train_indices = few
+    datamanager.chances = datamanager._chances()
+    happy = np.array([dataset.frames[i].clip.startswith("happy") for i in few])
+    assert happy.sum() == 5
+    assert datamanager.chances[happy].sum() == pytest.approx(0.5) == datamanager.chances[~happy].sum()
+    datamanager.config.balance_labels = False
+    assert np.ptp(datamanager._chances()) == 0
+
+
+ABLATIONS = {
+    "emotion": {"use_emotion": False},
+    "eye": {"use_eye": False},
+    "compression": {"audio_compression": False},
+    "lips": {"schedule": StageSchedule(10, 10, 10, use_lips=False)},
+    "torso": {"schedule": StageSchedule(10, 10, 10, use_torso=False)},
+    "codes": {"appearance_dim": 4},
+}
+
+
+@pytest.mark.parametrize("name", ABLATIONS)
+def test_ablations_train_and_render(config, name):
+    changed = copy.deepcopy(config.pipeline)
+    for key, value in ABLATIONS[name].items():
+        setattr(changed.model, key, value)
+    pipeline = changed.setup(device="cpu").train()
+    model, frame = pipeline.model, pipeline.datamanager.dataset.split("val")[0]
+    groups = {group: sum(p.numel() for p in params) for group, params in pipeline.get_param_groups().items()}
+    assert ("torso_grid" in groups) == (name != "torso") and ("codes" in groups) == (name == "codes")
+    assert sum(groups.values()) == sum(p.numel() for p in model.parameters())  # every weight is trained
+    for step in (1, 10, 20):
+        model._before_step(step)
+        bundle, batch = pipeline.datamanager.next_train(step)
+        assert ("patch" in batch) == (step == 10 and name != "lips")
+        outputs = model(bundle)
+        assert ("torso_rgb" in outputs) == (step == 20 and name != "torso")
+        losses = model.get_loss_dict(outputs, batch)
+        assert ("ambient" in losses) == ("torso_rgb" not in outputs and name != "compression")
+        model.zero_grad()
+        sum(losses.values()).backward()
+        if name == "codes" and step < 20:
+            touched = model.codes.weight.grad.abs().sum(1) > 0
+            assert set(touched.nonzero()[:, 0].tolist()) == set(bundle.metadata["frame"].flatten().tolist())
+    camera = pipeline.datamanager.eval_dataset.cameras[0:1]
+    condition = model.track[frame]
+    image = model.render_condition(camera, condition)["rgb"]
+    assert image.shape == (64, 64, 3) and image.isfinite().all()
+    if name == "emotion":
+        other = model.vocabulary.encode("happy", "strong")
+        condition.emotion = other if condition.emotion is not other else model.vocabulary.encode("neutral")
+        assert torch.equal(model.render_condition(camera, condition)["rgb"], image)
+
+
+def test_the_audio_loss_ramps_up(config, pipeline):
+    model = pipeline.model
+    bundle, batch = pipeline.datamanager.next_train(1)
+    outputs = model(bundle)
+    model.config.audio_ramp = True
+    try:
+        values = []
+        for step in (0, 10, 20):
+            model.step = step
+            values.append(model.get_loss_dict(outputs, batch)["ambient"].item())
+    finally:
+        model.config.audio_ramp, model.step = False, 0
+    full = model.get_loss_dict(outputs, batch)["ambient"].item()
+    assert values[0] == 0 and values[2] == full and values[1] == pytest.approx(full / 2)
+
+
+def test_the_panel_shows_all_layers(pipeline):
+    camera, batch = pipeline.datamanager.next_eval_image(0)
+    outputs = pipeline.model.eval().get_outputs_for_camera(camera)
+    pipeline.model.train()
+    metrics, images = pipeline.model.get_image_metrics_and_images(outputs, batch)
+    assert images["img"].shape == (64, 6 * 64, 3)  # truth, render, head, torso, depth, |a_l|
+    assert 0 <= images["img"].min() and images["img"].max() <= 1 and np.isfinite(metrics["psnr"])
+
+
+def test_the_hull_holds_the_head(pipeline, attributes):
+    model = pipeline.model
+    model.get_training_callbacks(attributes)  # training begins
+    share = model.occupancy.allowed.float().mean()
+    assert 0.02 < share < 0.6
+    centre = model.occupancy.allowed.shape[-1] // 2
+    assert model.occupancy.allowed[0, centre, centre, centre]
+
+
+def test_training_teaches_the_encoder_the_lips(pipeline):
+    """The audio branch lives: a hundred steps on the lip shapes alone, and they are read from the training audio."""
+    model = pipeline.model
+    encoder = [*model.audio_encoder.parameters(), *model.articulation_head.parameters()]
+    saved = copy.deepcopy(model.state_dict())
+    optimizer = torch.optim.Adam(encoder, lr=2e-3)
+    first = np.mean([model._articulation_error().item() for _ in range(5)])
+    for _ in range(100):
+        optimizer.zero_grad()
+        model._articulation_error().backward()
+        optimizer.step()
+    last = np.mean([model._articulation_error().item() for _ in range(5)])
+    assert last < 0.5 * first
+    assert -1 <= model.lip_correlation() <= 1
+    model.load_state_dict(saved)
+
+
+def test_a_dead_audio_branch_is_reported(pipeline, capsys):
+    model = pipeline.model
+    saved = copy.deepcopy(model.state_dict())
+    model._report(250)
+    assert "WARNING" not in capsys.readouterr().out
+    for weight in (model.audio_encoder.project[-1].weight, model.articulation_head.weight, model.linear_lips.weight):
+        torch.nn.init.zeros_(weight)
+    model._report(500)
+    assert "WARNING: the audio branch is dead" in capsys.readouterr().out
+    model.load_state_dict(saved)

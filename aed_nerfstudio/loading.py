@@ -2,57 +2,160 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aed_nerfstudio.errors import InputError, reason
 
 if TYPE_CHECKING:
+    from nerfstudio.engine.trainer import TrainerConfig
+
+    from aed_nerfstudio.avatar.network import Network
+    from aed_nerfstudio.avatar.portrait import Portrait
+    from aed_nerfstudio.dataset.schema import Dataset
     from aed_nerfstudio.nerfstudio_plugin.pipeline import AedPipeline
 
 MEND = "train again with this version, or install the version that it was trained with"
 
 
-def load_run(config: Path, data: Path | None = None) -> tuple[AedPipeline, int]:
-    """The pipeline of a training run with the weights of its newest whole checkpoint, and the checkpoint's step.
+@dataclass
+class TrainedRun:
+    """The newest whole checkpoint of a training run, and the run's config fitted to this machine."""
+
+    file: Path
+    """The `config.yml`."""
+    config: TrainerConfig
+    step: int
+    weights: dict
+    """Of the whole pipeline."""
+
+
+def read_run(config: Path) -> TrainedRun:
+    """Returns what a training run has left.
 
     Args:
         config: the run's `config.yml`; the run's folder may have been moved, also from another machine.
-        data: its dataset's folder; None: where it was, or beside the run, see `find_inputs`.
 
     Raises:
         InputError: no such run, no whole checkpoint in it, not a run of this method, one that another version wrote,
-            a damaged file, or its dataset is missing.
+            or a damaged file.
     """
-    config = Path(config).resolve()
-    if not config.is_file():
-        raise InputError(f"{config}: no such file; give the config.yml of a training run")
+    from aed_nerfstudio.nerfstudio_plugin.checkpoints import named_features, read_newest
+    from aed_nerfstudio.nerfstudio_plugin.run_config import read_config
+
+    file = Path(config).resolve()
+    if not file.is_file():
+        raise InputError(f"{file}: no such file; give the config.yml of a training run")
+    with _of_this_version(file):
+        found = read_config(file)
+        # What drives nerfstudio's cameras: nothing to an avatar, and maybe lost by now.
+        for name in ("audio", "audio_features_file", "background"):
+            setattr(found.pipeline.model.driving, name, None)
+    _, state = read_newest(file.parent / "nerfstudio_models")
+    return TrainedRun(file, found, state["step"], named_features(state["pipeline"]))
+
+
+def dataset_of(run: TrainedRun, data: Path | None = None) -> Dataset:
+    """Returns the dataset that a run was trained on.
+
+    data: its folder; None: where it was, or beside the run, see `find_inputs`.
+
+    Raises:
+        InputError: it is not there, or damaged.
+    """
+    from aed_nerfstudio.nerfstudio_plugin.places import find_inputs
+
+    with _of_this_version(run.file):
+        find_inputs(run.config, run.file.parent, data)
+        parser = run.config.pipeline.datamanager.dataparser.setup()
+        return parser.get_dataparser_outputs("train").metadata["dataset"]
+
+
+def load_network(run: TrainedRun, dataset: Dataset | None = None) -> Network:
+    """Returns the network of a run with the weights of its checkpoint.
+
+    dataset: whose camera, background and motion it gets; None: its checkpoint's own.
+
+    Raises:
+        InputError: the checkpoint is of version 0.1 and has none; it does not fit the config or the dataset.
+    """
+    import torch
+
+    from aed_nerfstudio.avatar.network import Network
+    from aed_nerfstudio.avatar.portrait import Portrait
+    from aed_nerfstudio.backends import had_here
+    from aed_nerfstudio.nerfstudio_plugin.checkpoints import fitting
+
+    weights = {
+        name.removeprefix("_model."): value for name, value in run.weights.items() if name.startswith("_model.")
+    }
+    weights.pop("device_indicator_param", None)  # nerfstudio's own
+    with _of_this_version(run.file):
+        portrait = kept_portrait(run) if dataset is None else Portrait.of(dataset)
+        settings = run.config.pipeline.model
+        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        settings.backend = had_here(settings.backend, device)
+        network = Network(settings, portrait, settings.schedule.use_torso, str(dataset and dataset.root))
+        with fitting(run.step):
+            network.load_state_dict(weights)
+    return network.to(device).eval()
+
+
+def has_portrait(run: TrainedRun) -> bool:
+    """Returns whether a run's checkpoint knows its person without the dataset; those of version 0.1 do not."""
+    return "portrait" in run.weights.get("_model._extra_state", {})
+
+
+def kept_portrait(run: TrainedRun) -> Portrait:
+    """Returns the portrait in a run's checkpoint.
+
+    Raises:
+        InputError: it is damaged, or of a newer version.
+    """
+    from aed_nerfstudio.avatar.portrait import Portrait
+
+    state = run.weights["_model._extra_state"]["portrait"]
     try:
-        return _load(config, data)
-    except (AttributeError, KeyError, TypeError) as error:  # fields that the version which wrote it had not
-        raise InputError(f"{config}: does not fit this version of aed-nerfstudio ({reason(error)}); {MEND}") from error
+        arrays = {name: array.numpy() for name, array in state["arrays"].items()}
+        return Portrait.restore(state["facts"], arrays)
+    except ValueError as error:
+        raise InputError(f"{run.file.parent}: its checkpoint is damaged ({error}); train again") from error
 
 
-def _load(file: Path, data: Path | None) -> tuple[AedPipeline, int]:
-    """What nerfstudio's `eval_setup` does, which first loads every method that is installed: for seconds."""
+def load_pipeline(config: Path, data: Path | None = None) -> tuple[AedPipeline, int]:
+    """Returns the pipeline of a training run with the weights of its newest whole checkpoint, and the step of that.
+
+    Args:
+        config: the run's `config.yml`.
+        data: its dataset's folder; None: where it was, or beside the run, see `find_inputs`.
+
+    Raises:
+        InputError: as `read_run` and `dataset_of` say.
+    """
     import torch
 
     from aed_nerfstudio.backends import had_here
-    from aed_nerfstudio.nerfstudio_plugin.checkpoints import read_newest
     from aed_nerfstudio.nerfstudio_plugin.places import find_inputs
-    from aed_nerfstudio.nerfstudio_plugin.run_config import read_config
 
-    config = read_config(file)
-    _, state = read_newest(file.parent / "nerfstudio_models")
-    weights, step = state["pipeline"], state["step"]
-    del state  # the optimizers are three times as large
-    # What drives nerfstudio's cameras: nothing to an avatar, and maybe lost by now.
-    for name in ("audio", "audio_features_file", "background"):
-        setattr(config.pipeline.model, name, None)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    find_inputs(config, file.parent, data)
-    config.pipeline.model.backend = had_here(config.pipeline.model.backend, device)
-    pipeline = config.pipeline.setup(device=device, test_mode="test")
-    pipeline.eval()
-    pipeline.load_pipeline(weights, step)
-    return pipeline, step
+    run = read_run(config)
+    # What nerfstudio's `eval_setup` does, which first loads every method that is installed: for seconds.
+    with _of_this_version(run.file):
+        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        find_inputs(run.config, run.file.parent, data)
+        run.config.pipeline.model.backend = had_here(run.config.pipeline.model.backend, device)
+        pipeline = run.config.pipeline.setup(device=device, test_mode="test")
+        pipeline.eval()
+        pipeline.load_pipeline(run.weights, run.step)
+    return pipeline, run.step
+
+
+@contextmanager
+def _of_this_version(file: Path) -> Iterator[None]:
+    """Says in one line where a run's config has not the fields of this version."""
+    try:
+        yield
+    except (AttributeError, KeyError, TypeError) as error:  # fields that the version which wrote it had not
+        raise InputError(f"{file}: does not fit this version of aed-nerfstudio ({reason(error)}); {MEND}") from error

@@ -23,10 +23,12 @@ FLOORS = (
     ("inspection", "corpora", "viewer"),
     ("nerfstudio_plugin",),
     ("model", "training", "method_configs", "loading"),
+    ("avatar.avatar",),
     ("evaluation",),
     ("commands",),
 )
-"""Lowest first. A package imports only itself and floors below its own."""
+"""Lowest first. A package imports only itself and floors below its own. `avatar.avatar`, which loads training runs as
+well as files, is above what trains; the rest of its folder is below."""
 FLOOR = {name: floor for floor, names in enumerate(FLOORS) for name in names}
 
 
@@ -54,7 +56,8 @@ def imports(path: Path, name: str) -> set[str]:
 
 def top(name: str) -> str:
     """The part of a dotted name that has a floor; empty for the package itself."""
-    return (name.split(".") + [""])[1]
+    parts = name.split(".")[1:]
+    return ".".join(parts[:2]) if ".".join(parts[:2]) in FLOOR else ".".join(parts[:1])
 
 
 @pytest.mark.parametrize("name", sorted(modules()))

@@ -19,6 +19,13 @@ def count_frames(audio: np.ndarray) -> int:
     return frames
 
 
+def hear_silence(frames: int, front_end: str, dim: int) -> np.ndarray:
+    """Returns the features of so many frames of silence, float32 [2 * frames, dim]; of files' front ends, zeros."""
+    if is_file_front_end(front_end):
+        return np.zeros((STEPS_PER_FRAME * frames, dim), np.float32)
+    return hear(np.zeros(STEPS_PER_FRAME * STEP * frames, np.float32), front_end, dim)
+
+
 def hear(audio: np.ndarray, front_end: str, dim: int, file: Path | None = None) -> np.ndarray:
     """Features of a sound, two 50-Hz steps for each of its frames, float32 [2 * frames, dim].
 

@@ -1,34 +1,31 @@
-"""A trained checkpoint as an object: load it, drive it with sound and emotion, render it frame by frame."""
+"""An avatar as an object: load it, drive it with sound and emotion, render it frame by frame, save it as one file."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
-from functools import cached_property
 from itertools import islice, repeat
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
-from aed_nerfstudio.audio.features import SAMPLE_RATE, STEPS_PER_FRAME
+from aed_nerfstudio.audio.features import SAMPLE_RATE
 from aed_nerfstudio.audio.hearing import hear
+from aed_nerfstudio.avatar.packaged import packaged
 from aed_nerfstudio.bounds import RENDERED_SIDE
-from aed_nerfstudio.dataset.schema import FPS, Dataset
+from aed_nerfstudio.dataset.schema import FPS, folder_parts
+from aed_nerfstudio.driving.assembler import Emotion, Poses
 from aed_nerfstudio.driving.camera_path import CameraPath
 from aed_nerfstudio.driving.digest import digest
 from aed_nerfstudio.driving.emotion import EmotionVocabulary
 from aed_nerfstudio.driving.emotion_track import EmotionTrack
-from aed_nerfstudio.driving.head_pose import ping_pong, smooth
 from aed_nerfstudio.driving.lip_smoothing import LipSmoothing
-from aed_nerfstudio.driving.pose_range import PoseRange
 from aed_nerfstudio.driving.track import DrivingTrack, FrameCondition
 from aed_nerfstudio.errors import InputError
 from aed_nerfstudio.files import keep_apart
 from aed_nerfstudio.jobs.folder_lock import folder_lock
-from aed_nerfstudio.loading import load_run
 from aed_nerfstudio.media.backgrounds import Background
 from aed_nerfstudio.media.captions import Mark
 from aed_nerfstudio.media.output import FrameStream, check_room, open_output, side_by_side, size_together
@@ -37,7 +34,9 @@ if TYPE_CHECKING:  # torch and nerfstudio take seconds to load; only `load` and 
     import torch
     from nerfstudio.cameras.cameras import Cameras
 
-    from aed_nerfstudio.nerfstudio_plugin.model import AedNerfModel
+    from aed_nerfstudio.avatar.network import Network
+    from aed_nerfstudio.avatar.portrait import Portrait
+    from aed_nerfstudio.fields.head_field import EncodedCondition
 
 
 def to_uint8(image: torch.Tensor) -> np.ndarray:
@@ -46,55 +45,90 @@ def to_uint8(image: torch.Tensor) -> np.ndarray:
 
 
 class Avatar:
-    """A trained avatar, with the dataset that it was trained on (for its camera, background and head motion).
+    """A trained avatar, which stands by itself: neither its recording nor its training run is needed.
 
     Example::
 
-        avatar = Avatar.load(Path("outputs/anna/aed-nerf/2026-01-01_120000/config.yml"))
+        avatar = Avatar.load(Path("anna.avatar"))
         samples = read_audio("sentence.wav")
         track = avatar.track(samples, avatar.vocabulary.encode("happy", 0.7))
         avatar.write_video(Path("anna.mp4"), track, samples)
     """
 
-    def __init__(self, model: AedNerfModel, dataset: Dataset, name: str = "", step: int = 0) -> None:
-        """name: of the training run and its checkpoint, for people; written into videos. step: the checkpoint's."""
-        self.model = model
-        self.dataset = dataset
-        self.name = name
-        self.step = step
-
-    @classmethod
-    def load(cls, config: Path, device: str | torch.device | None = None, data: Path | None = None) -> Avatar:
-        """Loads the newest checkpoint of a training run.
+    def __init__(self, network: Network, name: str = "", step: int = 0, files: Sequence[Path] = ()) -> None:
+        """Takes a network for an avatar.
 
         Args:
-            config: the run's `config.yml`, which `ns-train` writes and names; the run's folder may have been moved.
+            network: on its device, with trained weights.
+            name: of the avatar or of the training run and its checkpoint, for people; written into videos.
+            step: of the training after which the weights are these.
+            files: files and folders that the avatar came from, which it never writes over.
+        """
+        from aed_nerfstudio.avatar.renderers.renderer import Renderer
+
+        self.network, self.name, self.step, self.files = network, name, step, list(files)
+        self.renderer = Renderer(network, network.portrait)
+        self._assembler = network.portrait.assembler()
+
+    @classmethod
+    def load(cls, path: Path, device: str | torch.device | None = None, data: Path | None = None) -> Avatar:
+        """Loads an avatar.
+
+        Args:
+            path: an avatar file (`aed pack`), the `config.yml` of a training run, of which the newest checkpoint is
+                taken, or `actor`: the avatar that comes with the package.
             device: where to render; a GPU if there is one, else the CPU, when None.
-            data: the folder of its dataset; looked for where it was, and beside the run, when None.
+            data: the folder of the run's dataset, whose camera, background and head motion are taken instead of those
+                that the checkpoint remembers. Checkpoints of version 0.1 remember none: theirs is looked for where it
+                was, and beside the run, when None.
 
         Raises:
-            InputError: as `load_run` says.
+            InputError: there is no such file, or it is damaged, of another version or no avatar.
         """
-        pipeline, step = load_run(config, data)
+        path = packaged(path)
+        network, name, step, files = _of_run(path, data) if _is_config(path) else _of_file(path, data)
         if device is not None:
-            pipeline.to(device)
-        pipeline.eval()
-        run = "/".join(Path(config).resolve().parts[-4:-1])
-        return cls(pipeline.model, pipeline.datamanager.dataset, f"{run}, step {step}", step)
+            network.to(device)
+        return cls(network.eval(), name, step, files)
+
+    def save(self, path: Path, half: bool = False) -> None:
+        """Writes the avatar into one file, whole or not at all; see `aed_nerfstudio.avatar.avatar_file`.
+
+        Args:
+            path: of the file, usually *.avatar.
+            half: stores the hash grids in half precision: about half as large, pictures equal to 60 dB and more.
+
+        Raises:
+            InputError: it cannot be written, or is one of the files that the avatar came from.
+        """
+        from aed_nerfstudio.avatar.avatar_file import write_avatar
+
+        keep_apart([path], self.files)
+        write_avatar(path, self.network, self.name, self.step, half)
+
+    @property
+    def portrait(self) -> Portrait:
+        """What the avatar knows of its person without the recording."""
+        return self.network.portrait
+
+    @property
+    def device(self) -> torch.device:
+        """Where pictures are rendered."""
+        return self.network.device
 
     @property
     def vocabulary(self) -> EmotionVocabulary:
         """The emotions that this avatar knows; its `encode` makes the vectors that `track` takes."""
-        return self.model.vocabulary
+        return self.portrait.vocabulary
 
     @property
     def consent(self) -> str:
         """Who agreed to what, as it was noted when the avatar's dataset was made; empty where nothing was."""
-        return self.model.consent
+        return self.portrait.provenance.consent
 
     def frame_size(self, size: int | None = None) -> tuple[int, int]:
         """Height and width in pixels of the frames that `render` gives for a `size` (their width)."""
-        camera = self.dataset.camera
+        camera = self.portrait.camera
         if size is None:
             return camera.h, camera.w
         return _checked(round(camera.h * size / camera.w), size)
@@ -112,13 +146,13 @@ class Avatar:
         Raises:
             InputError: sound shorter than one frame, or a file that is missing, not wanted or does not fit.
         """
-        return hear(audio, self.dataset.front_end, self.dataset.feature_dim, file)
+        return hear(audio, self.portrait.front_end, self.portrait.feature_dim, file)
 
     def track(
         self,
         audio: np.ndarray,
-        emotion: np.ndarray | Callable[[float], np.ndarray],
-        poses: Literal["dataset", "still"] | np.ndarray = "dataset",
+        emotion: Emotion,
+        poses: Poses = "dataset",
         features: np.ndarray | None = None,
         fps: float = FPS,
     ) -> DrivingTrack:
@@ -128,37 +162,18 @@ class Avatar:
             audio: float [n] mono at 16 kHz.
             emotion: a vector from `vocabulary.encode`, or a function from the time in seconds to one, such as an
                 `EmotionTrack`.
-            poses: `dataset` plays the head motion of the longest clip's training frames forth and back; `still` holds
+            poses: `dataset` plays the recorded head motion of the longest take forth and back; `still` holds
                 its most typical pose; camera-to-world [N, 3, 4] of 25 a second are smoothed and played forth and back.
                 The blinks of the dataset's frames are played in all three.
             features: from `features`; made there from the sound when None.
             fps: frames a second.
 
         Raises:
-            InputError: sound shorter than one frame, features that sound alone does not give, or a dataset without
-                usable training frames.
+            InputError: sound shorter than one frame, or features that sound alone does not give.
         """
         if features is None:
             features = self.features(audio)
-        length = len(features) // STEPS_PER_FRAME
-        frames = [self.dataset.frames[i] for i in self.dataset.longest_take()]
-        if not frames:
-            raise InputError(f"{self.dataset.root}: has no usable training frames")
-        recorded = isinstance(poses, str)
-        motion = smooth(np.array([f.camera_to_world for f in frames], np.float32)[:, :3] if recorded else poses)
-        order = ping_pong(len(frames), length)
-        eyes = np.array([frame.eye_openness for frame in frames], np.float32)[order]
-        if not recorded:
-            order = ping_pong(len(motion), length)
-        elif poses == "still":
-            distance = np.square(motion - motion.mean(axis=0)).sum(axis=(1, 2))
-            order = np.full(length, distance.argmin())
-        return DrivingTrack(features, emotion, motion[order], eyes, fps)
-
-    @cached_property
-    def _pose_range(self) -> PoseRange:
-        train = [self.dataset.frames[i].camera_to_world for i in self.dataset.split("train")]
-        return PoseRange(np.array(train, np.float32)[:, :3])
+        return self._assembler.speech(features, emotion, poses, fps)
 
     def recorded_view(self, condition: FrameCondition, size: int | None) -> Cameras:
         """The recording's camera [1], where the head's pose puts it."""
@@ -166,7 +181,7 @@ class Avatar:
         from nerfstudio.cameras.cameras import Cameras
 
         height, width = self.frame_size(size)
-        camera = self.dataset.camera.resized(width, height)
+        camera = self.portrait.camera.resized(width, height)
         return Cameras(
             camera_to_worlds=torch.from_numpy(np.asarray(condition.head_pose, np.float32))[None],
             fx=camera.fl_x,
@@ -183,31 +198,28 @@ class Avatar:
         size: int | None = None,
         background: torch.Tensor | None = None,
         camera: Cameras | None = None,
-        given: dict[str, torch.Tensor] | None = None,
+        encoded: EncodedCondition | None = None,
     ) -> dict[str, torch.Tensor]:
         """Renders one frame in layers.
 
         Args:
             condition: what drives it.
-            size: width in pixels; the dataset's when None.
-            background: float [H, W, 3] in 0..1, the whole picture in any resolution; the dataset's when None.
+            size: width in pixels; the recording's when None.
+            background: float [H, W, 3] in 0..1, the whole picture in any resolution; the recording's when None.
             camera: one camera that sees the head from elsewhere, in place of the recording's; the torso, which is a
                 picture, follows it as far as the head was recorded. `size` is then without meaning.
-            given: what the model's `encode` made of the condition, where that was changed since.
+            encoded: what the network's `encode` made of the condition, where that was changed since.
 
         Returns:
             float [H, W, C] images: rgb, head (before black), accumulation (the head's alpha), torso (before the
             background), foreground (head and torso, premultiplied), alpha (of both), depth, ambient.
         """
-        import torch
-
         if camera is None:
             camera = self.recorded_view(condition, size)
         else:
             pose = camera.camera_to_worlds.reshape(-1, 3, 4)[0].cpu().numpy()
-            condition = replace(condition, head_pose=self._pose_range.nearest(pose))
-        with torch.no_grad():
-            return self.model.render_condition(camera, condition, background, given)
+            condition = self._assembler.seen_from(condition, pose)
+        return self.renderer.render(camera, condition, background, encoded)
 
     def render(
         self,
@@ -223,8 +235,8 @@ class Avatar:
 
         Args:
             track: from `track`, or any other conditions, even an endless stream of them.
-            size: width in pixels; the dataset's, or the camera path's, when None.
-            background: from `open_background`; the dataset's when None.
+            size: width in pixels; the recording's, or the camera path's, when None.
+            background: from `open_background`; the recording's when None.
             camera_path: where the camera is, in place of the recording's.
             smooth_lips: smooths what the lips follow, as RAD-NeRF does (`LipSmoothing`).
             frames: which of a sequence's, in steps of 1 or more; all when None. They come out as they do when all are
@@ -249,14 +261,14 @@ class Avatar:
         smoothing = LipSmoothing(fps) if smooth_lips else None
         memory = 0 if smoothing is None else smoothing.memory
         for number, condition in enumerate(track) if frames is None else _part(track, frames, memory):
-            given = None
+            encoded = None
             if smoothing is not None:
                 with torch.no_grad():
-                    given = smoothing(self.model.encode([condition]))
+                    encoded = smoothing(self.network.encode([condition]))
             if frames is not None and number not in frames:
                 continue
             camera = None if camera_path is None else camera_path.camera(number / fps, width)
-            layers = self.images(condition, size, original, camera, given)
+            layers = self.images(condition, size, original, camera, encoded)
             if background is None:
                 yield to_uint8(layers["rgb"])
                 continue
@@ -264,7 +276,7 @@ class Avatar:
             if background.transparent:
                 yield to_uint8(torch.cat([colour / alpha.clamp_min(1e-6), alpha], -1))
             else:
-                behind = torch.from_numpy(next(backgrounds)).to(self.model.device) / 255
+                behind = torch.from_numpy(next(backgrounds)).to(self.device) / 255
                 yield to_uint8(colour + (1 - alpha) * behind)
 
     def _frame_size(self, size: int | None, camera_path: CameraPath | None) -> tuple[int, int]:
@@ -272,14 +284,14 @@ class Avatar:
         return self.frame_size(size) if camera_path is None else _checked(*camera_path.frame_size(size))
 
     def _original(self, height: int, width: int) -> torch.Tensor:
-        """The dataset's background at a size, float [H, W, 3] in 0..1: scaled here, because the model only samples."""
+        """The recording's background at a size, float [H, W, 3] in 0..1: scaled here; renderers only sample."""
         import torch
 
-        picture = self.dataset.static_background()
+        picture = self.portrait.background
         if picture.shape[:2] != (height, width):
             shrinks = height < picture.shape[0]
             picture = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)
-        return torch.from_numpy(picture.astype(np.float32) / 255).to(self.model.device)
+        return torch.from_numpy(picture.astype(np.float32) / 255).to(self.device)
 
     def write_video(
         self,
@@ -319,7 +331,7 @@ class Avatar:
             sign: is given the complete video, before it takes its place, and the tags; `Credentials.sign` for one.
 
         Raises:
-            InputError: the file cannot be written, belongs to the avatar's dataset, is being written by another
+            InputError: the file cannot be written, is one that the avatar came from, is being written by another
                 process, the disk is too small for it, it is not signed, it is to be resumed with other arguments than
                 it was begun with, or frames that the track does not have, none, or not all from the first to the last.
         """
@@ -351,7 +363,7 @@ class Avatar:
         tags = {"model": self.name, "emotion_track": _compact(emotions), **(tags or {})}
         agreed = {"consent": self.consent} if self.consent else {}
         transparent = background is not None and background.transparent
-        keep_apart([path], self.dataset.sources)
+        keep_apart([path], self.files)
         check_room(path, form, transparent, whole, len(frames))
         signed = {} if sign is None else {"finish": lambda video: sign(video, {**tags, **agreed})}
         with folder_lock(path), open_output(
@@ -372,6 +384,33 @@ class Avatar:
             burn = Mark(mark, whole) if mark else lambda frame: frame
             for frame in through(FrameStream(side_by_side(panels), len(left))):
                 output.write(burn(frame))
+
+
+def _is_config(path: Path) -> bool:
+    return path.suffix.lower() in (".yml", ".yaml")
+
+
+def _of_run(config: Path, data: Path | None) -> tuple[Network, str, int, list[Path]]:
+    """A training run's network, name, step and files."""
+    from aed_nerfstudio.loading import dataset_of, has_portrait, load_network, read_run
+
+    run = read_run(config)
+    dataset = None if data is None and has_portrait(run) else dataset_of(run, data)
+    network = load_network(run, dataset)
+    name = "/".join(config.resolve().parts[-4:-1])
+    files = [config, config.parent / "nerfstudio_models"]
+    files += folder_parts(Path(run.config.pipeline.datamanager.dataparser.data)) if dataset is None else dataset.sources
+    return network, f"{name}, step {run.step}", run.step, files
+
+
+def _of_file(path: Path, data: Path | None) -> tuple[Network, str, int, list[Path]]:
+    """An avatar file's network, name, step and files."""
+    from aed_nerfstudio.avatar.avatar_file import read_avatar
+
+    if data is not None:
+        raise InputError(f"--data {data}: is for the config.yml of a training run; {path} needs no dataset")
+    network, name, step = read_avatar(path)
+    return network, name, step, [path]
 
 
 def _checked(height: int, width: int) -> tuple[int, int]:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import tyro
 
+from aed_nerfstudio.avatar.packaged import packaged
 from aed_nerfstudio.commands.flags import check_flags
 from aed_nerfstudio.commands.render import Render
 from aed_nerfstudio.commands.worker_flags import WorkerFlags
@@ -89,8 +90,13 @@ def read_jobs(table: Path, state: Path | None = None) -> list[Job]:
     outputs, inputs = [render.output for render in renders], [path for render in renders for path in render.inputs()]
     keep_apart(outputs, [table, state, *inputs])
     keep_apart([] if state is None else [state], [table, *inputs])
-    avatars = list(dict.fromkeys((render.load_config, render.data) for render in renders))
-    return [_job(render, table) for render in sorted(renders, key=lambda r: avatars.index((r.load_config, r.data)))]
+    avatars = list(dict.fromkeys(map(_avatar_named, renders)))
+    return [_job(render, table) for render in sorted(renders, key=lambda render: avatars.index(_avatar_named(render)))]
+
+
+def _avatar_named(render: Render) -> tuple[Path | None, ...]:
+    """Equal for jobs of one avatar."""
+    return render.avatar, render.load_config, render.data
 
 
 def _render(row: Mapping[str, object], folder: Path, where: str) -> Render:
@@ -109,6 +115,7 @@ def _render(row: Mapping[str, object], folder: Path, where: str) -> Render:
     render = Render(**given)
     try:
         check_flags(render)
+        render.check_one_avatar()
     except InputError as error:
         raise InputError(f"{where}: {error}") from error
     return render
@@ -134,7 +141,8 @@ def _value(name: str, value: object, folder: Path, where: str) -> object:
             found = tyro.cli(kind, args=["--", *words])
     except SystemExit as error:
         raise InputError(f"{where}: {_shown(value)} is no {name}; see aed render --help") from error
-    return _located(found, folder)
+    is_packaged = name == "avatar" and packaged(found) != found
+    return found if is_packaged else _located(found, folder)
 
 
 def _words(name: str, value: str, where: str) -> list[str]:
@@ -170,7 +178,7 @@ def _job(render: Render, table: Path) -> Job:
 
     given = {name: str(getattr(render, name)) for name in TYPES}
     sources = [Path(text) for name, text in given.items() if name != "output"]
-    key = digest(given, [stamp(path) for path in sources if is_file(path)], _checkpoints(render.load_config))
+    key = digest(given, [stamp(path) for path in sources if is_file(path)], _state(render))
     name = os.path.relpath(render.output, table.resolve().parent)
     return Job(name, key, render.output, (render, os.getcwd()))
 
@@ -185,22 +193,25 @@ def render_job(render: Render, folder: str, progress: bool) -> dict:
     """
     os.chdir(folder)
     try:
-        render.main(lambda config: _avatar(config, render.data, _checkpoints(config)))
+        render.main(lambda: _avatar(render.named(), render.data, _state(render)))
     except InputError as error:
         return {"state": "failed", "error": " ".join(str(error).split())}
     return {"state": "done", "frames": _frames(render.output)}
 
 
 @lru_cache(maxsize=1)
-def _avatar(config: Path, data: Path | None, checkpoints: tuple[str, ...]):
+def _avatar(path: Path, data: Path | None, state: tuple[str, ...]):
     """The avatar, which a worker keeps for its next job; anew when there are other checkpoints."""
     from aed_nerfstudio.avatar.avatar import Avatar
 
-    return Avatar.load(config, data=data)
+    return Avatar.load(path, data=data)
 
 
-def _checkpoints(config: Path) -> tuple[str, ...]:
-    return tuple(sorted(path.name for path in config.parent.glob("nerfstudio_models/*")))
+def _state(render: Render) -> tuple[str, ...]:
+    """Tells states of a job's avatar apart."""
+    if render.load_config is None:
+        return ()  # a file, which is among the sources
+    return tuple(sorted(path.name for path in render.load_config.parent.glob("nerfstudio_models/*")))
 
 
 def _frames(output: Path) -> int:

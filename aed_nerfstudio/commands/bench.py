@@ -6,18 +6,24 @@ import json
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from aed_nerfstudio.bounds import RENDERED_SIDE, Between
+from aed_nerfstudio.commands.avatar_flags import AvatarFlags
 from aed_nerfstudio.commands.flags import check_flags
 
+if TYPE_CHECKING:
+    from aed_nerfstudio.avatar.avatar import Avatar
+    from aed_nerfstudio.nerfstudio_plugin.pipeline import AedPipeline
 
-@dataclass
-class Bench:
-    """Time the parts of an avatar on this machine, on every backend that it has; prints a table and writes a JSON."""
 
-    load_config: Path
-    """The config.yml of a training run."""
+@dataclass(kw_only=True)
+class Bench(AvatarFlags):
+    """Time the parts of an avatar on this machine, on every backend that it has; prints a table and writes a JSON.
+
+    Training steps are timed with --load-config only, because they need the dataset.
+    """
+
     output: Path | None = None
     """The JSON to write; named after the machine, in the current folder, by default."""
     backend: tuple[str, ...] = ()
@@ -28,33 +34,27 @@ class Bench:
     """Widths of the pictures."""
     rays: tuple[Annotated[int, Between(64, 1 << 20)], ...] = (4096, 65536)
     """Rays of a training step."""
-    data: Path | None = None
-    """Where the dataset of the training is now; by default where it was, or beside the run."""
 
     def main(self) -> None:
         check_flags(self)
+        self.check_avatar()
         import torch
 
-        from aed_nerfstudio.avatar.avatar import Avatar
         from aed_nerfstudio.backends import resolve
-        from aed_nerfstudio.commands.render import run_files
         from aed_nerfstudio.evaluation import speed
         from aed_nerfstudio.files import keep_apart, temporary_beside, write
-        from aed_nerfstudio.loading import load_run
 
         for name in self.backend:
             resolve(name, "cuda" if torch.cuda.is_available() else "cpu")  # refuses what cannot be had
         facts = speed.machine()
         output = self.output or Path(f"bench-{speed.name_of(facts)}.json")
-        keep_apart([output], run_files(self.load_config))
+        keep_apart([output], self.avatar_files())
         temporary_beside(output).unlink()  # whether it can be written is known before minutes of work
-        pipeline, step = load_run(self.load_config, self.data)
-        pipeline.eval()
-        avatar = Avatar(pipeline.model, pipeline.datamanager.dataset, f"{self.load_config}, step {step}")
-        keep_apart([output], avatar.dataset.sources)
-        backends = list(self.backend) or speed.backends_here(avatar.model.device)
+        pipeline, avatar = self._loaded()
+        keep_apart([output], avatar.files)
+        backends = list(self.backend) or speed.backends_here(avatar.device)
         print(f"{facts['gpu'] or facts['processor']}, {facts['threads']} threads; backends: {', '.join(backends)}")
-        limits = speed.peaks(avatar.model.device)
+        limits = speed.peaks(avatar.device)
         report = lambda line: print(f"  {line}", flush=True)  # noqa: E731
         rows = speed.measure(avatar, pipeline, backends, limits, self.repeats, self.size, self.rays, report)
         result = {
@@ -67,6 +67,18 @@ class Bench:
         write(output, json.dumps(result, indent=1))
         print(speed.table(rows))
         print(f"{output}: all figures")
+
+
+    def _loaded(self) -> tuple[AedPipeline | None, Avatar]:
+        """The pipeline of a training run, and the avatar."""
+        if self.load_config is None:
+            return None, self.avatar_of()
+        from aed_nerfstudio.avatar.avatar import Avatar
+        from aed_nerfstudio.loading import load_pipeline
+
+        pipeline, step = load_pipeline(self.load_config, self.data)
+        name, files = f"{self.load_config}, step {step}", pipeline.datamanager.dataset.sources
+        return pipeline, Avatar(pipeline.model.network.eval(), name, step, files)
 
 
 def _commit() -> str | None:

@@ -11,6 +11,7 @@ from typing import Annotated
 import numpy as np
 
 from aed_nerfstudio.bounds import SEED, Between
+from aed_nerfstudio.commands.avatar_flags import AvatarFlags
 from aed_nerfstudio.commands.flags import check_flags
 from aed_nerfstudio.errors import InputError
 
@@ -19,14 +20,15 @@ EMOTION_FRAMES = 24
 """Held-out conditions that are rendered with every emotion."""
 
 
-@dataclass
-class Eval:
-    """Measure an avatar on the frames it was not trained on; writes metrics.json, tables, and a page with videos."""
+@dataclass(kw_only=True)
+class Eval(AvatarFlags):
+    """Measure an avatar on the frames it was not trained on; writes metrics.json, tables, and a page with videos.
 
-    load_config: Path
-    """The training run's config.yml."""
+    An avatar file (--avatar) has no such frames: give its dataset (--data), or other audio to be measured on (--audio).
+    """
+
     output: Path | None = None
-    """Folder for the results; `evaluation` beside the config.yml by default."""
+    """Folder for the results; `evaluation` beside the config.yml, or NAME-evaluation beside the avatar, by default."""
     audio: Path | None = None
     """Any sound: the avatar also speaks it (spoken.mp4), and its mouth is compared with the sound."""
     emotion: str | None = None
@@ -41,13 +43,13 @@ class Eval:
     """Of the shuffling of the audio."""
     audio_features_file: Path | None = None
     """Ready features of --audio (.npy), for an avatar that was trained on such."""
-    data: Path | None = None
-    """Where the dataset of the training is now; by default where it was, or beside the run."""
 
     def main(self) -> None:
         check_flags(self)
-        if not self.load_config.is_file():
-            raise InputError(f"{self.load_config}: no such file; give the config.yml of a training run")
+        self.check_avatar(with_dataset=True)
+        if self.avatar is not None and self.audio is None and self.data is None:
+            raise InputError(f"{self.avatar}: holds no recording to be measured against; give its dataset (--data), or "
+                             "a sound (--audio) to see whether its mouth follows that")  # fmt: skip
         if self.audio_features_file is not None and self.audio is None:
             raise InputError(f"{self.audio_features_file}: features of which sound? give it with --audio")
         if self.syncnet is not None and not self.syncnet.is_file():
@@ -58,25 +60,30 @@ class Eval:
         samples = None if self.audio is None else read_audio(self.audio, notes=notes)
         for note in notes:
             print(f"note: {note}")
-        folder = self.output or self.load_config.parent / "evaluation"
+        folder = self.output or self._usual_folder()
         with self._to_fill(folder) as part:
             self._evaluate(samples, part)
         print(f"{(folder / 'index.html').resolve()}: tables, pictures and videos; figures in metrics.json, metrics.md")
 
+    def _usual_folder(self) -> Path:
+        if self.load_config is not None:
+            return self.load_config.parent / "evaluation"
+        # Not inside the package, where those lie that come with it.
+        return (self.avatar if self.named() == self.avatar else Path(self.avatar.name)).with_suffix(".evaluation")
+
     @contextmanager
     def _to_fill(self, folder: Path) -> Iterator[Path]:
         """A folder to write to, whose files take their places in `folder` when all went well."""
-        from aed_nerfstudio.commands.render import run_files
         from aed_nerfstudio.evaluation.report import FILES, SPOKEN
         from aed_nerfstudio.files import keep_apart, make_folder, make_own, move, remove_own
         from aed_nerfstudio.jobs.folder_lock import folder_lock
 
-        given = [self.audio, self.audio_features_file, self.syncnet, self.data, *run_files(self.load_config)]
+        given = [self.audio, self.audio_features_file, self.syncnet, self.data, *self.avatar_files()]
         places = [folder / name for name in (*FILES, SPOKEN)]
         keep_apart(places, given)
         with folder_lock(folder):
             created = not folder.exists()
-            make_folder(folder, self.load_config.parent if self.output is None else None)
+            make_folder(folder, folder.parent if self.output is None else None)
             part = folder / ".unfinished"
             remove_own(part, UNFINISHED)  # of a run that was killed
             try:
@@ -91,38 +98,40 @@ class Eval:
 
     def _evaluate(self, samples: np.ndarray | None, folder: Path) -> None:
         """Fills a folder; samples: of --audio."""
-        from aed_nerfstudio.avatar.avatar import Avatar
         from aed_nerfstudio.commands.render import with_progress
         from aed_nerfstudio.evaluation import cross_driven, self_driven
-        from aed_nerfstudio.evaluation.emotion import evaluate_emotion
+        from aed_nerfstudio.evaluation.emotion import evaluate_emotion, no_emotion
         from aed_nerfstudio.evaluation.measure import HeldOut, Instruments
         from aed_nerfstudio.evaluation.metrics import FORMAT, VERSION, conventions, emotion_section, empty_row
         from aed_nerfstudio.evaluation.report import SPOKEN, markdown, write_report
         from aed_nerfstudio.files import keep_apart
 
         net = self._syncnet()
-        avatar = Avatar.load(self.load_config, data=self.data)
-        keep_apart([folder], avatar.dataset.sources)
+        avatar, dataset = self.avatar_of(), self._dataset()
+        keep_apart([folder], [*avatar.files, *([] if dataset is None else dataset.sources)])
         emotion = avatar.vocabulary.encode(self.emotion, self.intensity)
         features = None if samples is None else avatar.features(samples, self.audio_features_file)
-        held = HeldOut(avatar.dataset, self.frames)
-        instruments = Instruments(avatar.model.device, net)
-
-        found = self_driven.evaluate(avatar, held, instruments, self.seed, with_progress)
+        instruments = Instruments(avatar.device, net)
         spoken = empty_row("no other audio was given (--audio)")
         if samples is not None:
             spoken = cross_driven.evaluate(
                 avatar, samples, emotion, folder / SPOKEN, instruments, with_progress, features
             )
-        print("rendering the emotions")
-        emotions = evaluate_emotion(avatar, min(EMOTION_FRAMES, len(held)), self.seed)
+        found, why = None, "an avatar file holds no recording; give its dataset (--data)"
+        sections, emotions = self_driven.unmeasured(avatar, why), no_emotion(why)
+        if dataset is not None:
+            held = HeldOut(dataset, self.frames)
+            found = self_driven.evaluate(avatar, held, instruments, self.seed, with_progress)
+            print("rendering the emotions")
+            sections = found.sections
+            emotions = evaluate_emotion(avatar, dataset, min(EMOTION_FRAMES, len(held)), self.seed)
         metrics = {
             "format": FORMAT,
             "version": VERSION,
             "run": {
-                "config": str(self.load_config.resolve()),
+                "config": str(self.named().resolve()),
                 "step": avatar.step,
-                "dataset": str(avatar.dataset.root.resolve()),
+                "dataset": None if dataset is None else str(dataset.root.resolve()),
             },
             "settings": {
                 "audio": None if self.audio is None else str(self.audio),
@@ -133,13 +142,25 @@ class Eval:
                 "frames": self.frames,
                 "seed": self.seed,
             },
-            **found.sections,
+            **sections,
             "cross_driven": spoken,
             "emotion": emotion_section(emotions),
             "conventions": conventions(),
         }
         write_report(folder, avatar, found, metrics, with_progress)
         print(markdown(metrics))
+
+    def _dataset(self):
+        """The avatar's recording; None for an avatar file without --data."""
+        if self.load_config is not None:
+            from aed_nerfstudio.loading import dataset_of, read_run
+
+            return dataset_of(read_run(self.load_config), self.data)
+        if self.data is None:
+            return None
+        from aed_nerfstudio.dataset.schema import read_dataset
+
+        return read_dataset(self.data)
 
     def _syncnet(self):
         """The network of `--syncnet`, or None."""

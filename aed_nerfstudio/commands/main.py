@@ -28,6 +28,8 @@ COMMANDS = {
     "inspect": "aed_nerfstudio.commands.inspect:Inspect",
     "set-driving": "aed_nerfstudio.commands.set_driving:SetDriving",
     "render": "aed_nerfstudio.commands.render:Render",
+    "pack": "aed_nerfstudio.commands.pack:Pack",
+    "view": "aed_nerfstudio.commands.view:View",
     "batch": "aed_nerfstudio.commands.batch:Batch",
     "eval": "aed_nerfstudio.commands.eval:Eval",
     "bench": "aed_nerfstudio.commands.bench:Bench",

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import numpy as np
 
 from aed_nerfstudio.bounds import FRAME_RATE, RENDERED_SIDE
+from aed_nerfstudio.commands.avatar_flags import AvatarFlags
 from aed_nerfstudio.commands.flags import check_flags
 from aed_nerfstudio.driving.emotion import parse_mixture
 from aed_nerfstudio.errors import InputError
@@ -42,17 +43,10 @@ def with_progress(frames: Iterable[np.ndarray], total: int, what: str) -> Iterat
             progress.update(task, rate=f"{speed:.1f} frames/s" if speed else "")
 
 
-def run_files(config: Path) -> list[Path]:
-    """What is read of a training run: its config.yml, and the folder of its checkpoints."""
-    return [config, config.parent / "nerfstudio_models"]
+@dataclass(kw_only=True)
+class Render(AvatarFlags):
+    """Make an avatar speak a recording; writes a video with sound."""
 
-
-@dataclass
-class Render:
-    """Make the avatar of a training run speak a recording; writes a video with sound."""
-
-    load_config: Path
-    """The training run's config.yml."""
     audio: Path
     """What to say: any audio or video file with sound."""
     output: Path
@@ -94,11 +88,9 @@ class Render:
     """The certificate's private key (PEM)."""
     audio_features_file: Path | None = None
     """Ready features of --audio (.npy), for an avatar that was trained on such: DeepSpeech's, HuBERT's or others."""
-    data: Path | None = None
-    """Where the dataset of the training is now; by default where it was, or beside the run."""
 
-    def main(self, load: Callable[[Path], Avatar] | None = None) -> None:
-        """Runs the command; `load` gives the avatar of a config.yml, `Avatar.load` with `data` by default."""
+    def main(self, load: Callable[[], Avatar] | None = None) -> None:
+        """Runs the command; load: gives the avatar, in place of the flags' own way."""
         from aed_nerfstudio.audio.feature_files import read_feature_file
         from aed_nerfstudio.audio.hearing import count_frames
         from aed_nerfstudio.driving.emotion_track import read_rows
@@ -124,18 +116,16 @@ class Render:
             read_rows(self.emotion_track)
         if is_silent(samples):
             print(f"note: {self.audio} is silent, so the lips have nothing to follow")
-        if not self.load_config.is_file():
-            raise InputError(f"{self.load_config}: no such file; give the config.yml of a training run")
+        self.check_avatar()
 
-        from aed_nerfstudio.avatar.avatar import Avatar
         from aed_nerfstudio.driving.camera_path import CameraPath
         from aed_nerfstudio.driving.pose_file import read_poses
 
         poses = self.pose if self.pose in ("dataset", "still") else read_poses(Path(self.pose))
         camera_path = None if self.camera_path is None else CameraPath.read(self.camera_path)
-        avatar = Avatar.load(self.load_config, data=self.data) if load is None else load(self.load_config)
+        avatar = self.avatar_of() if load is None else load()
         emotions = self._emotions(avatar.vocabulary)
-        if avatar.dataset.front_end == "none":
+        if avatar.portrait.front_end == "none":
             print("note: this avatar was trained without sound, so its lips follow nothing")
         features = avatar.features(samples, self.audio_features_file)
         tracks = {c: avatar.track(samples, emotion, poses, features, self.fps) for c, emotion in emotions.items()}
@@ -175,7 +165,7 @@ class Render:
         """All files and folders that are named to be read."""
         given = [getattr(self, f.name) for f in fields(self) if f.name != "output"]
         words = [Path(value) for value in given if isinstance(value, str)]
-        return [*(p for p in given if isinstance(p, Path)), *filter(is_file, words), *run_files(self.load_config)]
+        return [*(p for p in given if isinstance(p, Path)), *filter(is_file, words), *self.avatar_files()]
 
     def _check_combinations(self) -> None:
         """Refuses options that contradict each other or are out of range."""

@@ -6,11 +6,14 @@ import re
 import shlex
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from aed_nerfstudio.bounds import FRAME_RATE
 from aed_nerfstudio.commands.flags import check_flags
 from aed_nerfstudio.errors import InputError
+
+if TYPE_CHECKING:
+    from aed_nerfstudio.nerfstudio_plugin.camera_driver import DrivingConfig
 
 
 @dataclass(kw_only=True)
@@ -50,29 +53,35 @@ class SetDriving:
         self._check_files()
         import yaml
 
-        from aed_nerfstudio.avatar.avatar import Avatar
-        from aed_nerfstudio.commands.render import run_files
+        from aed_nerfstudio.avatar.portrait import Portrait
+        from aed_nerfstudio.commands.avatar_flags import run_files
+        from aed_nerfstudio.driving.track import DatasetTrack
         from aed_nerfstudio.files import keep_apart, write
         from aed_nerfstudio.jobs.folder_lock import folder_lock
+        from aed_nerfstudio.loading import dataset_of, load_network, read_run
+        from aed_nerfstudio.nerfstudio_plugin.camera_driver import CameraDriver
         from aed_nerfstudio.nerfstudio_plugin.places import find_inputs
         from aed_nerfstudio.nerfstudio_plugin.run_config import read_config
 
-        avatar = Avatar.load(self.load_config, data=self.data)
+        kept = read_run(self.load_config)  # a run that cannot be loaded is told now
+        dataset = dataset_of(kept, self.data)
+        load_network(kept, dataset)
         run = self.load_config.resolve().parent
         config = read_config(self.load_config)
-        config.pipeline.model = replace(config.pipeline.model, **self._given())
-        find_inputs(config, run, avatar.dataset.root)
+        driving = config.pipeline.model.driving = replace(config.pipeline.model.driving, **self._given())
+        find_inputs(config, run, dataset.root)
         if run.parent.name == config.method_name and len(run.parents) > 2:  # else it cannot be said to nerfstudio
             config.output_dir, config.experiment_name, config.timestamp = run.parents[2], run.parents[1].name, run.name
-        avatar.model.drive(config.pipeline.model)  # finds whatever is wrong with it
+        portrait = Portrait.of(dataset)
+        driver = CameraDriver(driving, portrait, DatasetTrack.of(dataset, portrait.vocabulary))  # finds what is wrong
         path = run / f"{self.name}.yml"
         given = [self.audio, self.audio_features_file, self.background]
-        keep_apart([path], [*given, *run_files(run / "config.yml"), *avatar.dataset.sources])
+        keep_apart([path], [*given, *run_files(run / "config.yml"), *dataset.sources])
         with folder_lock(path):
             write(path, yaml.dump(config), run)
         print(f"{path}: for --load-config of ns-render and ns-viewer")
-        if config.pipeline.model.audio is not None:
-            self._say_how(path, config.pipeline.model, avatar.model.camera_driver.seconds)
+        if driving.audio is not None:
+            self._say_how(path, driving, driver.seconds)
 
     def _check_files(self) -> None:
         """Finds what is wrong with them before the seconds that loading the avatar takes."""
@@ -91,7 +100,7 @@ class SetDriving:
             read_feature_file(self.audio_features_file, count_frames(samples))
 
     def _given(self) -> dict:
-        """The fields of the model's config that this command line changes."""
+        """The fields of the driving's config that this command line changes."""
         names = ("audio", "audio_features_file", "emotion", "intensity", "background", "clock", "fps")
         given = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
         if self.audio is not None:
@@ -104,12 +113,12 @@ class SetDriving:
         return {**given, "drive_frames": True}
 
     @staticmethod
-    def _say_how(path: Path, model, seconds: float) -> None:
+    def _say_how(path: Path, driving: DrivingConfig, seconds: float) -> None:
         """Prints commands that make a video as long as the sound, and the one that adds it."""
-        config, sound = shlex.quote(str(path)), shlex.quote(str(model.audio))
+        config, sound = shlex.quote(str(path)), shlex.quote(str(driving.audio))
         print(
-            f"{model.audio}: {seconds:.2f} s at {model.fps:g} frames/s. For example:\n"
-            f"  ns-render spiral --load-config {config} --seconds {seconds:.2f} --frame-rate {model.fps:g} "
+            f"{driving.audio}: {seconds:.2f} s at {driving.fps:g} frames/s. For example:\n"
+            f"  ns-render spiral --load-config {config} --seconds {seconds:.2f} --frame-rate {driving.fps:g} "
             "--output-path silent.mp4\n"
             f"  ffmpeg -i silent.mp4 -i {sound} -map 0:v -map 1:a -c:v copy -c:a aac talking.mp4"
         )

@@ -1,4 +1,4 @@
-"""Who agreed to what: a text that stays with a dataset and with the avatars that are made of it."""
+"""Who agreed to what, and under which terms: texts that stay with a dataset and with the avatars made of it."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ LONGEST = 10_000
 """Characters."""
 
 
-def read_consent(given: str) -> str:
-    """The text, or that of the file which it names; of a file that is no text, or a long one, its name and SHA-256.
+def read_consent(given: str, option: str = "--consent") -> str:
+    """Returns the text, or that of the file which it names; of a file that is no text, or a long one, its name and
+    SHA-256. option: what it was given by.
 
     Raises:
         InputError: it is empty, too long, or its file cannot be read.
@@ -23,9 +24,9 @@ def read_consent(given: str) -> str:
     if os.path.exists(given):
         text = _of_file(path)
     if not text.strip():
-        raise InputError(f"--consent {given!r}: says nothing; write who agreed to what, or name a file with it")
+        raise InputError(f"{option} {given!r}: says nothing; write it, or name a file with it")
     if len(text) > LONGEST:
-        raise InputError(f"--consent: is longer than {LONGEST} characters; put it into a file and name that")
+        raise InputError(f"{option}: is longer than {LONGEST} characters; put it into a file and name that")
     return text.strip()
 
 

@@ -147,8 +147,7 @@ class Dataset:
     def sources(self) -> list[Path]:
         """What is read of the folder: files, and folders whose files are."""
         frames = {self.path(kind, frame).parent for kind in ("images", "parsing", "torso") for frame in self.frames}
-        files = ("dataset.json", "transforms.json", "report.json", "landmarks", "audio", "audio_features")
-        return [*frames, self.background, *(self.root / name for name in files)]
+        return [*frames, *folder_parts(self.root)]
 
     def sound(self, clip: str) -> Path:
         """File of a clip's sound; there may be none."""
@@ -212,6 +211,12 @@ class Dataset:
         names = [self.frames[i].clip for i in training]
         longest = max(dict.fromkeys(names), key=names.count, default=None)
         return [i for i in training if self.frames[i].clip == longest]
+
+
+def folder_parts(root: Path) -> list[Path]:
+    """Returns the files and folders of a dataset folder."""
+    files = ("dataset.json", "transforms.json", "report.json", "background.png")
+    return [root / name for name in (*files, "images", "parsing", "torso", "landmarks", "audio", "audio_features")]
 
 
 def write_json(path: Path, value: object, root: Path | None = None) -> None:

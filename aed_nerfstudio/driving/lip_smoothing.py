@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import TypeVar
+from typing import TYPE_CHECKING
 
 from aed_nerfstudio.audio.features import FRAME_RATE
 
-T = TypeVar("T")  # tensors; this module needs no torch
+if TYPE_CHECKING:
+    from aed_nerfstudio.fields.head_field import EncodedCondition
 
 KEPT = 0.35
 """Share of the frame before, at 25 frames a second (RAD-NeRF, ER-NeRF)."""
-SMOOTHED = ("audio", "articulation")
 MEMORY = 16 / FRAME_RATE
 """Seconds after which what was before counts for less than a ten-millionth."""
 
@@ -24,11 +24,13 @@ class LipSmoothing:
         self._kept = KEPT ** (FRAME_RATE / fps)
         self.memory = math.ceil(MEMORY * fps)
         """Frames before one that are to be given before it."""
-        self._before: dict | None = None
+        self._before: EncodedCondition | None = None
 
-    def __call__(self, given: dict[str, T]) -> dict[str, T]:
-        """given: from the model's `encode`. Returns the same with `SMOOTHED` replaced."""
-        before = self._before or given
-        mean = {key: self._kept * before[key] + (1 - self._kept) * given[key] for key in SMOOTHED}
-        self._before = mean
-        return {**given, **mean}
+    def __call__(self, encoded: EncodedCondition) -> EncodedCondition:
+        """Returns the same with the audio and the lip shape smoothed; encoded: from the network's `encode`."""
+        before = self._before or encoded
+        self._before = encoded._replace(
+            audio=self._kept * before.audio + (1 - self._kept) * encoded.audio,
+            articulation=self._kept * before.articulation + (1 - self._kept) * encoded.articulation,
+        )
+        return self._before

@@ -16,15 +16,15 @@ class PoseRange:
 
     Args:
         poses: camera-to-world of the training frames, [F, 3, 4].
+        typical: what stands in for a pose that is none, [3, 4].
     """
 
-    def __init__(self, poses: np.ndarray) -> None:
+    def __init__(self, poses: np.ndarray, typical: np.ndarray) -> None:
         vectors = pose_vector(poses)
         low, high = vectors.min(axis=0), vectors.max(axis=0)
         margin = MARGIN * (high - low) + 1e-4  # a head that never moved still has a range
         self.low, self.high = low - margin, high + margin
-        spread = vectors.std(axis=0) + 1e-6
-        self.typical = poses[np.square((vectors - vectors.mean(axis=0)) / spread).sum(axis=1).argmin()]
+        self.typical = typical
 
     def nearest(self, pose: np.ndarray) -> np.ndarray:
         """The pose [3, 4] itself where it lies within the range, else the one in it whose turn, direction and distance

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from aed_nerfstudio.audio.features import FRAME_RATE, STEPS_PER_FRAME, windows_at
+from aed_nerfstudio.dataset.schema import Dataset
+from aed_nerfstudio.driving.emotion import EmotionVocabulary
 from aed_nerfstudio.driving.head_pose import pose_at
 
 
@@ -97,6 +99,23 @@ class DatasetTrack(Sequence[FrameCondition]):
         self.emotions = emotions
         self.poses = poses
         self.eye_openness = eye_openness
+
+    @classmethod
+    def of(cls, dataset: Dataset, vocabulary: EmotionVocabulary) -> DatasetTrack:
+        """Returns the conditions of all frames of a dataset, with the emotions as a vocabulary encodes them.
+
+        Raises:
+            InputError: its audio features are missing or damaged.
+        """
+        labels = {clip.name: (clip.emotion, clip.intensity) for clip in dataset.clips}
+        return cls(
+            {clip.name: dataset.features(clip.name) for clip in dataset.clips},
+            clips=[frame.clip for frame in dataset.frames],
+            indices=[frame.index for frame in dataset.frames],
+            emotions=np.stack([vocabulary.encode(*labels[frame.clip]) for frame in dataset.frames]),
+            poses=np.array([frame.camera_to_world for frame in dataset.frames], np.float32)[:, :3],
+            eye_openness=np.array([frame.eye_openness for frame in dataset.frames], np.float32),
+        )
 
     def __len__(self) -> int:
         return len(self.clips)

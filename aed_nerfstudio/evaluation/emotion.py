@@ -37,7 +37,9 @@ from aed_nerfstudio.capture.face_shape import STABLE, mean_face
 from aed_nerfstudio.dataset.schema import Dataset
 from aed_nerfstudio.driving.emotion import EmotionVocabulary
 from aed_nerfstudio.driving.head_pose import pose_vector
+from aed_nerfstudio.driving.track import DatasetTrack
 from aed_nerfstudio.evaluation.landmark_distance import detect
+from aed_nerfstudio.evaluation.metrics import EMOTION
 from aed_nerfstudio.face.face_mesh import INNER_LIPS, OUTER_LIPS
 
 if TYPE_CHECKING:
@@ -64,11 +66,17 @@ ROUNDING = 1e-6  # of the way from neutral to the strongest label: equal picture
 OUTSIDE = 0.01  # of the head's alpha: what has less is outside the head
 
 
-def evaluate_emotion(avatar: Avatar, frames: int = 24, seed: int = 0) -> dict:
+def no_emotion(reason: str) -> dict:
+    """Returns what `evaluate_emotion` would, with nothing measured, for one reason."""
+    return {**dict.fromkeys(EMOTION), "frames": 0, "not_measured": dict.fromkeys(EMOTION, reason)}
+
+
+def evaluate_emotion(avatar: Avatar, dataset: Dataset, frames: int = 24, seed: int = 0) -> dict:
     """Renders held-out conditions with every label that the training data has, all else equal, and measures the faces.
 
     Args:
         avatar: the trained avatar.
+        dataset: its recording.
         frames: held-out conditions, spread over the clips; fewer where the dataset has fewer.
         seed: chooses among the held-out frames.
 
@@ -95,20 +103,8 @@ def evaluate_emotion(avatar: Avatar, frames: int = 24, seed: int = 0) -> dict:
 
         A label whose training frames show too few faces is left out, and `not_measured` names it.
     """
-    vocabulary, dataset = avatar.vocabulary, avatar.dataset
-    result: dict = {
-        "category_accuracy": None,
-        "category_accuracy_recorded": None,
-        "confusion": None,
-        "faces_not_found": None,
-        "intensity_ordering": None,
-        "sweep": None,
-        "sweep_monotonic": None,
-        "identity_similarity": None,
-        "background_change": None,
-        "frames": 0,
-        "not_measured": {},
-    }
+    vocabulary = avatar.vocabulary
+    result: dict = {**dict.fromkeys(EMOTION), "frames": 0, "not_measured": {}}
 
     def not_measured(reason: str, *names: str) -> None:
         result["not_measured"].update(dict.fromkeys(names, reason))
@@ -133,7 +129,8 @@ def evaluate_emotion(avatar: Avatar, frames: int = 24, seed: int = 0) -> dict:
     scored = without_weakest(labels, vocabulary)
     picks = _spread(held_out, frames, seed)
     result["frames"] = len(picks)
-    conditions = [avatar.model.track[i] for i in picks]
+    track = DatasetTrack.of(dataset, vocabulary)
+    conditions = [track[i] for i in picks]
     shown = Preservation(dataset)
     images = (image for i, c in zip(picks, conditions, strict=True) for image in shown.renders(avatar, i, c, labels))
     marks = detect(images).reshape(len(picks), len(labels), -1, 3)

@@ -10,6 +10,7 @@ import numpy as np
 
 from aed_nerfstudio.avatar.avatar import Avatar
 from aed_nerfstudio.dataset.schema import FPS, write_json
+from aed_nerfstudio.driving.track import DatasetTrack
 from aed_nerfstudio.evaluation.measure import FOLLOWING, HEARD, IMAGE, LIPS, SYNC, Progress, unseen_progress
 from aed_nerfstudio.evaluation.metrics import EMOTION, ROW, SECTION_CONVENTIONS, SECTIONS, check, section
 from aed_nerfstudio.evaluation.pictures import SHEET_COLUMNS, contact_sheet, emotion_grid, mouth_curves
@@ -173,7 +174,9 @@ def page(metrics: Mapping, files: set[str]) -> str:
     items = "".join(f"<li><code>{html.escape(at)}</code>: {html.escape(why)}</li>" for at, why in missing.items())
     parts.append(f"<h2>Not measured</h2><ul>{items}</ul>")
     run, count = metrics["run"], metrics["frames"]["held_out"]
-    subtitle = f"{run['config']}, step {run['step']}; {count} held-out frames of {run['dataset']}"
+    subtitle = f"{run['config']}, step {run['step']}; " + (
+        "no recording" if run["dataset"] is None else f"{count} held-out frames of {run['dataset']}"
+    )
     return PAGE.format(title="Evaluation of an avatar", subtitle=html.escape(subtitle), body="\n".join(parts))
 
 
@@ -219,9 +222,11 @@ def _widest(found: SelfDriven) -> int:
 
 
 def write_report(
-    folder: Path, avatar: Avatar, found: SelfDriven, metrics: Mapping, progress: Progress = unseen_progress
+    folder: Path, avatar: Avatar, found: SelfDriven | None, metrics: Mapping, progress: Progress = unseen_progress
 ) -> None:
     """Writes metrics.json, metrics.md, index.html and what the page shows; spoken.mp4 lies there already, if at all.
+
+    found: None where there was no recording to compare with.
 
     Raises:
         ValueError: the metrics do not hold to their schema.
@@ -230,9 +235,11 @@ def write_report(
     write_json(folder / "metrics.json", metrics)
     write(folder / "metrics.md", markdown(metrics))
     tags = {"model": avatar.name}
-    write_synthetic(folder / "sheet.png", _sheet(found), tags)
-    write_synthetic(folder / "emotions.png", emotion_grid(avatar, avatar.model.track[_widest(found)]), tags)
-    mouth_curves(found.openings, [frame.clip for frame in found.held.frames], folder / "mouth.png")
-    _side_by_side(found, folder / "side-by-side.mp4", progress)
+    if found is not None:
+        write_synthetic(folder / "sheet.png", _sheet(found), tags)
+        widest = DatasetTrack.of(found.held.dataset, avatar.vocabulary)[_widest(found)]
+        write_synthetic(folder / "emotions.png", emotion_grid(avatar, widest), tags)
+        mouth_curves(found.openings, [frame.clip for frame in found.held.frames], folder / "mouth.png")
+        _side_by_side(found, folder / "side-by-side.mp4", progress)
     files = {path.name for path in folder.iterdir()}
     write(folder / "index.html", page(metrics, files))

@@ -8,9 +8,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from aed_nerfstudio.audio.features import SAMPLE_RATE
 from aed_nerfstudio.avatar.avatar import Avatar, to_uint8
 from aed_nerfstudio.dataset.frames import decode, over_background
-from aed_nerfstudio.dataset.schema import Dataset
+from aed_nerfstudio.dataset.schema import FPS, Dataset
+from aed_nerfstudio.driving.track import DatasetTrack
 from aed_nerfstudio.evaluation.measure import (
     HeldOut,
     Instruments,
@@ -20,6 +22,7 @@ from aed_nerfstudio.evaluation.measure import (
     spooled,
     unseen_progress,
 )
+from aed_nerfstudio.evaluation.metrics import empty_row
 
 HEAD_CORNERS = np.stack(np.meshgrid(*[[-0.4, 0.4]] * 3), -1).reshape(-1, 3)
 MEAN_FRAMES = 100
@@ -88,6 +91,27 @@ def shuffled_partners(count: int, seed: int) -> np.ndarray:
     return partners
 
 
+SPEED_FRAMES = 10
+"""That are timed where nothing else is rendered."""
+
+
+def unmeasured(avatar: Avatar, reason: str) -> dict:
+    """Returns the sections that `evaluate` would, with nothing measured but the speed, for one reason."""
+    track = avatar.track(np.zeros(SPEED_FRAMES * SAMPLE_RATE // FPS, np.float32), avatar.vocabulary.encode())
+    to_uint8(avatar.images(track[0])["rgb"])
+    start = time.perf_counter()
+    for condition in track:
+        to_uint8(avatar.images(condition)["rgb"])
+    speed = {"frames_per_second": SPEED_FRAMES / (time.perf_counter() - start)}
+    return {
+        "frames": {"held_out": 0, "training": len(avatar.portrait.frames)},
+        "ground_truth": empty_row(reason),
+        "self_driven": {"full": empty_row(reason), "ground_truth_torso": empty_row(reason)},
+        "baselines": {"nearest_pose": empty_row(reason), "mean_frame": empty_row(reason)},
+        "speed": {**speed, "device": str(avatar.device), "frame_size": list(avatar.frame_size())},
+    }
+
+
 def evaluate(
     avatar: Avatar, held: HeldOut, instruments: Instruments, seed: int = 0, progress: Progress = unseen_progress
 ) -> SelfDriven:
@@ -100,10 +124,10 @@ def evaluate(
         seed: of the shuffling.
         progress: shows how far each of the passes is.
     """
-    dataset, track = avatar.dataset, avatar.model.track
+    dataset, track = held.dataset, DatasetTrack.of(held.dataset, avatar.vocabulary)
     count, height, width = len(held), dataset.camera.h, dataset.camera.w
     ours, with_true_torso = spooled(count, height, width), spooled(count, height, width)
-    speed = _render(avatar, held, ours, with_true_torso, progress)
+    speed = _render(avatar, held, track, ours, with_true_torso, progress)
 
     def with_others_audio() -> Iterator[np.ndarray]:
         partners = shuffled_partners(count, seed)
@@ -132,29 +156,34 @@ def evaluate(
         "ground_truth": scale.ground_truth(),
         "self_driven": {"full": full, "ground_truth_torso": true_torso},
         "baselines": {"nearest_pose": near, "mean_frame": mean},
-        "speed": {**speed, "device": str(avatar.model.device), "frame_size": [height, width]},
+        "speed": {**speed, "device": str(avatar.device), "frame_size": [height, width]},
     }
     openings = {"recorded": scale.truth, "ours": marks, "ours, shuffled audio": shuffled, "nearest pose": near_marks}
     return SelfDriven(held, sections, ours, nearest, {name: found.opening for name, found in openings.items()})
 
 
 def _render(
-    avatar: Avatar, held: HeldOut, ours: np.ndarray, with_true_torso: np.ndarray, progress: Progress
+    avatar: Avatar,
+    held: HeldOut,
+    track: DatasetTrack,
+    ours: np.ndarray,
+    with_true_torso: np.ndarray,
+    progress: Progress,
 ) -> dict[str, float]:
     """Fills the two sequences, and takes the time of the first."""
     import torch
 
-    background = torch.from_numpy(avatar.dataset.static_background())
+    background = torch.from_numpy(held.dataset.static_background())
     # The first frame compiles kernels and fills caches, which is no part of the speed.
-    to_uint8(avatar.images(avatar.model.track[held.indices[0]])["rgb"])
+    to_uint8(avatar.images(track[held.indices[0]])["rgb"])
     seconds = 0.0
     for k in progress(range(len(held)), len(held), "rendering"):
-        condition = avatar.model.track[held.indices[k]]
+        condition = track[held.indices[k]]
         start = time.perf_counter()
         layers = avatar.images(condition)
         ours[k] = to_uint8(layers["rgb"])
         seconds += time.perf_counter() - start
-        pixels = decode(avatar.dataset, held.indices[k])
-        behind = over_background(torch.from_numpy(pixels.torso), background).to(avatar.model.device)
+        pixels = decode(held.dataset, held.indices[k])
+        behind = over_background(torch.from_numpy(pixels.torso), background).to(avatar.device)
         with_true_torso[k] = to_uint8(layers["head"] + (1 - layers["accumulation"]) * behind)
     return {"frames_per_second": len(held) / seconds}

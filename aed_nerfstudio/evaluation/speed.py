@@ -13,17 +13,26 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from aed_nerfstudio.audio.feature_files import is_file_front_end
+from aed_nerfstudio.audio.features import SAMPLE_RATE
 from aed_nerfstudio.backends import Backend, unavailable
+from aed_nerfstudio.dataset.schema import FPS
+from aed_nerfstudio.driving.track import DrivingTrack
+from aed_nerfstudio.fields.head_field import EncodedCondition
 
 if TYPE_CHECKING:
     from aed_nerfstudio.avatar.avatar import Avatar
+    from aed_nerfstudio.avatar.network import Network
     from aed_nerfstudio.nerfstudio_plugin.pipeline import AedPipeline
 
 POINTS = 1 << 17
 """Samples for the operations that are measured alone."""
+SPEECH_SECONDS = 4
+"""Of the sound that drives the pictures."""
 BUDGET = 20.0
 """Seconds that all repeats of one operation may take; two are done in any case."""
 
@@ -143,7 +152,7 @@ class _PeakMemory:
 
 def measure(
     avatar: Avatar,
-    pipeline: AedPipeline,
+    pipeline: AedPipeline | None,
     backends: Sequence[Backend],
     limits: Peaks,
     repeats: int,
@@ -156,7 +165,7 @@ def measure(
 
     Args:
         avatar: of a trained run; its weights are left as they are.
-        pipeline: the avatar's, which draws the training steps.
+        pipeline: the avatar's, which draws the training steps; None: these are not timed.
         backends: see `backends_here`; ratios are against the first.
         limits: the machine's, from `peaks`.
         repeats: at most so many, and fewer where these took more than `BUDGET` seconds.
@@ -168,13 +177,13 @@ def measure(
     one's), mib (memory beyond what was held before), roof (share of the time that the machine's peaks allow for; None
     where unknown).
     """
-    device = avatar.model.device
-    own = avatar.model.config.backend
+    device = avatar.device
+    own = avatar.network.settings.backend
     rows = []
     for make in _operations(avatar, pipeline, sizes, rays):
         operations, memory = {}, {}
         for backend in backends:
-            avatar.model.use_backend(backend)
+            avatar.network.use_backend(backend)
             operations[backend] = make()
             report(f"{operations[backend].name}, {backend}")
             operations[backend].run()  # compiles and fills caches
@@ -186,13 +195,13 @@ def measure(
             if number >= 2 and time.perf_counter() - start > BUDGET:
                 break
             for backend in backends:
-                avatar.model.use_backend(backend)
+                avatar.network.use_backend(backend)
                 times[backend].append(_once(operations[backend].run, device))
         first = times[backends[0]]
         for backend, seconds in times.items():
             operation = operations[backend]
             median = statistics.median(seconds)
-            half = avatar.model.head.in_bfloat16(device)
+            half = avatar.network.head.in_bfloat16(device)
             least = operation.flops / (1e9 * (limits.gflops_half if half else limits.gflops))
             least += operation.bytes / (1e9 * limits.gbytes)
             rows.append(
@@ -206,20 +215,21 @@ def measure(
                     "roof": least / median if least else None,
                 }
             )
-    avatar.model.use_backend(own)
+    avatar.network.use_backend(own)
     return rows
 
 
 def _operations(
-    avatar: Avatar, pipeline: AedPipeline, sizes: Sequence[int], rays: Sequence[int]
+    avatar: Avatar, pipeline: AedPipeline | None, sizes: Sequence[int], rays: Sequence[int]
 ) -> Iterator[Callable[[], Operation]]:
-    """What makes each operation, for the backend that the model uses when it is called."""
-    model = avatar.model
-    condition = model.track[avatar.dataset.split("val")[0]]
+    """What makes each operation, for the backend that the network uses when it is called."""
+    network = avatar.network
+    track = _speech(avatar)
+    condition = track[len(track) // 2]
     samples, view = _samples(avatar, condition)
     x = samples.positions
-    given = {name: value.detach() for name, value in model.encode([condition]).items()}
-    grid, heard = model.head.grid, model.head
+    encoded_condition = EncodedCondition(*(value.detach() for value in network.encode([condition])))
+    grid, heard = network.head.grid, network.head
     layout = grid.layout
     read = len(x) * layout.n_levels * 2**layout.n_dims * layout.n_features * 4
     write = len(x) * layout.n_outputs * 4
@@ -239,21 +249,21 @@ def _operations(
         return Operation(f"encode {len(x)} points, forward and backward", run, bytes=3 * read + 2 * write)
 
     def marched() -> Operation:
-        camera = avatar.recorded_view(condition, 512).to(model.device)
+        camera = avatar.recorded_view(condition, 512).to(avatar.device)
         bundle = camera.generate_rays(camera_indices=0, keep_shape=True)
         origins, directions = bundle.origins.reshape(-1, 3), bundle.directions.reshape(-1, 3)
-        c = model.config
+        c = network.settings
         return Operation(
             f"march {len(origins)} rays",
-            lambda: model.occupancy.march(origins, directions, model.box, c.step_size, c.max_samples),
+            lambda: network.occupancy.march(origins, directions, network.box, c.step_size, c.max_samples),
         )
 
     def field() -> Operation:
         def run():
             with torch.no_grad():
-                heard(x, view, **given, counts=[len(x)])
+                heard(x, view, encoded_condition, [len(x)])
 
-        return Operation(f"field, {len(x)} samples", run, flops=len(x) * _field_flops(model), bytes=2.2 * read)
+        return Operation(f"field, {len(x)} samples", run, flops=len(x) * _field_flops(network), bytes=2.2 * read)
 
     def composited() -> Operation:
         from aed_nerfstudio.rendering.compositing import composite
@@ -263,17 +273,17 @@ def _operations(
         colour.requires_grad_()
 
         def run():
-            done = composite(sigma, colour, None, samples, model.config.step_size, model.config.backend)
+            done = composite(sigma, colour, None, samples, network.settings.step_size, network.settings.backend)
             (done.rgb.sum() + done.accumulation.sum()).backward()
 
         return Operation(f"composite {len(x)} samples, forward and backward", run, bytes=len(x) * 4 * 20)
 
     yield from (encoded, encoded_backward, marched, field, composited)
     for size in sizes:
-        yield lambda size=size: _frame(avatar, size)
-    for count in rays:
+        yield lambda size=size: _frame(avatar, track, size)
+    for count in rays if pipeline is not None else ():
         for stage in ("head", "lips", "torso"):
-            if stage != "torso" or model.torso is not None:
+            if stage != "torso" or network.torso is not None:
                 yield lambda count=count, stage=stage: _training_step(pipeline, stage, count)
 
 
@@ -281,40 +291,49 @@ def _samples(avatar: Avatar, condition) -> tuple:
     """Packed samples of whole rays of a picture, about `POINTS`, and their directions' harmonics."""
     from aed_nerfstudio.rendering.ray_marching import PackedSamples
 
-    _, harmonics, positions, t, rays, starts = avatar.model.renderer.hits(avatar.recorded_view(condition, 512))
+    _, harmonics, positions, t, rays, starts = avatar.renderer.culled.hits(avatar.recorded_view(condition, 512))
     count = max(1, int(torch.searchsorted(starts, min(POINTS, int(starts[-1])), right=True)) - 1)
     end = int(starts[count])
     samples = PackedSamples(positions[:end], t[:end], rays[:end], starts[: count + 1])
     return samples, harmonics[samples.ray_indices]
 
 
-def _field_flops(model) -> float:
+def _field_flops(network: Network) -> float:
     """Of the networks, a sample; conditions are multiplied once a frame."""
 
-    def layers(network, given: int) -> float:
-        weights = [layer.weight for layer in network if hasattr(layer, "weight")]
-        return 2 * (sum(w.numel() for w in weights) - given * weights[0].shape[0])
+    def layers(mlp, condition: int) -> float:
+        weights = [layer.weight for layer in mlp if hasattr(layer, "weight")]
+        return 2 * (sum(w.numel() for w in weights) - condition * weights[0].shape[0])
 
-    head = model.head
-    expression = model.vocabulary.dim * model.config.use_emotion + model.config.use_eye
-    lips = 0 if model.articulation_head is None else model.articulation_head.out_features
-    flops = layers(head.colour, model.config.appearance_dim)
-    if model.config.audio_compression:
+    head, settings = network.head, network.settings
+    expression = network.portrait.vocabulary.dim * settings.use_emotion + settings.use_eye
+    lips = 0 if network.articulation_head is None else network.articulation_head.out_features
+    flops = layers(head.colour, settings.appearance_dim)
+    if settings.audio_compression:
         return flops + layers(head.compress, 64 + lips) + layers(head.density, expression + lips)
     return flops + layers(head.density, 64 + expression + lips)
 
 
-def _frame(avatar: Avatar, size: int) -> Operation:
+def _speech(avatar: Avatar) -> DrivingTrack:
+    """Seconds of noise, with the recorded head motion."""
+    noise = np.random.default_rng(0).normal(0, 0.1, SPEECH_SECONDS * SAMPLE_RATE).astype(np.float32)
+    front_end, frames = avatar.portrait.front_end, SPEECH_SECONDS * FPS
+    if is_file_front_end(front_end):
+        features = np.resize(noise, (2 * frames, avatar.portrait.feature_dim))
+    else:
+        features = avatar.features(noise)
+    return avatar.track(noise, avatar.vocabulary.encode(), features=features)
+
+
+def _frame(avatar: Avatar, track: DrivingTrack, size: int) -> Operation:
     """A whole picture: head, torso, background. Each one has another pose, as in a video."""
-    frames = avatar.dataset.split("val")
     count = iter(range(1 << 30))
 
     def run() -> Tensor:
-        return avatar.images(avatar.model.track[frames[next(count) % len(frames)]], size)["rgb"]
+        return avatar.images(track[next(count) % len(track)], size)["rgb"]
 
     run()
-    flops = avatar.model.evaluated * _field_flops(avatar.model)
-    return Operation(f"picture {size} x {size}", run, flops)
+    return Operation(f"picture {size} x {size}", run, avatar.renderer.evaluated * _field_flops(avatar.network))
 
 
 def _training_step(pipeline: AedPipeline, stage: str, rays: int) -> Operation:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -38,6 +39,26 @@ def spherical_harmonics(d: Tensor) -> Tensor:
         ],
         -1,
     )
+
+
+class EncodedCondition(NamedTuple):
+    """What drives C frames, as the head field takes it; sizes of 0 where the field has no such input."""
+
+    audio: Tensor
+    """[C, 64]: a_h."""
+    emotion: Tensor
+    """[C, E]."""
+    eye: Tensor
+    """[C, 1]: openness."""
+    articulation: Tensor
+    """[C, A]: the lip shape."""
+    code: Tensor
+    """[C, K]: of the appearance."""
+
+    @property
+    def expression(self) -> Tensor:
+        """Emotion, eye openness and lip shape side by side, [C, E + 1 + A]."""
+        return torch.cat([self.emotion, self.eye, self.articulation], -1)
 
 
 class HeadField(nn.Module):
@@ -120,70 +141,62 @@ class HeadField(nn.Module):
         ambient = torch.tanh(logits)
         return self.audio_grid((ambient + 1) / 2), ambient, logits
 
-    def blend(self, given: dict[str, Tensor]) -> Tensor | None:
-        """The expression grid's tables for C conditions, [C, ...]; None without such a grid."""
-        if self.expression_grid is None:
-            return None
-        return self.expression_grid.blend(torch.cat([given["emotion"], given["eye"], given["articulation"]], -1))
+    def blend(self, encoded: EncodedCondition) -> Tensor | None:
+        """Returns the expression grid's tables for C conditions, [C, ...]; None without such a grid."""
+        return None if self.expression_grid is None else self.expression_grid.blend(encoded.expression)
 
     def geometry(
         self,
         positions: Tensor,
         x_g: Tensor,
         a_g: Tensor,
-        given: dict[str, Tensor],
+        encoded: EncodedCondition,
         counts: list[int],
         tables: Tensor | None,
     ) -> Tensor:
-        """The density's logarithm and what the colour needs of the density network, [N,65].
+        """Returns the density's logarithm and what the colour needs of the density network, [N,65].
 
-        x_g, a_g: `spatial_features` and `heard_features` of the positions. given: as `forward` takes it, by name.
+        x_g, a_g: `spatial_features` and `heard_features` of the positions. encoded: of C frames, as `forward` takes it.
         tables: `blend` of it.
         """
         features = [x_g, a_g]
-        condition = torch.cat([given["emotion"], given["eye"], given["articulation"]], -1)
+        condition = encoded.expression
         if not self.audio_compression:
-            condition = torch.cat([given["audio"], condition], -1)
+            condition = torch.cat([encoded.audio, condition], -1)
         if self.expression_grid is not None:
             features.append(self.expression_grid((positions + 1) / 2, tables, counts))
         with self._precision(positions.device):
             return self.density.conditioned(features, condition, counts)
 
-    def density_at(self, positions: Tensor, audio: Tensor, emotion: Tensor, eye: Tensor, articulation: Tensor, **_):
-        """Density only [N], for the occupancy grid; one condition, [1, ...] each, as `forward` takes it."""
+    def density_at(self, positions: Tensor, encoded: EncodedCondition) -> Tensor:
+        """Returns the densities [N] of positions [N,3] in [-1,1] under one condition, for the occupancy grid."""
         x_g, counts = self.spatial_features(positions), [len(positions)]
-        a_g, _, _ = self.heard_features(x_g, audio, articulation, counts)
-        given = {"audio": audio, "emotion": emotion, "eye": eye, "articulation": articulation}
-        h = self.geometry(positions, x_g, a_g, given, counts, self.blend(given))
+        a_g, _, _ = self.heard_features(x_g, encoded.audio, encoded.articulation, counts)
+        h = self.geometry(positions, x_g, a_g, encoded, counts, self.blend(encoded))
         return truncated_exp(h[:, 0].float())
 
     def forward(
         self,
         positions: Tensor,
         view: Tensor,
-        audio: Tensor,
-        emotion: Tensor,
-        eye: Tensor,
-        articulation: Tensor,
-        code: Tensor,
+        encoded: EncodedCondition,
         counts: list[int],
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Samples of C frames, those of one frame together.
+        """Evaluates samples of C frames, those of one frame together.
 
         Args:
             positions: [N,3] in [-1,1].
             view: [N,16], `spherical_harmonics` of the unit ray directions, which the caller evaluates once a ray and
                 not once a sample.
-            audio: [C,64]. emotion: [C,E]. eye: [C,1]. articulation: [C,A]. code: [C,appearance_dim].
+            encoded: what drives each frame.
             counts: samples of each frame, in order.
 
         Returns: density [N], colour [N,3], ambient coordinate a_l [N,2], its value before tanh [N,2].
         """
         x_g = self.spatial_features(positions)
-        a_g, ambient, logits = self.heard_features(x_g, audio, articulation, counts)
-        given = {"audio": audio, "emotion": emotion, "eye": eye, "articulation": articulation}
-        h = self.geometry(positions, x_g, a_g, given, counts, self.blend(given))
-        return truncated_exp(h[:, 0].float()), self.colours(h, view, code, counts), ambient, logits
+        a_g, ambient, logits = self.heard_features(x_g, encoded.audio, encoded.articulation, counts)
+        h = self.geometry(positions, x_g, a_g, encoded, counts, self.blend(encoded))
+        return truncated_exp(h[:, 0].float()), self.colours(h, view, encoded.code, counts), ambient, logits
 
     def colours(self, h: Tensor, view: Tensor, code: Tensor, counts: list[int]) -> Tensor:
         """Colours [N,3] of samples of which `geometry` gave h [N,65]; the rest as in `forward`."""

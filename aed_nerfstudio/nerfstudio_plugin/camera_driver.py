@@ -3,27 +3,52 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
 
 import numpy as np
+import torch
 from nerfstudio.cameras.cameras import Cameras
 
 from aed_nerfstudio.audio.features import SAMPLE_RATE, STEPS_PER_FRAME
-from aed_nerfstudio.audio.hearing import hear
-from aed_nerfstudio.dataset.schema import FPS, Dataset
-from aed_nerfstudio.driving.emotion import EmotionVocabulary, parse_mixture
-from aed_nerfstudio.driving.head_pose import ping_pong
-from aed_nerfstudio.driving.pose_range import PoseRange
-from aed_nerfstudio.driving.track import DatasetTrack, DrivingTrack, FrameCondition
+from aed_nerfstudio.audio.hearing import hear, hear_silence
+from aed_nerfstudio.avatar.portrait import Portrait
+from aed_nerfstudio.dataset.schema import FPS
+from aed_nerfstudio.driving.emotion import parse_mixture
+from aed_nerfstudio.driving.track import DatasetTrack, FrameCondition
 from aed_nerfstudio.errors import InputError
 from aed_nerfstudio.media.audio_io import read_audio
-
-if TYPE_CHECKING:
-    from aed_nerfstudio.nerfstudio_plugin.model import AedNerfModelConfig
+from aed_nerfstudio.media.backgrounds import open_background
 
 SILENT_FRAMES = 16
 """Silence after a sound: the audio encoder looks 8 frames back and 8 forth."""
+
+
+@dataclass
+class DrivingConfig:
+    """What the cameras of nerfstudio's own commands show; they know of sound and emotion nothing."""
+
+    emotion: str | None = None
+    """Emotion (happy, happy:0.7+sad:0.3) of cameras that name no frame of the dataset, as those of camera paths and the
+    viewer; None: neutral, where recorded."""
+    intensity: str | None = None
+    """A label, or 0 to 1; None: the middle of what was recorded."""
+    audio: Path | None = None
+    """Sound that such cameras speak, any audio or video file; None: the dataset's own."""
+    audio_features_file: Path | None = None
+    """Ready features of `audio` (.npy), for an avatar that was trained on such."""
+    background: str | None = None
+    """What is behind the avatar for such cameras: a colour (white, #00b140), a picture file or original; None: the
+    recording's."""
+    clock: Literal["times", "frames"] = "times"
+    """What such cameras follow: their times, 0 to 1 over the whole sound, or their number, at `fps`. Cameras without
+    times always follow their number, and the viewer's their times."""
+    fps: float = float(FPS)
+    """Frames a second of the video that the cameras make, where their number counts."""
+    drive_frames: bool = False
+    """Cameras that name a frame (ns-render dataset, ns-eval) show `emotion`, `background` and, in their order, `audio`
+    as well, instead of that frame's own; where None, these stay."""
 
 
 class CameraDriver:
@@ -35,51 +60,70 @@ class CameraDriver:
 
     Args:
         config: of the model.
-        dataset: the avatar's.
-        vocabulary: the avatar's.
-        track: the dataset's own frames.
+        portrait: the avatar's.
+        track: the recording's own frames; None where there is no recording.
 
     Raises:
-        InputError: an emotion that was not recorded, a sound that cannot be read or heard, a frame rate not above 0.
+        InputError: an emotion that was not recorded, a sound or a picture that cannot be read or heard, a frame rate
+            not above 0.
     """
 
-    def __init__(
-        self, config: AedNerfModelConfig, dataset: Dataset, vocabulary: EmotionVocabulary, track: DatasetTrack
-    ) -> None:
+    def __init__(self, config: DrivingConfig, portrait: Portrait, track: DatasetTrack | None) -> None:
         if not config.fps > 0:
             raise InputError(f"fps must be positive, not {config.fps}")
         if config.audio is None and config.audio_features_file is not None:
             raise InputError(f"{config.audio_features_file}: features of which sound? give it as audio")
-        self.config = config
+        self.config, self.portrait = config, portrait
         self.dataset_track = track
         mixture = None if config.emotion is None else parse_mixture(config.emotion)
-        self.emotion = vocabulary.encode(mixture, config.intensity)
-        self.pose_range = PoseRange(track.poses[dataset.split("train")])
-        eyes = track.eye_openness[dataset.longest_take()]
-        self.blinks = eyes[ping_pong(len(eyes), max(1, 2 * len(eyes) - 2))]
-        self.track: Sequence[FrameCondition] = track
+        self.emotion = portrait.vocabulary.encode(mixture, config.intensity)
+        self.assembler = portrait.assembler()
+        self.blinks = self.assembler.blinks
+        self.track: Sequence[FrameCondition] | None = track
         """What is driven by: the dataset's frames or the config's sound, with silence at its end."""
-        self.length = len(track)
+        self._sounds = track is None or config.audio is not None
+        if self._sounds:
+            self.track = self.assembler.speech(self._heard(), self.emotion, "still")
+        self.length = len(self.track) - (SILENT_FRAMES if self._sounds else 0)
         """Frames of the track that the cameras' times run through, from 0 at the first to 1 at the last."""
-        if config.audio is not None:
-            self.track = DrivingTrack(self._heard(dataset), self.emotion, self.pose_range.typical[None], fps=FPS)
-            self.length = len(self.track) - SILENT_FRAMES
         self.played = 0
         """Cameras so far that were taken for the frames of a video."""
+        self._background = self._opened()
 
     @property
     def seconds(self) -> float:
         """Length of what the times run through."""
         return self.length / FPS
 
-    def _heard(self, dataset: Dataset) -> np.ndarray:
+    def _heard(self) -> np.ndarray:
         """The features of the config's sound and of silence after it."""
+        front_end, dim = self.portrait.front_end, self.portrait.feature_dim
+        if self.config.audio is None:
+            return hear_silence(SILENT_FRAMES + FPS, front_end, dim)
         samples, file = read_audio(self.config.audio), self.config.audio_features_file
         if file is None:
             samples = np.pad(samples, (0, SILENT_FRAMES * SAMPLE_RATE // FPS))
-            return hear(samples, dataset.front_end, dataset.feature_dim)
-        features = hear(samples, dataset.front_end, dataset.feature_dim, file)
+            return hear(samples, front_end, dim)
+        features = hear(samples, front_end, dim, file)
         return np.pad(features, ((0, SILENT_FRAMES * STEPS_PER_FRAME), (0, 0)), mode="edge")
+
+    def _opened(self) -> torch.Tensor | None:
+        """The config's background, float [H, W, 3] in 0..1; None: the recording's."""
+        background = None if self.config.background is None else open_background(self.config.background)
+        if background is None:
+            return None
+        if background.transparent:
+            raise InputError("transparent: nerfstudio gives this as the output rgba, whatever the background is")
+        camera = self.portrait.camera
+        picture = next(background.frames((camera.w, camera.h), FPS, 0))  # of a video, its first frame
+        return torch.from_numpy(picture) / 255
+
+    def background_for(self, camera: Cameras, device: torch.device) -> torch.Tensor | None:
+        """Returns what is behind the avatar for a camera, float [H, W, 3] in 0..1; None: the recording's."""
+        if self._background is None or not self.drives(camera):
+            return None
+        self._background = self._background.to(device)
+        return self._background
 
     def drives(self, camera: Cameras) -> bool:
         """Whether the config's sound, emotion and background are for this camera, and not a frame's own."""
@@ -97,12 +141,12 @@ class CameraDriver:
             timed = camera.times is not None and (c.clock == "times" or "cam_idx" in metadata)
             pose = camera.camera_to_worlds.reshape(-1, 3, 4)[0].cpu().numpy()
             moment = self._moment(self._at(float(camera.times.flatten()[0])) if timed else self._next())
-            return replace(moment, emotion=self.emotion, head_pose=self.pose_range.nearest(pose))
+            return self.assembler.seen_from(self.assembler.changed(moment, emotion=self.emotion), pose)
         frame = self.dataset_track[int(metadata["frame"].flatten()[0])]
         if c.drive_frames and c.audio is not None:
             frame = replace(frame, audio=self._moment(self._next()).audio)
         if c.drive_frames and c.emotion is not None:
-            frame = replace(frame, emotion=self.emotion)
+            frame = self.assembler.changed(frame, emotion=self.emotion)
         return frame
 
     def _at(self, time: float) -> int:
@@ -117,7 +161,7 @@ class CameraDriver:
 
     def _moment(self, index: int) -> FrameCondition:
         """The track's condition number `index`, which may lie beyond its end."""
-        if self.config.audio is None:
+        if not self._sounds:
             return self.track[index % self.length]
         moment = self.track[min(index, self.length + SILENT_FRAMES // 2)]
-        return replace(moment, eye_openness=float(self.blinks[index % len(self.blinks)]))
+        return self.assembler.changed(moment, eye_openness=float(self.blinks[index % len(self.blinks)]))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -83,6 +85,34 @@ def write_checkpoint(folder: Path, state: dict) -> Path:
     with replacing(path, lasting=True, aside=_aside(folder)) as part, open(part, "wb") as file:
         torch.save(state, file)
     return path
+
+
+def named_features(weights: dict) -> dict:
+    """Returns a checkpoint's weights with what says which audio features they are for: those of 0.1.0 do not name them,
+    but how many numbers a step these have can be seen."""
+    states = {
+        key.replace("feature_mean", "_extra_state"): {"front_end": None, "feature_dim": len(mean)}
+        for key, mean in weights.items()
+        if key.endswith("feature_mean")
+    }
+    return {**states, **weights}
+
+
+@contextmanager
+def fitting(step: int) -> Iterator[None]:
+    """Where weights of a step's checkpoint are loaded.
+
+    Raises:
+        InputError: they are not those of the networks that they are loaded into.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())
+        raise InputError(
+            f"the checkpoint of step {step} does not fit this version of aed-nerfstudio or the run's config.yml: "
+            f"{reason[:200]}{'...' * (len(reason) > 200)}; train again, or install the version that wrote it"
+        ) from error
 
 
 def remove_half_written(folder: Path) -> None:

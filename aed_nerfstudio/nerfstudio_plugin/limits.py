@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
 
+from aed_nerfstudio.avatar.network import BOUNDS
 from aed_nerfstudio.bounds import FRAME_RATE, SEED, Between
 
 _STEPS = Between(0, 10**9)
@@ -45,22 +46,16 @@ LIMITS = {
     "pipeline.datamanager.patch_size": Between(1, 1),
     **{f"pipeline.{owner}.schedule.{stage}": _STEPS
        for owner in ("model", "datamanager") for stage in ("head", "lips", "torso")},
-    "pipeline.model.eval_num_rays_per_chunk": _RAYS,
-    "pipeline.model.appearance_dim": Between(0, 1024),
+    **{f"pipeline.model.{name}": bounds for name, bounds in BOUNDS.items()},
     "pipeline.model.articulation_truth": _SHARE,
     "pipeline.model.articulation_batch": Between(1, 4096),
-    "pipeline.model.log2_size": Between(4, 26),
-    "pipeline.model.top_resolution": Between(16, 1 << 16),
-    "pipeline.model.step_size": Between(1e-4, 1),
-    "pipeline.model.max_samples": Between(1, 1024),
     "pipeline.model.max_samples_start": Between(1, 1024),
     "pipeline.model.carving_steps": _STEPS,
     "pipeline.model.occupancy_every": Between(1, 10**9),
     "pipeline.model.occupancy_warmup": _STEPS,
     **dict.fromkeys((f"pipeline.model.lambda_{name}" for name in (
         "lpips", "alpha", "audio", "mask", "torso_mask", "distortion", "articulation", "saturation")), _WEIGHT),
-    "pipeline.model.aabb": Between(-100, 100),
-    "pipeline.model.fps": FRAME_RATE,
+    "pipeline.model.driving.fps": FRAME_RATE,
 }  # fmt: skip
 """By the dotted names of options; those of the optimizers are `_OPTIMIZER`'s."""
 UNUSED = ("pixel_sampler", "collider_params", "loss_coefficients", "schedule.total", "train_num_", "eval_num_images",

@@ -1,11 +1,94 @@
-"""Losses of paper eq. 5-9, and the distortion loss, which the paper has not."""
+"""Losses of paper eq. 5-9, and those that the paper has not."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from aed_nerfstudio.rendering.ray_marching import PackedSamples
+
+
+@dataclass
+class LossWeights:
+    """What each loss counts; the paper's are 0.01, 0.001 and 0.1."""
+
+    lambda_lpips: float = 0.01
+    lambda_alpha: float = 0.001
+    lambda_audio: float = 0.1
+    """L1 of a_l outside the face."""
+    audio_ramp: bool = False
+    """`lambda_audio` grows from 0 over the head and lip stages (RAD-NeRF)."""
+    lambda_mask: float = 0.0
+    """Squared distance of the head's alpha from its parsing mask; without it fog stays outside the head for long."""
+    lambda_torso_mask: float = 0.0
+    """The same for the torso, which else learns to let the one background that it was recorded before shine through."""
+    lambda_distortion: float = 0.0
+    """Spread of the weights along a ray: draws fog together to a surface, which few samples show."""
+    lambda_articulation: float = 0.0
+    lambda_saturation: float = 0.0
+    """Square of a_l before its tanh: keeps the tanh out of saturation."""
+
+
+Batch = dict[str, Tensor]
+mse = nn.functional.mse_loss
+
+
+def torso_losses(weights: LossWeights, outputs: Batch, batch: Batch) -> Batch:
+    """Returns the losses of the torso stage; outputs: torso_alpha [R, 1] and torso_rgb [R, 3]."""
+    a, behind = outputs["torso_alpha"], batch["background"]
+    rgb = a * outputs["torso_rgb"] + (1 - a) * behind
+    losses = {"torso": mse(rgb, batch["torso"]), "torso_entropy": 1e-4 * entropy(a)}
+    if weights.lambda_torso_mask:
+        losses["torso_mask"] = weights.lambda_torso_mask * mse(a[:, 0], batch["torso_alpha"])
+    return losses
+
+
+def head_losses(
+    weights: LossWeights,
+    outputs: Batch,
+    batch: Batch,
+    compressed: bool,
+    progress: float,
+    perceptual: Callable[[], nn.Module],
+) -> Batch:
+    """Returns the losses of the head and lip stages.
+
+    Args:
+        outputs: of R rays: rgb [R, 3], alpha and ambient [R, 1]; logits of the samples, and what else there is.
+        batch: of the datamanager.
+        compressed: whether the audio goes through a_l.
+        progress: 0 to 1 through both stages.
+        perceptual: gives the loss of lip patches.
+    """
+    rgb = over_torso(outputs, batch)
+    losses = {"rgb": mse(rgb, batch["image"]), "entropy": weights.lambda_alpha * entropy(outputs["alpha"])}
+    if compressed:
+        ramp = progress if weights.audio_ramp else 1.0
+        losses["ambient"] = ramp * weights.lambda_audio * (outputs["ambient"] * ~batch["face"][:, None]).mean()
+    if weights.lambda_mask:
+        losses["mask"] = weights.lambda_mask * mse(outputs["alpha"][:, 0], batch["head"])
+    if weights.lambda_saturation and compressed:
+        logits = outputs["logits"]
+        losses["saturation"] = weights.lambda_saturation * logits.square().sum() / max(1, logits.numel())
+    if weights.lambda_distortion:
+        losses["distortion"] = weights.lambda_distortion * outputs["distortion"]
+    if "articulation_error" in outputs:
+        losses["articulation"] = weights.lambda_articulation * outputs["articulation_error"]
+    if "patch" in batch:
+        side = batch["patch"]
+        losses["lpips"] = weights.lambda_lpips * perceptual()(
+            rgb.view(1, side, side, 3).permute(0, 3, 1, 2).clamp(0, 1),
+            batch["image"].view(1, side, side, 3).permute(0, 3, 1, 2),
+        )
+    return losses
+
+
+def over_torso(outputs: Batch, batch: Batch) -> Tensor:
+    """Returns the head before the recorded torso, [R, 3]."""
+    return outputs["rgb"] + (1 - outputs["alpha"]) * batch["torso"]
 
 
 def entropy(alpha: Tensor) -> Tensor:

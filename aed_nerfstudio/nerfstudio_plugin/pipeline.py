@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import torch
 from nerfstudio.engine.callbacks import TrainingCallback, TrainingCallbackAttributes, TrainingCallbackLocation
 from nerfstudio.pipelines.base_pipeline import VanillaPipeline, VanillaPipelineConfig
 from torch.nn.parallel import DistributedDataParallel
 
-from aed_nerfstudio.errors import InputError, report_plainly
+from aed_nerfstudio.errors import report_plainly
 from aed_nerfstudio.media.provenance import tag_renders_of_nerfstudio
+from aed_nerfstudio.nerfstudio_plugin.checkpoints import fitting, named_features
 from aed_nerfstudio.nerfstudio_plugin.datamanager import AedDataManagerConfig
 from aed_nerfstudio.nerfstudio_plugin.limits import check_numbers
 from aed_nerfstudio.nerfstudio_plugin.loss_watch import LossWatch
@@ -23,6 +22,7 @@ from aed_nerfstudio.nerfstudio_plugin.model import AedNerfModelConfig
 from aed_nerfstudio.nerfstudio_plugin.processes import averaged, broadcast
 from aed_nerfstudio.nerfstudio_plugin.random_state import random_state, restore_random_state
 from aed_nerfstudio.viewer.control_panel import ControlPanel
+from aed_nerfstudio.viewer.speech import Recordings
 from aed_nerfstudio.viewer.start_view import StartView
 from aed_nerfstudio.viewer.uploads import Limits
 
@@ -73,28 +73,14 @@ class AedPipeline(VanillaPipeline):
                 find_unused_parameters=True,
                 broadcast_buffers=False,
             )
-        camera, frames = self.datamanager.dataset.camera, self.datamanager.dataset.frames
-        first = frames[self.datamanager.dataset.split("train")[0]]
         # Found by the viewer, which walks the pipeline's attributes.
-        self.start_view = StartView(np.array(first.camera_to_world)[:3], 2 * math.atan(camera.h / 2 / camera.fl_y))
+        self.start_view = StartView.of(self.model.portrait)
         uploads = Limits(config.upload_megabytes, config.upload_minutes)
-        self.control_panel = ControlPanel(self.model, self.datamanager.dataset, uploads)
+        self.control_panel = ControlPanel(self.model, Recordings(self.datamanager.dataset), uploads)
 
     def load_pipeline(self, loaded_state: dict, step: int) -> None:
-        # Checkpoints of 0.1.0 do not name their audio features; how many numbers a step these have can be seen.
-        states = {
-            key.replace("feature_mean", "_extra_state"): {"front_end": None, "feature_dim": len(mean)}
-            for key, mean in loaded_state.items()
-            if key.endswith("feature_mean")
-        }
-        try:
-            super().load_pipeline({**states, **loaded_state}, step)
-        except RuntimeError as error:
-            reason = " ".join(str(error).split())
-            raise InputError(
-                f"the checkpoint of step {step} does not fit this version of aed-nerfstudio or the run's config.yml: "
-                f"{reason[:200]}{'...' * (len(reason) > 200)}; train again, or install the version that wrote it"
-            ) from error
+        with fitting(step):
+            super().load_pipeline(named_features(loaded_state), step)
 
     def state_dict(self, *args, **kwargs) -> dict[str, Any]:
         # Without the wrapper's name: a checkpoint does not depend on how many processes made it.
@@ -148,7 +134,7 @@ class AedPipeline(VanillaPipeline):
         callbacks = [decay, TrainingCallback(after, guard)]
         self.mean_weights = None
         if self.config.ema_decay:
-            self.mean_weights = MeanWeights(self.model, self.config.ema_decay, self.config.model.schedule)
+            self.mean_weights = MeanWeights(self.model.network, self.config.ema_decay, self.config.model.schedule)
             callbacks.append(TrainingCallback(after, self.mean_weights.update))
         inherited = super().get_training_callbacks(attributes)
         broadcast(value for value in self.model.state_dict().values() if torch.is_tensor(value))  # what was fitted

@@ -90,7 +90,7 @@ def read_by_nerfstudio() -> Path | None:
 def _inputs(config: TrainerConfig) -> Iterator[tuple[object, tuple[str, ...]]]:
     """Parts of a config, and their fields that may name a file which is read for a picture."""
     yield config.pipeline.datamanager.dataparser, ("audio_features_file",)
-    yield config.pipeline.model, ("audio", "audio_features_file", "background")
+    yield config.pipeline.model.driving, ("audio", "audio_features_file", "background")
 
 
 def _absolute(path: str | Path) -> Path:

@@ -177,7 +177,7 @@ class _Builder:
 
     def _config(self, node: yaml.MappingNode, kind: type) -> tuple[object, list[yaml.Node]]:
         """A config, made as `pickle` would: without calling anything of its class."""
-        usual, state = _usual(kind), {}
+        usual, state = _known(kind), {}
         parts = []
         for key, part in node.value:
             name = self.build(key)
@@ -192,7 +192,10 @@ class _Builder:
             if not _fits(state[name], usual[name]):
                 raise self._wrong(part, f"holds {_shown(part)} as {name} of {kind.__name__}")
         found = object.__new__(kind)
-        found.__dict__.update(state)
+        if hasattr(found, "__setstate__"):
+            found.__setstate__(state)
+        else:
+            found.__dict__.update(state)
         return found, parts
 
     def _named(self, node: yaml.Node, kind: type, field: str) -> object:
@@ -231,6 +234,7 @@ def _configs() -> dict[str, type]:
 
     from aed_nerfstudio.dataparsers.rad_nerf import RadNerfDataParserConfig
     from aed_nerfstudio.dataparsers.talking_face import TalkingFaceDataParserConfig
+    from aed_nerfstudio.nerfstudio_plugin.camera_driver import DrivingConfig
     from aed_nerfstudio.nerfstudio_plugin.datamanager import AedDataManagerConfig
     from aed_nerfstudio.nerfstudio_plugin.fused_adam import FusedAdamConfig
     from aed_nerfstudio.nerfstudio_plugin.model import AedNerfModelConfig
@@ -241,6 +245,7 @@ def _configs() -> dict[str, type]:
     known = (
         *(TrainerConfig, AedTrainerConfig, LoggingConfig, LocalWriterConfig, MachineConfig, ViewerConfig),
         *(AedPipelineConfig, AedDataManagerConfig, PixelSamplerConfig, AedNerfModelConfig, StageSchedule),
+        DrivingConfig,
         *(TalkingFaceDataParserConfig, RadNerfDataParserConfig, AdamOptimizerConfig, FusedAdamConfig),
     )
     return {f"{kind.__module__}.{kind.__qualname__}": kind for kind in known}
@@ -251,6 +256,14 @@ def _enums() -> dict[str, type[Enum]]:
     from nerfstudio.utils.writer import EventName
 
     return {f"{EventName.__module__}.{EventName.__qualname__}": EventName}
+
+
+def _known(kind: type) -> dict[str, object]:
+    """The fields of a config, also those that version 0.1 had there, and what they hold by themselves."""
+    from aed_nerfstudio.nerfstudio_plugin.camera_driver import DrivingConfig
+    from aed_nerfstudio.nerfstudio_plugin.model import AedNerfModelConfig
+
+    return {**_usual(DrivingConfig), **_usual(kind)} if kind is AedNerfModelConfig else _usual(kind)
 
 
 @cache

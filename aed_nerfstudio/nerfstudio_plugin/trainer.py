@@ -20,6 +20,7 @@ from nerfstudio.utils import comms, writer
 from nerfstudio.utils.decorators import check_main_thread
 
 from aed_nerfstudio.backends import had_here
+from aed_nerfstudio.dataset.consent import read_consent
 from aed_nerfstudio.errors import FULL, InputError, reason, report_plainly
 from aed_nerfstudio.files import write
 from aed_nerfstudio.jobs.folder_lock import folder_lock
@@ -49,6 +50,10 @@ class AedTrainerConfig(TrainerConfig):
     """nerfstudio's, for any number of processes (`machine.num_devices` on each of `machine.num_machines`)."""
 
     _target: type = field(default_factory=lambda: AedTrainer)
+    consent: str | None = None
+    """Who agreed to the avatar, in words or in a file that is named; None: what the dataset says."""
+    licence: str | None = None
+    """Under which terms the avatar may be used, in words or in a file that is named."""
 
     def save_config(self) -> None:
         """Locks the run's folder until this process ends, and writes `config.yml` there, with paths that are right from
@@ -150,8 +155,12 @@ class AedTrainer(Trainer):
             InputError: the checkpoint to load is missing or damaged.
             SystemExit: by a signal, with its exit code.
         """
+        said = {"consent": self.config.consent, "licence": self.config.licence}
+        words = {name: read_consent(text, f"--{name}") for name, text in said.items() if text}
         with on_signals(leave, *STOP):
             super().setup(test_mode)
+        network = self.pipeline.model.network
+        network.portrait = network.portrait.noting(**words)
         self.callbacks.append(TrainingCallback([TrainingCallbackLocation.AFTER_TRAIN_ITERATION], self._after_step))
 
     # ---- going on from a checkpoint
@@ -188,7 +197,7 @@ class AedTrainer(Trainer):
             seed_anew(self.pipeline.datamanager.generator, self.config.machine.seed, comms.get_rank(), self._start_step)
         if state is not None:
             self.pipeline.restore_training(state, whole)
-            parameters = dict(self.pipeline.model.named_parameters())
+            parameters = dict(self.pipeline.model.network.named_parameters())
             for name, gradient in state["gradients"].items():
                 parameters[name].grad = gradient.to(self.device)
 
@@ -267,7 +276,7 @@ class AedTrainer(Trainer):
         """
         if step < self._start_step:
             return  # nothing has been trained
-        parameters = self.pipeline.model.named_parameters() if self.config.gradient_accumulation_steps else ()
+        parameters = self.pipeline.model.network.named_parameters() if self.config.gradient_accumulation_steps else ()
         state = {
             "step": step,
             "pipeline": self.pipeline.state_dict(),

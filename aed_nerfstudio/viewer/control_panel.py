@@ -10,19 +10,19 @@ import time
 import viser
 from nerfstudio.cameras.cameras import Cameras
 from nerfstudio.configs.base_config import ViewerConfig
+from nerfstudio.models.base_model import Model
 from nerfstudio.viewer.viewer import Viewer
 from nerfstudio.viewer.viewer_elements import ViewerControl
 from torch import Tensor
 
-from aed_nerfstudio.dataset.schema import Dataset
 from aed_nerfstudio.errors import InputError
 from aed_nerfstudio.files import inside
 from aed_nerfstudio.viewer import private
 from aed_nerfstudio.viewer.emotion_controls import EmotionControls
 from aed_nerfstudio.viewer.film import write_film
 from aed_nerfstudio.viewer.own_panel import OwnPanel
-from aed_nerfstudio.viewer.performance import Performance, Setting, TalkingModel
-from aed_nerfstudio.viewer.speech import speech_of_clip
+from aed_nerfstudio.viewer.performance import Performance, Setting
+from aed_nerfstudio.viewer.speech import Recordings
 from aed_nerfstudio.viewer.uploads import Limits
 
 POSES = {"from the data": "recorded", "still": "still", "free camera": "free"}
@@ -34,22 +34,22 @@ class ControlPanel(ViewerControl):
     Emotion, head and videos are for all browsers; speech and background are each one's own, see `OwnPanel`.
 
     Args:
-        model: what is shown; its `driver` is set when there is a viewer.
-        dataset: that it was trained on.
+        model: nerfstudio's, with the avatar's `renderer`; its `driver` is set when there is a viewer.
+        recordings: the clips that the avatar can repeat.
         uploads: what a browser may send.
     """
 
-    def __init__(self, model: TalkingModel, dataset: Dataset, uploads: Limits) -> None:
+    def __init__(self, model: Model, recordings: Recordings, uploads: Limits) -> None:
         private.install()  # there is no viewer before there is a panel
         self.model = model
-        self.dataset = dataset
+        self.recordings = recordings
         self.uploads = uploads
 
     def _setup(self, viewer: Viewer) -> None:
         super()._setup(viewer)
-        neutral = self.model.vocabulary.encode()
-        first = speech_of_clip(self.dataset, self.dataset.frames[self.dataset.split("train")[0]].clip, neutral)
-        self._performance = Performance(self.model, self.dataset, first, Setting(neutral))
+        portrait = self.model.renderer.portrait
+        neutral = portrait.vocabulary.encode()
+        self._performance = Performance(self.model.renderer, self.recordings.first(portrait), Setting(neutral))
         self._panels: dict[int, OwnPanel] = {}
         self._film_work = threading.Lock()
         self._built = False
@@ -58,7 +58,7 @@ class ControlPanel(ViewerControl):
         place = viewer.stats_markdown.order + 0.1
         self._own_places = place + 0.1, place + 0.3
         with gui.add_folder("Emotion", order=place):
-            self._emotion = EmotionControls(gui, self.model.vocabulary, self._changed)
+            self._emotion = EmotionControls(gui, portrait.vocabulary, self._changed)
         with gui.add_folder("Head", order=place + 0.2):
             self._build_head(gui)
         with gui.add_folder("Video", order=place + 0.4, expand_by_default=False):
@@ -92,7 +92,7 @@ class ControlPanel(ViewerControl):
             self._changed()
 
     def _build_film(self, gui: viser.GuiApi) -> None:
-        width = self.dataset.camera.w
+        width = self.model.renderer.portrait.camera.w
         self._width = gui.add_slider("Width", 64, max(1024, width), 2, width, hint="Of the video, pixels.")
         self._render = gui.add_button(
             "Render video", icon=viser.Icon.MOVIE, hint="The whole speech as set above, as an MP4 to download."
@@ -107,7 +107,9 @@ class ControlPanel(ViewerControl):
 
     def _connected(self, client: viser.ClientHandle) -> None:
         performance = copy.copy(self._performance)
-        self._panels[client.client_id] = OwnPanel(client, self.viewer, performance, self.uploads, self._own_places)
+        self._panels[client.client_id] = OwnPanel(
+            client, self.viewer, performance, self.recordings, self.uploads, self._own_places
+        )
 
     def _gone(self, client: viser.ClientHandle) -> None:
         private.forget_uploads(client)
@@ -150,7 +152,7 @@ class ControlPanel(ViewerControl):
             raise InputError("a video is being rendered already; wait for it, or cancel it")
         try:
             client = event.client
-            camera, width = self.dataset.camera, self._width.value
+            camera, width = self.model.renderer.portrait.camera, self._width.value
             browser = self.get_camera(round(camera.h * width / camera.w), width, client.client_id)
             performance = copy.copy(self._panels[client.client_id].performance)  # what is set now
             work = lambda: self._make_film(performance, width, browser, client)  # noqa: E731

@@ -37,7 +37,7 @@ def write_film(
     Raises:
         InputError: the file cannot be written.
     """
-    recorded, speech = performance.dataset.camera, performance.speech
+    recorded, speech = performance.renderer.portrait.camera, performance.speech
     height = max(1, round(recorded.h * width / recorded.w))
     make_folder(path.parent)
     try:

@@ -16,13 +16,15 @@ from aed_nerfstudio.viewer import backdrops
 from aed_nerfstudio.viewer.emotion_controls import limit
 from aed_nerfstudio.viewer.performance import Performance, Setting
 from aed_nerfstudio.viewer.playback import Playback
-from aed_nerfstudio.viewer.speech import Speech, speech_of_clip, speech_of_upload
+from aed_nerfstudio.viewer.speech import Recordings, Speech, speech_of_nothing, speech_of_upload
 from aed_nerfstudio.viewer.uploads import Limits, shown
 
 BACKGROUNDS = ("original", "colour", "uploaded picture", "transparent (checkerboard)")
 PLAYING_RATE = 12
 """Pictures a second that are aimed at while something moves: nerfstudio makes them as small as that takes, and for its
 own 30 a CPU has to make them tiny."""
+NOTHING = "nothing"
+"""Is said where there is no recording."""
 SLIDES = 0.1
 """Seconds between moves of the frame slider while it plays."""
 
@@ -35,6 +37,7 @@ class OwnPanel:
         client: the browser.
         viewer: nerfstudio's.
         performance: of its own; starts with what is said first.
+        recordings: the clips that it may choose.
         uploads: what it may send.
         place: where the two folders go among those that all share.
     """
@@ -44,13 +47,13 @@ class OwnPanel:
         client: viser.ClientHandle,
         viewer: Viewer,
         performance: Performance,
+        recordings: Recordings,
         uploads: Limits,
         place: tuple[float, float],
     ) -> None:
         self.client, self.viewer, self.performance, self.uploads = client, viewer, performance, uploads
-        dataset = performance.dataset
-        names = dict.fromkeys(dataset.frames[i].clip for i in dataset.split("train"))
-        self._clips = {f"clip {name}": name for name in names}
+        self.portrait, self.recordings = performance.renderer.portrait, recordings
+        self._clips = {f"clip {name}": name for name in recordings.names}
         self._uploaded: dict[str, Speech] = {}
         self._picture: Tensor | None = None
         self._slid = 0.0
@@ -62,7 +65,8 @@ class OwnPanel:
         self._aim()
 
     def _build_speech(self, gui: viser.GuiApi) -> None:
-        self._source = gui.add_dropdown("Says", list(self._clips), hint="A clip of the dataset, or what you uploaded.")
+        hint = "A clip of the recording, or what you uploaded."
+        self._source = gui.add_dropdown("Says", list(self._clips) or [NOTHING], hint=hint)
         self._button(gui, "Upload a sound", viser.Icon.UPLOAD, "audio/*,video/*", self._take_sound)
         self._progress = gui.add_progress_bar(0, visible=False, animated=True)
         self._frame = gui.add_slider("Frame", 0, 1, 1, 0, hint="25 frames a second.")
@@ -136,10 +140,10 @@ class OwnPanel:
             behind = self._picture
         elif kind.startswith("transparent"):
             behind = backdrops.checkerboard()
-        return None if behind is None else behind.to(self.performance.model.device)
+        return None if behind is None else behind.to(self.performance.renderer.network.device)
 
     def _take_picture(self, name: str, content: bytes) -> None:
-        camera = self.performance.dataset.camera
+        camera = self.portrait.camera
         scale = max(1.0, 512 / camera.w)
         self._picture = backdrops.uploaded(name, content, (round(scale * camera.w), round(scale * camera.h)))
         self._background.value = "uploaded picture"
@@ -151,8 +155,8 @@ class OwnPanel:
         name = self._source.value
         speech = self._uploaded.get(name)
         if speech is None:
-            neutral = self.performance.model.vocabulary.encode()
-            speech = speech_of_clip(self.performance.dataset, self._clips[name], neutral)
+            clip = self._clips.get(name)
+            speech = speech_of_nothing(self.portrait) if clip is None else self.recordings.speech(clip, self.portrait)
         self._load(speech)
 
     def _load(self, speech: Speech) -> None:
@@ -170,15 +174,14 @@ class OwnPanel:
             note.title, note.body = what, name
 
         note = self.client.add_notification("reading the sound", name, loading=True, with_close_button=False)
-        neutral = self.performance.model.vocabulary.encode()
         try:
-            speech = speech_of_upload(self.performance.dataset, name, content, neutral, self.uploads.minutes, report)
+            speech = speech_of_upload(self.portrait, name, content, self.uploads.minutes, report)
         finally:
             self._progress.visible = False
             note.remove()
         # Another one of the same name takes its place.
         self._uploaded[name] = speech
-        self._source.options = (*self._clips, *self._uploaded)
+        self._source.options = (*(self._clips or [NOTHING]), *self._uploaded)
         self._load(speech)  # before the menu says so; it may have said so before
         self._source.value = name
 

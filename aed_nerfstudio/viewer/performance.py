@@ -2,32 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Literal, Protocol
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
 from nerfstudio.cameras.cameras import Cameras
 from torch import Tensor, nn
 
-from aed_nerfstudio.dataset.schema import Dataset
-from aed_nerfstudio.driving.emotion import EmotionVocabulary
-from aed_nerfstudio.driving.pose_range import PoseRange
+from aed_nerfstudio.avatar.renderers.renderer import Renderer
 from aed_nerfstudio.driving.track import FrameCondition
 from aed_nerfstudio.viewer.speech import Speech
 
 Pose = Literal["recorded", "still", "free"]
-
-
-class TalkingModel(Protocol):
-    """What the viewer needs of a model."""
-
-    vocabulary: EmotionVocabulary
-    device: torch.device
-
-    def render_condition(
-        self, camera: Cameras, condition: FrameCondition, background: Tensor | None = None, *, show_torso: bool = True
-    ) -> dict[str, Tensor]: ...
 
 
 @dataclass(frozen=True)
@@ -48,13 +35,11 @@ class Setting:
 class Performance:
     """Renders frames of a speech under a setting; both may be replaced at any time, also from other threads."""
 
-    def __init__(self, model: TalkingModel, dataset: Dataset, speech: Speech, setting: Setting) -> None:
-        self.model = model
-        self.dataset = dataset
+    def __init__(self, renderer: Renderer, speech: Speech, setting: Setting) -> None:
+        self.renderer = renderer
         self.speech = speech
         self.setting = setting
-        training = [dataset.frames[i].camera_to_world for i in dataset.split("train")]
-        self.poses = PoseRange(np.array(training, np.float32)[:, :3])
+        self._assembler = renderer.portrait.assembler()
 
     def __len__(self) -> int:
         return len(self.speech.track)
@@ -67,13 +52,11 @@ class Performance:
         """What drives a frame; seen_from: camera-to-world [3, 4] of the free camera."""
         speech, setting = self.speech, self.setting
         condition = speech.track[min(frame, len(speech.track) - 1)]
-        pose = condition.head_pose
-        if setting.pose == "still":
-            pose = self.poses.typical
+        still = setting.pose == "still"
+        condition = self._assembler.changed(condition, setting.emotion, still, setting.eyes)
         if setting.pose == "free" and seen_from is not None:
-            pose = self.poses.nearest(seen_from)  # the torso is a picture, and follows as far as it was recorded
-        eyes = condition.eye_openness if setting.eyes is None else setting.eyes
-        return replace(condition, emotion=setting.emotion, head_pose=pose, eye_openness=eyes)
+            condition = self._assembler.seen_from(condition, seen_from)
+        return condition
 
     def picture(self, frame: int, width: int, height: int, browser: Cameras | None = None) -> dict[str, Tensor]:
         """A frame in the recording's picture, scaled to a size of its shape.
@@ -82,9 +65,9 @@ class Performance:
             browser: one camera, the browser's, which places the free camera; the others are placed by the recording.
 
         Returns:
-            The images of `render_condition`, [height, width, C] each.
+            The images of `Renderer.render`, [height, width, C] each.
         """
-        recorded = self.dataset.camera.resized(width, height)
+        recorded = self.renderer.portrait.camera.resized(width, height)
         pose = None if browser is None else browser.camera_to_worlds.reshape(-1, 3, 4)[0].cpu().numpy()
         condition = self.condition(frame, pose)
         free = self.setting.pose == "free" and browser is not None
@@ -105,7 +88,7 @@ class Performance:
         A window is wider than the recording, which shows nothing of what is beside it.
         """
         width, height = int(browser.width.item()), int(browser.height.item())
-        recorded = self.dataset.camera
+        recorded = self.renderer.portrait.camera
         scale = min(width / recorded.w, height / recorded.h)
         inner = max(1, round(scale * recorded.w)), max(1, round(scale * recorded.h))
         left, top = (width - inner[0]) // 2, (height - inner[1]) // 2
@@ -115,11 +98,10 @@ class Performance:
     def seen_by(self, frame: int, camera: Cameras) -> dict[str, Tensor]:
         """A frame as a camera [1] of any shape sees it: what `ns-render` makes of a camera path."""
         pose = camera.camera_to_worlds.reshape(-1, 3, 4)[0].cpu().numpy()
-        condition = replace(self.condition(frame), head_pose=self.poses.nearest(pose))
-        return self._render(camera, condition)
+        return self._render(camera, self._assembler.seen_from(self.condition(frame), pose))
 
     def _render(self, camera: Cameras, condition: FrameCondition) -> dict[str, Tensor]:
         setting = self.setting
-        return self.model.render_condition(
-            camera.to(self.model.device), condition, setting.background, show_torso=setting.torso
+        return self.renderer.render(
+            camera.to(self.renderer.network.device), condition, setting.background, show_torso=setting.torso
         )

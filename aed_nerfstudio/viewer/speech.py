@@ -7,13 +7,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from aed_nerfstudio.audio.features import SAMPLE_RATE, STEPS_PER_FRAME
-from aed_nerfstudio.audio.hearing import hear
+from aed_nerfstudio.audio.features import SAMPLE_RATE
+from aed_nerfstudio.audio.hearing import hear, hear_silence
+from aed_nerfstudio.avatar.portrait import Portrait
 from aed_nerfstudio.dataset.schema import FPS, Dataset
-from aed_nerfstudio.driving.head_pose import ping_pong, smooth
 from aed_nerfstudio.driving.track import DrivingTrack
 from aed_nerfstudio.media.audio_io import read_audio, read_if_there
 from aed_nerfstudio.viewer.uploads import uploaded_file
+
+SILENT_SECONDS = 8
+"""Of `speech_of_nothing`."""
 
 
 @dataclass(frozen=True)
@@ -27,22 +30,52 @@ class Speech:
     """At `FPS`; its emotion is replaced by the panel's."""
 
 
-def speech_of_clip(dataset: Dataset, clip: str, emotion: np.ndarray) -> Speech:
-    """A clip as it was recorded.
+class Recordings:
+    """The clips that an avatar can repeat: those of a dataset, or none, and then it is silent until it is given sound.
 
-    Raises:
-        InputError: its features or its sound are damaged.
+    Args:
+        dataset: that the avatar learnt from; None where it is not there.
     """
-    frames = [frame for frame in dataset.frames if frame.clip == clip]
-    samples = read_if_there(dataset.sound(clip))
-    return Speech(clip, samples if samples.size else None, _track(dataset.features(clip), emotion, frames))
+
+    def __init__(self, dataset: Dataset | None = None) -> None:
+        self._dataset = dataset
+        self.names: list[str] = []
+        """Of the clips with training frames, in the order of the recording."""
+        if dataset is not None:
+            self.names = list(dict.fromkeys(dataset.frames[i].clip for i in dataset.split("train")))
+
+    def first(self, portrait: Portrait) -> Speech:
+        """Returns what is said before anybody has chosen."""
+        return self.speech(self.names[0], portrait) if self.names else speech_of_nothing(portrait)
+
+    def speech(self, name: str, portrait: Portrait) -> Speech:
+        """Returns a clip as it was recorded.
+
+        Raises:
+            InputError: its features or its sound are damaged.
+        """
+        dataset = self._dataset
+        frames = [frame for frame in dataset.frames if frame.clip == name]
+        samples = read_if_there(dataset.sound(name))
+        track = portrait.assembler().recorded(
+            dataset.features(name),
+            portrait.vocabulary.encode(),
+            np.array([frame.camera_to_world for frame in frames], np.float32)[:, :3],
+            np.array([frame.eye_openness for frame in frames], np.float32),
+        )
+        return Speech(name, samples if samples.size else None, track)
+
+
+def speech_of_nothing(portrait: Portrait) -> Speech:
+    """Returns some seconds of silence, with the recorded head motion."""
+    features = hear_silence(SILENT_SECONDS * FPS, portrait.front_end, portrait.feature_dim)
+    return Speech("silence", None, portrait.assembler().speech(features, portrait.vocabulary.encode()))
 
 
 def speech_of_upload(
-    dataset: Dataset,
+    portrait: Portrait,
     name: str,
     content: bytes,
-    emotion: np.ndarray,
     longest: float,
     report: Callable[[str, float], None],
 ) -> Speech:
@@ -59,16 +92,7 @@ def speech_of_upload(
     report("reading the sound", 0.1)
     with uploaded_file(name, content) as path:
         samples = read_audio(path, longest=60 * longest)
-    report(f"listening ({dataset.front_end}, {len(samples) / SAMPLE_RATE:.0f} s)", 0.3)
-    features = hear(samples, dataset.front_end, dataset.feature_dim)
+    report(f"listening ({portrait.front_end}, {len(samples) / SAMPLE_RATE:.0f} s)", 0.3)
+    features = hear(samples, portrait.front_end, portrait.feature_dim)
     report("ready", 1.0)
-    frames = [dataset.frames[i] for i in dataset.longest_take()]
-    order = ping_pong(len(frames), len(features) // STEPS_PER_FRAME)
-    return Speech(name, samples, _track(features, emotion, frames, order))
-
-
-def _track(features: np.ndarray, emotion: np.ndarray, frames: list, order: np.ndarray | None = None) -> DrivingTrack:
-    poses = smooth(np.array([frame.camera_to_world for frame in frames], np.float32)[:, :3])
-    eyes = np.array([frame.eye_openness for frame in frames], np.float32)
-    order = np.arange(len(frames)) if order is None else order
-    return DrivingTrack(features, emotion, poses[order], eyes[order], FPS)
+    return Speech(name, samples, portrait.assembler().speech(features, portrait.vocabulary.encode()))

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import viser
 from nerfstudio.viewer.viewer import VISER_NERFSTUDIO_SCALE_RATIO, Viewer
 from nerfstudio.viewer.viewer_elements import ViewerControl
+
+from aed_nerfstudio.avatar.portrait import Portrait
 
 
 class StartView(ViewerControl):
@@ -15,6 +19,11 @@ class StartView(ViewerControl):
         """camera_to_world: [3, 4], OpenGL. fov: vertical, radians."""
         self.camera_to_world = camera_to_world
         self.fov = fov
+
+    @classmethod
+    def of(cls, portrait: Portrait) -> StartView:
+        """Returns the view of a portrait's first recorded pose."""
+        return cls(portrait.motion.poses[0], 2 * math.atan(portrait.camera.h / 2 / portrait.camera.fl_y))
 
     def _setup(self, viewer: Viewer) -> None:
         super()._setup(viewer)

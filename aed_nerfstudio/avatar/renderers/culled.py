@@ -1,27 +1,26 @@
-"""Pictures of a trained model, without computing what does not show or has been computed before."""
+"""Pictures of an avatar, without computing what does not show or has been computed before."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Hashable
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from nerfstudio.cameras.cameras import Cameras, CameraType
+from nerfstudio.cameras.cameras import Cameras
 from torch import Tensor, nn
 
+from aed_nerfstudio.avatar.network import Network
+from aed_nerfstudio.avatar.portrait import Portrait
+from aed_nerfstudio.avatar.renderers.layers import in_region, is_plain, layers, painted
 from aed_nerfstudio.avatar.renderers.picture_plane import at_distance_one, directions_at, in_recording, on_torso, plane
 from aed_nerfstudio.driving.track import FrameCondition
-from aed_nerfstudio.fields.head_field import spherical_harmonics
+from aed_nerfstudio.fields.head_field import EncodedCondition, spherical_harmonics
 from aed_nerfstudio.fields.mlp import truncated_exp, whole_rows
 from aed_nerfstudio.rendering.compositing import composite
 from aed_nerfstudio.rendering.ray_marching import PackedSamples
 from aed_nerfstudio.rendering.still_view import StillView
 from aed_nerfstudio.rendering.transfer import send
-
-if TYPE_CHECKING:
-    from aed_nerfstudio.nerfstudio_plugin.model import AedNerfModel
 
 ROUNDS = (4, 4, *[8] * 32)
 """Samples of a ray that are evaluated together, before it is asked whether what is behind them can show; in smaller
@@ -39,15 +38,15 @@ HAZE = 0.02
 """Alpha of the torso that counts as none where it is not exceeded nearby: networks seldom say exactly zero."""
 
 
-class Renderer:
+class CulledRenderer:
     """Renders one camera at a time.
 
     Rays are cast in the parts of the picture that see occupied cells, and end where the head is opaque. What the camera
     and the weights alone decide is kept while they stay as they are (`StillView`).
     """
 
-    def __init__(self, model: AedNerfModel) -> None:
-        self.model = model
+    def __init__(self, network: Network, portrait: Portrait) -> None:
+        self.network, self.portrait = network, portrait
         self.still = StillView()
         self._of_weights = StillView()
         """What no camera changes."""
@@ -56,34 +55,34 @@ class Renderer:
 
     @torch.no_grad()
     def render(
-        self, camera: Cameras, condition: FrameCondition, background: Tensor, given: dict[str, Tensor], torso: bool
+        self, camera: Cameras, condition: FrameCondition, background: Tensor, encoded: EncodedCondition, torso: bool
     ) -> dict[str, Tensor]:
-        """The layers of `AedNerfModel.render_condition`, [H, W, C] each; `torso`: whether to show it."""
-        camera = camera.to(self.model.device)
+        """Returns the images of `Renderer.render`, [H, W, C] each; torso: whether to show it."""
+        camera = camera.to(self.network.device)
         view = _view_key(camera)
         h, w = int(camera.height.item()), int(camera.width.item())
-        head = self._head(camera, view, given)
+        head = self._head(camera, view, encoded)
         behind = self._backdrop(camera, background)
         none = torch.zeros_like(head[1]), torch.zeros_like(head[0])
-        shown = self.model.torso is not None and torso
+        shown = self.network.torso is not None and torso
         return layers((h, w), head, self._torso(camera, view, condition) if shown else none, behind)
 
     # ---- head
 
-    def _head(self, camera: Cameras, view: Hashable, given: dict[str, Tensor]) -> tuple[Tensor, ...]:
+    def _head(self, camera: Cameras, view: Hashable, encoded: EncodedCondition) -> tuple[Tensor, ...]:
         """Premultiplied colour [h*w, 3], alpha, depth and ambient [h*w, 1] of the head."""
-        model = self.model
+        network = self.network
         pixels, harmonics, *packed = self.still.reuse(
-            ("head", view), (model.occupancy.binaries, model.box), lambda: self.hits(camera)
+            ("head", view), (network.occupancy.binaries, network.box), lambda: self.hits(camera)
         )
         samples = PackedSamples(*packed)
         found = torch.zeros(len(pixels), 6, device=pixels.device)
-        tables = model.head.blend(given)
+        tables = network.head.blend(encoded)
         # A CPU's caches hold the features of few rays.
-        chunk, self.evaluated = model.config.eval_num_rays_per_chunk, 0
+        chunk, self.evaluated = network.settings.eval_num_rays_per_chunk, 0
         for first in range(0, len(pixels), chunk):
             rays = slice(first, first + chunk)
-            self._march(samples, rays, harmonics, found[rays], given, tables, (view, first, chunk))
+            self._march(samples, rays, harmonics, found[rays], encoded, tables, (view, first, chunk))
         image = torch.zeros(int(camera.height.item()) * int(camera.width.item()), 6, device=pixels.device)
         image[pixels] = found
         return image.split([3, 1, 1, 1], -1)
@@ -91,8 +90,8 @@ class Renderer:
     def hits(self, camera: Cameras) -> tuple[Tensor, ...]:
         """The pixels [R] that see an occupied cell, their directions' spherical harmonics [R, 16], and their samples'
         positions, t, ray_indices and ray_starts."""
-        model = self.model
-        camera = camera.to(model.device)
+        network = self.network
+        camera = camera.to(network.device)
         y, x = self._seen(camera)
         if is_plain(camera):
             pose = camera.camera_to_worlds[0].float()
@@ -101,8 +100,8 @@ class Renderer:
         else:
             bundle = camera.generate_rays(camera_indices=0, coords=torch.stack([y, x], -1) + 0.5)
             origins, directions = bundle.origins.reshape(-1, 3), bundle.directions.reshape(-1, 3)
-        c = model.config
-        samples = model.occupancy.march(origins, directions, model.box, c.step_size, c.max_samples)
+        c = network.settings
+        samples = network.occupancy.march(origins, directions, network.box, c.step_size, c.max_samples)
         counts = samples.ray_starts.diff()
         hit = torch.nonzero(counts)[:, 0]
         order = torch.empty_like(counts)
@@ -115,12 +114,12 @@ class Renderer:
     def _seen(self, camera: Cameras) -> tuple[Tensor, Tensor]:
         """Rows and columns [P] of the pixels near occupied cells: of all tiles of the picture that touch one."""
         h, w = int(camera.height.item()), int(camera.width.item())
-        (cells,) = self._of_weights.reuse("cells", (self.model.occupancy.binaries,), self._occupied_cells)
+        (cells,) = self._of_weights.reuse("cells", (self.network.occupancy.binaries,), self._occupied_cells)
         if not len(cells):
             return cells.new_zeros(0, dtype=torch.long), cells.new_zeros(0, dtype=torch.long)
         pose = camera.camera_to_worlds[0].float()
         x, y, z = ((cells - pose[:, 3]) @ pose[:, :3]).unbind(-1)
-        radius = math.sqrt(3) / self.model.occupancy.binaries.shape[-1]  # of the ball around a cell
+        radius = math.sqrt(3) / self.network.occupancy.binaries.shape[-1]  # of the ball around a cell
         if not is_plain(camera) or z.max() > -0.05 - radius:  # near or behind the camera
             tiles = torch.ones(-(-h // TILE), -(-w // TILE), dtype=torch.bool, device=cells.device)
         else:
@@ -143,7 +142,7 @@ class Renderer:
 
     def _occupied_cells(self) -> tuple[Tensor]:
         """The centres of the occupied cells, [C, 3]."""
-        cells = self.model.occupancy.binaries[0]
+        cells = self.network.occupancy.binaries[0]
         return ((torch.nonzero(cells) + 0.5) * (2 / len(cells)) - 1,)
 
     def _march(
@@ -152,19 +151,19 @@ class Renderer:
         rays: slice,
         harmonics: Tensor,
         found: Tensor,
-        given: dict[str, Tensor],
+        encoded: EncodedCondition,
         tables: Tensor | None,
         name: Hashable,
     ) -> None:
         """Composites a part of the rays into `found` [n, 6]: colour, alpha, depth, ambient; a round at a time, front to
         back, until nothing more can show."""
-        model = self.model
-        head, step = model.head, model.config.step_size
+        network = self.network
+        head, step = network.head, network.settings.step_size
         starts = samples.ray_starts[rays.start : rays.stop + 1]
         starts, left = starts[:-1], starts.diff()
         live = torch.arange(len(starts), device=starts.device)
         first = 0
-        for number in ROUNDS if starts.device.type == "cpu" else (model.config.max_samples,):
+        for number in ROUNDS if starts.device.type == "cpu" else (network.settings.max_samples,):
             if first:
                 live = torch.nonzero((found[:, 3] < 1 - OPAQUE) & (left > first))[:, 0]
             if not len(live):
@@ -177,24 +176,24 @@ class Renderer:
             count, rows = len(own), whole_rows(len(own))
             index, ray = (nn.functional.pad(of, (0, rows - count)) for of in (index, live[own]))
             positions = samples.positions[index]
-            x_g, a_g, ambient = self._features(positions, given, name if not first else None)
-            h = head.geometry(positions, x_g, a_g, given, [rows], tables)
+            x_g, a_g, ambient = self._features(positions, encoded, name if not first else None)
+            h = head.geometry(positions, x_g, a_g, encoded, [rows], tables)
             sigma = truncated_exp(h[:, 0].float())
-            colours = head.colours(h, harmonics[rays][ray], given["code"], [rows])
+            colours = head.colours(h, harmonics[rays][ray], encoded.code, [rows])
             length = ambient.abs().sum(-1, keepdim=True)
             t, bounds = samples.t[index[:count]], nn.functional.pad(ends, (1, 0))
             packed = PackedSamples(positions[:count], t, own, bounds)
-            result = composite(sigma[:count], colours[:count], length[:count], packed, step, model.config.backend)
+            result = composite(sigma[:count], colours[:count], length[:count], packed, step, network.settings.backend)
             passed = 1 - found[live, 3:4]
             part = torch.cat([result.rgb, result.accumulation[:, None], result.depth[:, None]], -1) * passed
             found.index_add_(0, live, torch.cat([part, result.extra_sums], -1))
             self.evaluated += len(own)
             first += number
 
-    def _features(self, positions: Tensor, given: dict[str, Tensor], name: Hashable | None) -> tuple[Tensor, ...]:
+    def _features(self, positions: Tensor, encoded: EncodedCondition, name: Hashable | None) -> tuple[Tensor, ...]:
         """x_g, a_g and a_l of samples; under a name they are kept for the next picture."""
-        model, head = self.model, self.model.head
-        audio, lips = given["audio"], given["articulation"]
+        network, head = self.network, self.network.head
+        audio, lips = encoded.audio, encoded.articulation
 
         def spatial() -> tuple[Tensor, ...]:
             return (head.spatial_features(positions),)
@@ -202,9 +201,9 @@ class Renderer:
         def listen() -> tuple[Tensor, ...]:
             return head.heard_features(x_g, audio, lips, [len(positions)])[:2]
 
-        depends = (model.occupancy.binaries, model.box, head.grid.params)
+        depends = (network.occupancy.binaries, network.box, head.grid.params)
         (x_g,) = spatial() if name is None else self.still.reuse(("x_g", name), depends, spatial)
-        if name is None or not model.config.audio_compression:
+        if name is None or not network.settings.audio_compression:
             return x_g, *listen()
         key = ("heard", name, *(values.cpu().numpy().tobytes() for values in (audio, lips)))
         listeners = (*head.compress.parameters(), head.audio_grid.params)
@@ -223,16 +222,16 @@ class Renderer:
     def _recorded_pixels(self, camera: Cameras) -> Tensor:
         """The pixels of a camera [1] as places in the recording's picture, [h*w, 2] in [-1, 1]; beyond: outside."""
         size = int(camera.height.item()), int(camera.width.item())
-        return in_recording(*plane(*size, _intrinsics(camera)), self.model.dataset.camera)
+        return in_recording(*plane(*size, _intrinsics(camera)), self.portrait.camera)
 
     def _torso(self, camera: Cameras, view: Hashable, condition: FrameCondition) -> tuple[Tensor, ...]:
         """Alpha [h*w, 1] and premultiplied colour [h*w, 3] of the torso in a camera's [1] picture."""
-        model = self.model
+        network = self.network
         depends = self._torso_weights()
 
         def paint() -> tuple[Tensor, ...]:
             within, pixels = self._torso_pixels(camera, condition.head_pose)
-            alpha, rgb = model.torso(pixels, model.pose_of(condition))
+            alpha, rgb = network.torso(pixels, network.pose_of(condition.head_pose))
             layer = torch.zeros(int(camera.height.item()) * int(camera.width.item()), 4, device=pixels.device)
             layer[within] = torch.cat([alpha, alpha * rgb], -1)
             return layer.split([1, 3], -1)
@@ -251,73 +250,27 @@ class Renderer:
             key, depends = ("torso pixels", _lens_key(camera)), self._torso_weights()
             return self.still.reuse(key, depends, lambda: within(self._recorded_pixels(camera)))
         x, y = plane(int(camera.height.item()), int(camera.width.item()), _intrinsics(camera))
-        return within(on_torso(x, y, pose, send(head_pose, self.model.device), self.model.dataset.camera))
+        return within(on_torso(x, y, pose, send(head_pose, self.network.device), self.portrait.camera))
 
     def _torso_weights(self) -> tuple[Tensor, ...]:
-        model = self.model
-        return (*model.torso.parameters(), model.pose_mean, model.pose_scale)
+        network = self.network
+        return (*network.torso.parameters(), network.pose_mean, network.pose_scale)
 
     def torso_region(self) -> Tensor:
         """Where in the recording's picture a torso is for some of its poses, and a margin: bool [S, S], by rows."""
         return self._of_weights.reuse("torso region", self._torso_weights(), self._torso_region)[0]
 
     def _torso_region(self) -> tuple[Tensor]:
-        model = self.model
-        train = model.train_frames
-        middles = (torch.arange(REGION, device=model.device) + 0.5) * (2 / REGION) - 1
+        network = self.network
+        poses = self.portrait.motion.poses
+        middles = (torch.arange(REGION, device=network.device) + 0.5) * (2 / REGION) - 1
         points = torch.stack(torch.meshgrid(middles, middles, indexing="xy"), -1).reshape(-1, 2)
-        most = torch.zeros(len(points), device=model.device)
-        for k in np.linspace(0, len(train) - 1, REGION_POSES).astype(int):
-            alpha, _ = model.torso(points, model.pose_of(model.track[train[k]]))
+        most = torch.zeros(len(points), device=network.device)
+        for k in np.linspace(0, len(poses) - 1, REGION_POSES).astype(int):
+            alpha, _ = network.torso(points, network.pose_of(poses[k]))
             most = torch.maximum(most, alpha[:, 0])
         found = nn.functional.max_pool2d(most.view(1, 1, REGION, REGION), 5, 1, 2)[0, 0]
         return (found > HAZE,)
-
-
-def layers(
-    size: tuple[int, int], head: tuple[Tensor, ...], torso: tuple[Tensor, Tensor], backdrop: Tensor
-) -> dict[str, Tensor]:
-    """The layers of `AedNerfModel.render_condition`, [H, W, C] each.
-
-    Args:
-        size: height, width.
-        head: premultiplied colour [h*w, 3], alpha, depth and ambient [h*w, 1].
-        torso: alpha [h*w, 1] and premultiplied colour [h*w, 3].
-        backdrop: what is behind both, [h*w, 3].
-    """
-    colour, alpha, depth, ambient = head
-    torso_alpha, torso_colour = torso
-    behind = torso_colour + (1 - torso_alpha) * backdrop
-    images = {
-        "rgb": (colour + (1 - alpha) * behind).clamp(0, 1),
-        "head": colour.clamp(0, 1),
-        "accumulation": alpha,
-        "torso": behind,
-        "foreground": (colour + (1 - alpha) * torso_colour).clamp(0, 1),
-        "alpha": alpha + (1 - alpha) * torso_alpha,
-        "depth": depth,
-        "ambient": ambient,
-    }
-    return {name: image.reshape(*size, -1) for name, image in images.items()}
-
-
-def painted(background: Tensor, pixels: Tensor) -> Tensor:
-    """A background [H',W',3] at places of the recording's picture [N, 2] in [-1, 1], [N, 3]."""
-    picture = background.permute(2, 0, 1)[None]
-    found = nn.functional.grid_sample(picture, pixels[None, None], padding_mode="border", align_corners=False)
-    return found[0, :, 0].T
-
-
-def in_region(pixels: Tensor, region: Tensor) -> Tensor:
-    """Which places of the recording's picture [N, 2] in [-1, 1] a region bool [S, S] holds, bool [N]."""
-    column, row = ((pixels + 1) * (len(region) / 2)).long().clamp(0, len(region) - 1).unbind(-1)
-    return region[row, column]
-
-
-def is_plain(camera: Cameras) -> bool:
-    """Whether a camera [1] is a perspective one without distortion."""
-    plain = camera.distortion_params is None or not camera.distortion_params.any()
-    return plain and int(camera.camera_type.item()) == CameraType.PERSPECTIVE.value
 
 
 def _intrinsics(camera: Cameras) -> Tensor:

@@ -1,0 +1,257 @@
+"""All weights of an avatar, and what they make of a `FrameCondition` before anything is rendered."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from aed_nerfstudio.audio.feature_files import is_file_front_end
+from aed_nerfstudio.avatar.portrait import Portrait
+from aed_nerfstudio.backends import Backend, resolve
+from aed_nerfstudio.bounds import Between
+from aed_nerfstudio.driving.head_pose import pose_vector
+from aed_nerfstudio.driving.track import FrameCondition
+from aed_nerfstudio.errors import InputError
+from aed_nerfstudio.fields.audio_encoder import AudioEncoder
+from aed_nerfstudio.fields.head_field import EncodedCondition, HeadField
+from aed_nerfstudio.fields.linear_lips import LinearLips
+from aed_nerfstudio.fields.torso_field import TorsoField
+from aed_nerfstudio.rendering.occupancy import HeadOccupancy
+from aed_nerfstudio.rendering.transfer import send
+
+LIP_DISTANCES = 4
+"""Numbers of a lip shape."""
+
+
+@dataclass
+class NetworkSettings:
+    """What decides the shape of an avatar's networks and how pictures are made of them."""
+
+    use_emotion: bool = True
+    """False: the paper's ablation without emotion (Fig. 9)."""
+    use_eye: bool = True
+    """Eye openness as an input (RAD-NeRF; the paper is silent)."""
+    audio_compression: bool = True
+    """False: a_h enters the density network as it is, not through a_l and its grid (ablation)."""
+    appearance_dim: int = 0
+    """Size of a code of every training frame that enters the colour network (RAD-NeRF: 4) and takes up what differs
+    between recordings: light, exposure. Their mean stands in at inference; 0: none."""
+    articulation: bool = False
+    """Supervise four lip distances at the audio encoder and give them to the density network. Not in the paper: without
+    it the audio branch dies in short trainings, which PSNR does not show."""
+    linear_lips: bool = False
+    """The lip shape is the mean of the audio encoder's reading and of a ridge regression from the frame's window."""
+    expression_grid: bool = False
+    """A 3-D grid blended by emotion, eyes and lip shape beside the spatial one. Not in the paper."""
+    log2_size: int = 16
+    top_resolution: int = 2048
+    step_size: float = 2 * math.sqrt(3) / 128
+    """World units between samples (RAD-NeRF)."""
+    max_samples: int = 16
+    """Occupied samples of a ray, counted from the camera."""
+    aabb: tuple[float, float, float, float, float, float] = (-0.8, -1.0, -0.8, 0.8, 1.0, 0.8)
+    """Box of the head, world units."""
+    bfloat16: bool = False
+    """MLPs in bfloat16, where the processor has it."""
+    backend: Backend = "auto"
+    """What computes grids, ray marching and compositing (docs/backends.md). auto: the fastest that this machine has;
+    torch: plain PyTorch, anywhere; numba: CPU; triton and tcnn (tiny-cuda-nn): GPU. One that cannot be had is an error,
+    and a checkpoint fits all of them."""
+    eval_num_rays_per_chunk: int = 65536
+
+
+BOUNDS = {
+    "eval_num_rays_per_chunk": Between(1, 1 << 22),
+    "appearance_dim": Between(0, 1024),
+    "log2_size": Between(4, 26),
+    "top_resolution": Between(16, 1 << 16),
+    "step_size": Between(1e-4, 1),
+    "max_samples": Between(1, 1024),
+    "aabb": Between(-100, 100),
+}
+"""Of the settings that are numbers."""
+
+
+class Network(nn.Module):
+    """The networks of one avatar.
+
+    Args:
+        settings: kept, and read anew for every picture.
+        portrait: of the avatar.
+        has_torso: whether there is a torso field.
+        made_of: what the portrait was made of, as errors name it.
+    """
+
+    def __init__(
+        self, settings: NetworkSettings, portrait: Portrait, has_torso: bool = True, made_of: str = "the dataset"
+    ) -> None:
+        super().__init__()
+        self.settings, self.portrait, self.made_of = settings, portrait, made_of
+        s, dim = settings, portrait.feature_dim
+        # Front ends have constant offsets far above their variation; unnormalised they drown the speech.
+        self.register_buffer("feature_mean", torch.zeros(dim))
+        self.register_buffer("feature_scale", torch.ones(dim))
+        turns = pose_vector(portrait.motion.poses)
+        self.register_buffer("pose_mean", torch.from_numpy(turns.mean(0)))
+        self.register_buffer("pose_scale", torch.from_numpy(1 / (turns.std(0) + 1e-3)))
+        lips = LIP_DISTANCES if s.articulation else 0
+        self.audio_encoder = AudioEncoder(dim)
+        self.articulation_head = nn.Linear(64, lips) if lips else None
+        self.linear_lips = LinearLips(dim, lips) if s.articulation and s.linear_lips else None
+        self.head = HeadField(
+            emotion_dim=portrait.vocabulary.dim if s.use_emotion else 0,
+            eye_dim=int(s.use_eye),
+            articulation_dim=lips,
+            appearance_dim=s.appearance_dim,
+            audio_compression=s.audio_compression,
+            log2_size=s.log2_size,
+            top_resolution=s.top_resolution,
+            bfloat16=s.bfloat16,
+            expression_grid=s.expression_grid,
+            backend=s.backend,
+        )
+        self.codes = nn.Embedding(portrait.frame_count, s.appearance_dim) if s.appearance_dim else None
+        if self.codes is not None:
+            nn.init.normal_(self.codes.weight, std=0.1)
+            self.register_buffer("trained_codes", torch.from_numpy(portrait.frames).long(), persistent=False)
+        self.torso = TorsoField(s.log2_size, s.top_resolution, s.backend) if has_torso else None
+        self.occupancy = HeadOccupancy(128, s.backend)
+        self.register_buffer("box", torch.tensor(s.aabb), persistent=False)
+        self.register_buffer("background", torch.from_numpy(portrait.background).float() / 255)
+        self._announced: set[torch.device] = set()
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.feature_mean.device
+
+    def _apply(self, fn, recurse: bool = True):
+        # What all of `to`, `cuda` and a parent's `to` go through: here the network learns its device.
+        super()._apply(fn, recurse)
+        if self.device not in self._announced:
+            print(f"backend: {resolve(self.settings.backend, self.device)}")
+            self._announced.add(self.device)
+        return self
+
+    def use_backend(self, name: Backend) -> None:
+        """Changes what computes grids, marching and compositing, of a network that is on its device already.
+
+        Raises:
+            InputError: the device does not have it.
+        """
+        resolve(name, self.device)
+        self.settings.backend = name
+        for module in self.modules():
+            if hasattr(module, "backend"):
+                module.backend = name
+
+    def fit_features(self, features: np.ndarray) -> None:
+        """Takes mean and deviation of audio features [N, dim] for those that its inputs are standardised by."""
+        self.feature_mean.copy_(torch.from_numpy(features.mean(0)))
+        self.feature_scale.copy_(torch.from_numpy(1 / (features.std(0) + 1e-3)))
+
+    # ---- what a checkpoint says of its avatar
+
+    def get_extra_state(self) -> dict:
+        """Returns what is stored in checkpoints beside the weights: the portrait."""
+        portrait = self.portrait
+        return {
+            "front_end": portrait.front_end,  # these three also for version 0.1, which knows no portrait
+            "feature_dim": portrait.feature_dim,
+            "consent": portrait.provenance.consent,
+            "portrait": {
+                "facts": portrait.facts(),
+                "arrays": {name: torch.from_numpy(np.array(array)) for name, array in portrait.arrays().items()},
+            },
+        }
+
+    def set_extra_state(self, state: Mapping) -> None:
+        """Takes over where a checkpoint's avatar comes from.
+
+        Raises:
+            InputError: it was trained on other audio features than these; its `front_end` may be None: unknown.
+        """
+        portrait, name, dim = self.portrait, state["front_end"], state["feature_dim"]
+        words = {"consent": state.get("consent") or ""}
+        if "portrait" in state:
+            words = state["portrait"]["facts"]["provenance"]
+        self.portrait = portrait.noting(**words)
+        if dim == portrait.feature_dim and name in (None, portrait.front_end):
+            return
+        trained = f"{name or 'other ones'} ({dim} numbers a step)"
+        option = f"{name or 'NAME'}{' --features-file X.npy' if name and is_file_front_end(name) else ''}"
+        raise InputError(
+            f"{self.made_of}: has audio features {portrait.front_end} ({portrait.feature_dim} numbers a step), but "
+            f"this avatar was trained on {trained}; give it a dataset made by `aed process VIDEO --output FOLDER "
+            f"--audio-features {option}`, or train a new avatar on this one"
+        )
+
+    # ---- conditions
+
+    def standardised(self, audio: np.ndarray) -> Tensor:
+        """Returns audio features [..., dim] in units of their deviation; padding stays zero."""
+        audio = send(audio, self.device)
+        silent = (audio == 0).all(-1, keepdim=True)
+        return torch.where(silent, 0.0, (audio - self.feature_mean) * self.feature_scale)
+
+    def encode_audio(self, windows: Sequence[np.ndarray]) -> tuple[Tensor, Tensor, Tensor]:
+        """Encodes the audio of B conditions, [8, 16, dim] each.
+
+        Returns: a_h [B, 64], the lip shape that the audio encoder reads from it [B, 4] and the one to use [B, 4]; both
+        lip shapes are [B, 0] without articulation.
+        """
+        audio = self.standardised(np.stack(windows))
+        a_h = self.audio_encoder(audio)
+        if self.articulation_head is None:
+            return a_h, a_h[:, :0], a_h[:, :0]
+        lips = self.articulation_head(a_h)
+        # Window 4 of the eight is the frame's own.
+        return a_h, lips, lips if self.linear_lips is None else (lips + self.linear_lips(audio[:, 4])) / 2
+
+    def encode(self, conditions: Sequence[FrameCondition]) -> EncodedCondition:
+        """Returns what the head field takes of C conditions."""
+        a_h, _, articulation = self.encode_audio([condition.audio for condition in conditions])
+        emotion = send(np.stack([condition.emotion for condition in conditions]), a_h.device)
+        eye = send(np.array([[condition.eye_openness] for condition in conditions], np.float32), a_h.device)
+        return EncodedCondition(
+            audio=a_h,
+            emotion=emotion if self.settings.use_emotion else a_h[:, :0],
+            eye=eye if self.settings.use_eye else a_h[:, :0],
+            articulation=articulation,
+            code=a_h[:, :0] if self.codes is None else self._codes_of(conditions),
+        )
+
+    def _codes_of(self, conditions: Sequence[FrameCondition]) -> Tensor:
+        """Appearance codes [C, K]: in training the frames' own; else the mean, for held-out ones were never trained."""
+        weight = self.codes.weight
+        if self.training:
+            return weight[[condition.appearance for condition in conditions]]
+        return weight[self.trained_codes].mean(0, keepdim=True).expand(len(conditions), -1)
+
+    def pose_of(self, head_pose: np.ndarray) -> Tensor:
+        """Returns a head pose [3, 4] as the torso field takes it, [6]."""
+        return (send(pose_vector(head_pose), self.device) - self.pose_mean) * self.pose_scale
+
+    def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
+        """Returns the parameters by their kind; each kind has a learning rate of its own."""
+        attention = [*self.audio_encoder.attention.parameters(), *self.audio_encoder.weights.parameters()]
+        audio = [*self.audio_encoder.convs.parameters(), *self.audio_encoder.project.parameters()]
+        if self.articulation_head is not None:
+            audio += self.articulation_head.parameters()
+        groups = {
+            "grids": [p for n, p in self.head.named_parameters() if "grid" in n],
+            "mlps": [p for n, p in self.head.named_parameters() if "grid" not in n],
+            "audio": audio,
+            "audio_attention": attention,
+        }
+        if self.codes is not None:
+            groups["codes"] = [self.codes.weight]
+        if self.torso is not None:
+            groups["torso_grid"] = [self.torso.grid.params]
+            groups["torso_mlps"] = [p for n, p in self.torso.named_parameters() if "grid" not in n]
+        return groups

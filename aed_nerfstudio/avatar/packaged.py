@@ -1,0 +1,14 @@
+"""The avatars that come with the package."""
+
+from __future__ import annotations
+
+import os
+from importlib import resources
+from pathlib import Path
+
+
+def packaged(path: Path) -> Path:
+    """Returns the file of a packaged avatar by its name, such as `actor`; any other path as it is."""
+    found = resources.files("aed_nerfstudio.avatar").joinpath("packaged_files", f"{path}.avatar")
+    is_name = os.path.basename(path) == str(path) and not os.path.exists(path)
+    return Path(str(found)) if is_name and found.is_file() else Path(path)

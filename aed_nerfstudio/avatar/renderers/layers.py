@@ -1,0 +1,53 @@
+"""What all renderers put a picture together with."""
+
+from __future__ import annotations
+
+from nerfstudio.cameras.cameras import Cameras, CameraType
+from torch import Tensor, nn
+
+
+def layers(
+    size: tuple[int, int], head: tuple[Tensor, ...], torso: tuple[Tensor, Tensor], backdrop: Tensor
+) -> dict[str, Tensor]:
+    """Returns the images of `Renderer.render`, [H, W, C] each.
+
+    Args:
+        size: height, width.
+        head: premultiplied colour [h*w, 3], alpha, depth and ambient [h*w, 1].
+        torso: alpha [h*w, 1] and premultiplied colour [h*w, 3].
+        backdrop: what is behind both, [h*w, 3].
+    """
+    colour, alpha, depth, ambient = head
+    torso_alpha, torso_colour = torso
+    behind = torso_colour + (1 - torso_alpha) * backdrop
+    images = {
+        "rgb": (colour + (1 - alpha) * behind).clamp(0, 1),
+        "head": colour.clamp(0, 1),
+        "accumulation": alpha,
+        "torso": behind,
+        "foreground": (colour + (1 - alpha) * torso_colour).clamp(0, 1),
+        "alpha": alpha + (1 - alpha) * torso_alpha,
+        "depth": depth,
+        "ambient": ambient,
+    }
+    return {name: image.reshape(*size, -1) for name, image in images.items()}
+
+
+def painted(background: Tensor, pixels: Tensor) -> Tensor:
+    """Returns a background [H',W',3] at places of the recording's picture [N, 2] in [-1, 1], [N, 3]."""
+    picture = background.permute(2, 0, 1)[None]
+    found = nn.functional.grid_sample(picture, pixels[None, None], padding_mode="border", align_corners=False)
+    return found[0, :, 0].T
+
+
+def in_region(pixels: Tensor, region: Tensor) -> Tensor:
+    """Returns which places of the recording's picture [N, 2] in [-1, 1] a region bool [S, S] holds, bool [N]."""
+    column, row = ((pixels + 1) * (len(region) / 2)).long().clamp(0, len(region) - 1).unbind(-1)
+    return region[row, column]
+
+
+def is_plain(camera: Cameras) -> bool:
+    """Returns whether a camera [1] is a perspective one without distortion."""
+    plain = camera.distortion_params is None or not camera.distortion_params.any()
+    return plain and int(camera.camera_type.item()) == CameraType.PERSPECTIVE.value
+

@@ -1,0 +1,67 @@
+"""Pictures of an avatar: the one way in, whatever device it is on."""
+
+from __future__ import annotations
+
+import torch
+from nerfstudio.cameras.cameras import Cameras
+from torch import Tensor
+
+from aed_nerfstudio.avatar.network import Network
+from aed_nerfstudio.avatar.portrait import Portrait
+from aed_nerfstudio.avatar.renderers.culled import CulledRenderer
+from aed_nerfstudio.avatar.renderers.recorded import RecordedRenderer
+from aed_nerfstudio.driving.track import FrameCondition
+from aed_nerfstudio.fields.head_field import EncodedCondition
+
+
+class Renderer:
+    """Renders one camera at a time.
+
+    Args:
+        network: of the avatar.
+        portrait: of the avatar.
+    """
+
+    def __init__(self, network: Network, portrait: Portrait) -> None:
+        self.network, self.portrait = network, portrait
+        self.culled = CulledRenderer(network, portrait)
+        self.recorded = RecordedRenderer(network, portrait, self.culled.torso_region)
+        self.evaluated = 0
+        """Samples of the head that the last picture took."""
+
+    @torch.no_grad()
+    def render(
+        self,
+        camera: Cameras,
+        condition: FrameCondition,
+        background: Tensor | None = None,
+        encoded: EncodedCondition | None = None,
+        show_torso: bool = True,
+    ) -> dict[str, Tensor]:
+        """Renders one camera.
+
+        The torso and the background belong to the recording's picture: a camera of another opening or shape sees the
+        part of it that lies in its own picture, continued at the borders.
+
+        Args:
+            camera: one camera.
+            condition: what drives the frame.
+            background: [H',W',3] in 0..1, the recording's whole picture in any resolution; the portrait's where None.
+            encoded: from the network's `encode([condition])`, where the caller has changed it (smoothed lips).
+            show_torso: False leaves the torso out.
+
+        Returns:
+            Images [H,W,C] in 0..1: rgb; head (premultiplied by accumulation), accumulation (the head's alpha), torso
+            (before the background), foreground (head and torso, premultiplied by alpha), alpha (of both), depth,
+            ambient.
+        """
+        training = self.network.training
+        self.network.eval()
+        camera = camera.reshape((1,))
+        background = self.network.background if background is None else background
+        encoded = self.network.encode([condition]) if encoded is None else encoded
+        renderer = self.recorded if self.recorded.fits(camera) else self.culled
+        images = renderer.render(camera, condition, background, encoded, show_torso)
+        self.evaluated = renderer.evaluated
+        self.network.train(training)
+        return images

@@ -1,0 +1,86 @@
+"""The one place where what drives a frame is put together: sound, emotion, head motion and blinks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Literal
+
+import numpy as np
+
+from aed_nerfstudio.audio.features import FRAME_RATE, STEPS_PER_FRAME
+from aed_nerfstudio.driving.head_motion import HeadMotion
+from aed_nerfstudio.driving.head_pose import ping_pong, smooth
+from aed_nerfstudio.driving.track import DrivingTrack, FrameCondition
+
+Emotion = np.ndarray | Callable[[float], np.ndarray]
+"""A vector from `EmotionVocabulary.encode` for a whole track, or a function from the time in seconds to one."""
+Poses = Literal["dataset", "still"] | np.ndarray
+
+
+class Assembler:
+    """Makes the conditions of frames from sound features, an emotion and the head motion of a recording.
+
+    Args:
+        motion: of the avatar's recording.
+    """
+
+    def __init__(self, motion: HeadMotion) -> None:
+        self.motion = motion
+
+    def speech(
+        self, features: np.ndarray, emotion: Emotion, poses: Poses = "dataset", fps: float = FRAME_RATE
+    ) -> DrivingTrack:
+        """Returns the track of a stretch of sound, one condition a frame.
+
+        Args:
+            features: float32 [2 F, dim], two 50-Hz steps a frame of 25 a second.
+            emotion: of the whole track, or over time.
+            poses: `dataset` plays the head motion of the longest take forth and back; `still` holds the typical pose;
+                camera-to-world [N, 3, 4] of 25 a second are smoothed and played forth and back. The recorded blinks are
+                played in all three.
+            fps: frames a second.
+        """
+        length, take = len(features) // STEPS_PER_FRAME, self.motion.longest_take
+        order = ping_pong(len(take), length)
+        eyes = take.eye_openness[order]
+        if isinstance(poses, np.ndarray):
+            played = smooth(poses)[ping_pong(len(poses), length)]
+        elif poses == "still":
+            played = np.repeat(self.motion.typical_pose[None], length, axis=0)
+        else:
+            played = smooth(take.poses)[order]
+        return DrivingTrack(features, emotion, played, eyes, fps)
+
+    def recorded(
+        self, features: np.ndarray, emotion: Emotion, poses: np.ndarray, eye_openness: np.ndarray
+    ) -> DrivingTrack:
+        """Returns the track of a clip as it was recorded, at 25 frames a second; poses [F, 3, 4], eye_openness [F]."""
+        return DrivingTrack(features, emotion, smooth(poses), eye_openness, FRAME_RATE)
+
+    @property
+    def blinks(self) -> np.ndarray:
+        """Eye openness of the longest take, forth and back, so that it can be repeated; [N], 25 a second."""
+        eyes = self.motion.longest_take.eye_openness
+        return eyes[ping_pong(len(eyes), max(1, 2 * len(eyes) - 2))]
+
+    def seen_from(self, condition: FrameCondition, camera_to_world: np.ndarray) -> FrameCondition:
+        """Returns the condition for a camera that stands elsewhere, [3, 4]: the torso, which is a picture, follows it
+        as far as the head was recorded."""
+        return replace(condition, head_pose=self.motion.range.nearest(camera_to_world))
+
+    def changed(
+        self,
+        condition: FrameCondition,
+        emotion: np.ndarray | None = None,
+        still: bool = False,
+        eye_openness: float | None = None,
+    ) -> FrameCondition:
+        """Returns the condition with another emotion, the typical pose or other eyes; what is None stays."""
+        return replace(
+            condition,
+            emotion=condition.emotion if emotion is None else emotion,
+            head_pose=self.motion.typical_pose if still else condition.head_pose,
+            eye_openness=condition.eye_openness if eye_openness is None else eye_openness,
+        )
+

@@ -1,0 +1,63 @@
+"""The head motion of a recording: what an avatar's head, blinks and torso are moved by."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from aed_nerfstudio.driving.head_pose import pose_vector
+from aed_nerfstudio.driving.pose_range import PoseRange
+
+
+@dataclass(frozen=True)
+class HeadMotion:
+    """Head poses and eye openness of F recorded frames, at 25 a second within a take."""
+
+    poses: np.ndarray
+    """float32 [F, 3, 4], camera-to-world in the head's frame."""
+    eye_openness: np.ndarray
+    """float32 [F], 0 closed to 1 open."""
+    takes: np.ndarray
+    """int32 [F]: the number of the take that a frame belongs to; the frames of one take follow each other."""
+    labels: tuple[str, ...]
+    """Emotion and intensity of every take in one word, such as `happy strong`."""
+
+    @cached_property
+    def range(self) -> PoseRange:
+        """What the head did, as far as the torso can follow."""
+        return PoseRange(self.poses, self.typical_pose)
+
+    @cached_property
+    def typical_pose(self) -> np.ndarray:
+        """The pose [3, 4] of the most ordinary frame: the nearest to the median of all, where every label counts alike.
+
+        A median, because a take that was held apart from all others draws a mean to where the head never was.
+        """
+        vectors = pose_vector(self.poses)
+        words = np.array(self.labels)[self.takes]
+        weights = np.zeros(len(words))
+        for word in np.unique(words):
+            weights[words == word] = 1 / (words == word).sum()
+        middle = np.array([weighted_median(column, weights) for column in vectors.T])
+        spread = vectors.std(axis=0) + 1e-6
+        return self.poses[np.square((vectors - middle) / spread).sum(axis=1).argmin()]
+
+    @cached_property
+    def longest_take(self) -> HeadMotion:
+        """The motion of the take that has most frames, the first of equals."""
+        counts = np.bincount(self.takes, minlength=len(self.labels))
+        longest = int(counts[self.takes].argmax())  # of the first frame whose take is the longest
+        kept = self.takes == self.takes[longest]
+        return HeadMotion(self.poses[kept], self.eye_openness[kept], self.takes[kept], self.labels)
+
+    def __len__(self) -> int:
+        return len(self.poses)
+
+
+def weighted_median(values: np.ndarray, weights: np.ndarray) -> float:
+    """Returns the value at which half of the weight lies on each side; values and weights: [N]."""
+    order = np.argsort(values, kind="stable")
+    share = weights[order].cumsum()
+    return float(values[order][np.searchsorted(share, share[-1] / 2)])

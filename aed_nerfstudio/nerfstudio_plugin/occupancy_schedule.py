@@ -1,0 +1,89 @@
+"""When a training finds out what space around the head is empty."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+import torch
+from nerfstudio.utils.comms import is_main_process
+from torch import Tensor
+
+from aed_nerfstudio.avatar.network import Network
+from aed_nerfstudio.dataset.schema import HEAD, Dataset
+from aed_nerfstudio.driving.track import DatasetTrack
+from aed_nerfstudio.nerfstudio_plugin.processes import broadcast
+from aed_nerfstudio.nerfstudio_plugin.stages import StageSchedule
+from aed_nerfstudio.rendering.occupancy import visual_hull
+
+FRAMES = 64
+"""Training frames that carving and tightening look at."""
+
+
+def carve(network: Network, dataset: Dataset) -> None:
+    """Empties for good what the head's parsing never covers."""
+    camera, frames, train = dataset.camera, dataset.frames, dataset.split("train")
+    picks = [train[i] for i in np.linspace(0, len(train) - 1, FRAMES).astype(int)]
+    margin = np.ones((2 * (camera.w // 64) + 1,) * 2, np.uint8)
+    masks = [dataset.parsing(frames[i]) == HEAD for i in picks]
+    occupied = network.occupancy.binaries
+    network.occupancy.carve(
+        visual_hull(
+            torch.from_numpy(np.stack([cv2.dilate(m.astype(np.uint8), margin) > 0 for m in masks])),
+            torch.tensor([frames[i].camera_to_world for i in picks]),
+            camera.fl_x,
+            (camera.cx, camera.cy),
+            occupied.shape[-1],
+        ).to(occupied.device)
+    )
+
+
+class OccupancySchedule:
+    """Updates a network's occupancy grid as its training goes on.
+
+    Args:
+        network: that is trained.
+        track: conditions of the dataset's frames.
+        train_frames: numbers of those that are trained on.
+        schedule: the training's stages.
+        every: steps between updates.
+        warmup: until this step every update visits every cell.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        track: DatasetTrack,
+        train_frames: list[int],
+        schedule: StageSchedule,
+        every: int,
+        warmup: int,
+    ) -> None:
+        self.network, self.track, self.train_frames = network, track, train_frames
+        self.schedule, self.every, self.warmup = schedule, every, warmup
+
+    def before_step(self, step: int) -> None:
+        """Updates or tightens the grid where it is time to."""
+        occupancy = self.network.occupancy
+        # Untrained densities say nothing of what is empty, hence not at the first step.
+        if step and self.schedule.stage(step) == "head" and step % self.every == 0:
+            if is_main_process():
+                decay = 0.95 ** (self.every / 16)
+                occupancy.update(step, self._random_density, decay, warmup_steps=self.warmup, every=self.every)
+            broadcast((occupancy.occs, occupancy.binaries))
+        # A head stage as short as the grid's warm-up leaves densities that say nothing of what is empty.
+        if self.schedule.leaves_head(step) and step > self.warmup:
+            if is_main_process():
+                picks = np.linspace(0, len(self.train_frames) - 1, FRAMES).astype(int)
+                occupancy.tighten(self._density_of(self.train_frames[i]) for i in picks)
+            broadcast((occupancy.binaries,))
+
+    def _random_density(self, positions: Tensor) -> Tensor:
+        """Each chunk of cells sees another frame's audio, emotion and eyes, drawn together."""
+        return self._density_of(int(torch.randint(len(self.track), ())))(positions)
+
+    def _density_of(self, frame: int) -> Callable[[Tensor], Tensor]:
+        """Densities of positions under what drives a frame."""
+        encoded = self.network.encode([self.track[frame]])
+        return lambda positions: self.network.head.density_at(positions, encoded)

@@ -63,12 +63,12 @@ class ControlPanel(ViewerControl):
             self._build_head(gui)
         with gui.add_folder("Video", order=place + 0.4, expand_by_default=False):
             self._build_film(gui)
-        viewer.control_panel._time.set_hidden(True)  # the frame slider takes its place, at full resolution
+        private.hide_time(viewer)  # the frame slider takes its place, at full resolution
         if viewer.config.max_num_display_images == ViewerConfig().max_num_display_images:
             # Hundreds of frames before one face hide it, and take the page many seconds to load.
             viewer.config.max_num_display_images = 0
             viewer.hide_images.visible = False
-            viewer.control_panel._layer_depth.value = False  # nothing is left to hide behind the head
+            private.show_pictures_before_all(viewer)  # nothing is left to hide behind the head
         self._built = True
         self.viser_server.on_client_disconnect(self._gone)
         self.viser_server.on_client_connect(self._connected)

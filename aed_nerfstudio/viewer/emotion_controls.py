@@ -6,24 +6,11 @@ from collections.abc import Callable
 
 import numpy as np
 import viser
-from viser import _messages
 
 from aed_nerfstudio.driving.emotion import EmotionVocabulary
+from aed_nerfstudio.viewer.private import set_ends
 
 NONE = "(none)"
-
-
-def limit(slider: viser.GuiInputHandle, low: float, high: float) -> None:
-    """Other ends for a slider, and a value within them. viser has no public way to change them.
-
-    What pages send is held to them, see `private`.
-    """
-    messages = slider._impl.gui_api._websock_interface
-    messages.queue_message(_messages.GuiUpdateMessage(slider._impl.id, {"min": low, "max": high}))
-    slider._impl.ends = low, high
-    inside = min(max(slider.value, low), high)
-    if inside != slider.value:
-        slider.value = inside
 
 
 class EmotionControls:
@@ -77,7 +64,7 @@ class EmotionControls:
         low, high = self._span(shown)
         # A slider needs two ends.
         fixed = low == high or shown == ["neutral"]
-        limit(self.intensity, low, high if high > low else low + 0.01)
+        set_ends(self.intensity, low, high if high > low else low + 0.01)
         self.intensity.disabled = fixed
         self.share.disabled = second == NONE
         self.on_change()

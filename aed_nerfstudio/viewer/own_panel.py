@@ -10,10 +10,8 @@ import viser
 from nerfstudio.viewer.render_state_machine import RenderAction
 from nerfstudio.viewer.viewer import Viewer
 from torch import Tensor
-from viser._gui_handles import UploadedFile
 
-from aed_nerfstudio.viewer import backdrops
-from aed_nerfstudio.viewer.emotion_controls import limit
+from aed_nerfstudio.viewer import backdrops, private
 from aed_nerfstudio.viewer.performance import Performance, Setting
 from aed_nerfstudio.viewer.playback import Playback
 from aed_nerfstudio.viewer.speech import Recordings, Speech, speech_of_nothing, speech_of_upload
@@ -77,7 +75,7 @@ class OwnPanel:
             "Pictures/s", 4, 25, 1, PLAYING_RATE, hint="While it plays: more of them, or sharper ones."
         )
         clock = gui.add_number("Heard (s)", 0.0, 0.0, step=0.001, disabled=True, hint="Where the sound is.")
-        clock._impl.told_by_page = True  # disabled for people only
+        private.disable_for_people(clock)
         self._playback = Playback(self.client, clock, self._frame_due, self._stopped)
         self._source.on_update(lambda event: self._speak())
         self._frame.on_update(self._seek)
@@ -97,13 +95,13 @@ class OwnPanel:
         self, gui: viser.GuiApi, label: str, icon: str, kinds: str, take: Callable[[str, bytes], None]
     ) -> None:
         def uploaded(event: viser.GuiEvent) -> None:
-            file, event.target._impl.value = event.target.value, UploadedFile("", b"")  # viser would keep it
+            file = private.take_upload(event.target)
             take(shown(file.name), file.content)
 
         limits = f"up to {self.uploads.megabytes:g} MiB, and {self.uploads.minutes:g} minutes of sound"
         hint = f"For this browser only, and as long as it stays; {limits}."
         button = gui.add_upload_button(label, icon=icon, mime_type=kinds, hint=hint)
-        button._impl.limits = self.uploads
+        private.limit_uploads(button, self.uploads)
         button.on_upload(uploaded)
 
     # ---- what is shown
@@ -164,7 +162,7 @@ class OwnPanel:
             return
         self.performance.speech = speech
         self._playback.load(speech)
-        limit(self._frame, 0, max(1, len(speech.track) - 1))
+        private.set_ends(self._frame, 0, max(1, len(speech.track) - 1))
         self._stopped()
 
     def _take_sound(self, name: str, content: bytes) -> None:

@@ -12,10 +12,10 @@ from importlib.resources import files
 
 import numpy as np
 import viser
-from viser import _messages
 
 from aed_nerfstudio.dataset.schema import FPS
 from aed_nerfstudio.viewer.clock import Clock
+from aed_nerfstudio.viewer.private import name_in_page, run_javascript
 from aed_nerfstudio.viewer.speech import Speech
 
 TICK = 0.02
@@ -61,7 +61,7 @@ class Playback:
         self._frame = 0
         self._loaded: Speech | None = None
         self._script = files("aed_nerfstudio.viewer").joinpath("sound.js").read_text()
-        self._script = self._script.replace("CLOCK_ID", clock._impl.id).replace("FPS", str(FPS))
+        self._script = self._script.replace("CLOCK_ID", name_in_page(clock)).replace("FPS", str(FPS))
         clock.on_update(self._hear)
 
     @property
@@ -136,5 +136,4 @@ class Playback:
             time.sleep(TICK)
 
     def _run(self, source: str) -> None:
-        """Runs JavaScript in the browser. viser has no public way; its plots are sent like this."""
-        self.client.gui._websock_interface.queue_message(_messages.RunJavascriptMessage(source=source))
+        run_javascript(self.client, source)

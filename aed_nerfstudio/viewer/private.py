@@ -1,4 +1,5 @@
-"""Guards of the viewer: viser 0.2.7 and nerfstudio 1.1.5 trust whoever reaches their port.
+"""All that we use of viser 0.2.7 and nerfstudio 1.1.5 that they do not promise, most of it to guard the viewer: they
+trust whoever reaches their port.
 
 viser's file server leaves its folder, its server takes every value of every control from every page, keeps whatever is
 uploaded, and stops for all when a message of one is not understood. These have no settings, so `install` puts functions
@@ -31,7 +32,7 @@ from nerfstudio.viewer.render_state_machine import RenderStateMachine
 from nerfstudio.viewer_legacy.server.viewer_state import ViewerLegacyState
 from nerfstudio.viewer_legacy.server.viewer_utils import IOChangeException
 from viser import _messages
-from viser._gui_handles import GuiUploadButtonHandle
+from viser._gui_handles import GuiUploadButtonHandle, UploadedFile
 from viser.infra import _infra
 
 from aed_nerfstudio.errors import InputError
@@ -41,7 +42,8 @@ from aed_nerfstudio.viewer.uploads import Limits, shown
 PACKAGE = __name__.partition(".")[0] + "."
 REFUSED = "This cannot be used"
 THIS_MACHINE, EVERYBODY = "127.0.0.1", "0.0.0.0"
-HOST_FLAG = "--viewer.websocket-host"
+HOST_FLAGS = "--viewer.websocket-host", "--websocket-host"
+"""Of nerfstudio's commands, and of `aed view`."""
 LONGEST_TEXT = 1000
 """Characters in a text field."""
 LONGEST_NAME = 100
@@ -62,6 +64,25 @@ FROM_PAGES = (
 )
 """What a page may send. Not viser's request for a public address: that is for who started the program."""
 
+PARTS = {
+    _infra: ("WebsockServer", "WebsockMessageHandler", "_message_consumer", "websockets"),
+    _infra.WebsockServer: ("_background_worker",),
+    _infra.WebsockMessageHandler: ("atomic", "queue_message"),
+    _messages: ("RunJavascriptMessage", "FileTransferPartAck", *(kind.__name__ for kind in FROM_PAGES)),
+    viser.ViserServer: ("request_share_url",),
+    viser.GuiApi: (
+        "configure_theme",
+        "_create_gui_input",
+        "_handle_gui_updates",
+        "_handle_file_transfer_start",
+        "_handle_file_transfer_part",
+    ),
+    nerfstudio_viewer: ("populate_render_tab",),
+    nerfstudio_viewer.Viewer: ("init_scene", "update_scene", "get_camera_state"),
+    RenderStateMachine: ("_calculate_image_res", "check_interrupt", "_render_img", "_send_output_to_viewer"),
+    ViewerLegacyState: ("__init__",),
+}
+"""What must be there, by its owner."""
 _installed = False
 _serving = threading.local()
 """`server`: the one whose thread this is."""
@@ -72,6 +93,7 @@ def install() -> None:
     global _installed
     if _installed:
         return
+    check_parts()
     _installed = True
     # All that viser's server uses of the package `websockets`.
     _infra.websockets = SimpleNamespace(exceptions=websockets.exceptions, server=SimpleNamespace(serve=_serve))
@@ -93,6 +115,71 @@ def install() -> None:
     _before(ViewerLegacyState, "__init__", _refuse_legacy)
 
 
+def check_parts() -> None:
+    """Looks whether all that is used is there.
+
+    Raises:
+        InputError: it is not; names what is missing, and the versions that have it.
+    """
+    lost = [f"{getattr(owner, '__name__', owner)}.{name}" for owner, names in PARTS.items() for name in names
+            if not hasattr(owner, name)]  # fmt: skip
+    if lost:
+        raise InputError(f"the viewer: the installed viser or nerfstudio has no {', '.join(lost)}; install "
+                         "viser==0.2.7 and nerfstudio==1.1.5")  # fmt: skip
+
+
+# ---- what our panel needs
+
+
+def run_javascript(client: viser.ClientHandle, source: str) -> None:
+    """Runs a program in a browser's page. viser's plots are sent like this."""
+    client.gui._websock_interface.queue_message(_messages.RunJavascriptMessage(source=source))
+
+
+def set_ends(slider: viser.GuiInputHandle, low: float, high: float) -> None:
+    """Gives a slider other ends, and a value within them. What pages send is held to them."""
+    update = _messages.GuiUpdateMessage(slider._impl.id, {"min": low, "max": high})
+    slider._impl.gui_api._websock_interface.queue_message(update)
+    slider._impl.ends = low, high
+    inside = min(max(slider.value, low), high)
+    if inside != slider.value:
+        slider.value = inside
+
+
+def name_in_page(handle: viser.GuiInputHandle) -> str:
+    """Returns the name by which programs in the page know a control."""
+    return handle._impl.id
+
+
+def disable_for_people(handle: viser.GuiInputHandle) -> None:
+    """Lets programs in the page go on setting a control that is disabled."""
+    handle._impl.told_by_page = True
+
+
+def limit_uploads(button: viser.GuiUploadButtonHandle, limits: Limits) -> None:
+    """Bounds what a button takes."""
+    button._impl.limits = limits
+
+
+def take_upload(button: viser.GuiUploadButtonHandle) -> UploadedFile:
+    """Returns the file that a button was given, which viser would keep."""
+    file, button._impl.value = button.value, UploadedFile("", b"")
+    return file
+
+
+def hide_time(viewer: nerfstudio_viewer.Viewer) -> None:
+    """Hides nerfstudio's slider for the time."""
+    viewer.control_panel._time.set_hidden(True)
+
+
+def show_pictures_before_all(viewer: nerfstudio_viewer.Viewer) -> None:
+    """Lets nothing of the scene hide behind what is rendered."""
+    viewer.control_panel._layer_depth.value = False
+
+
+# ---- hooks
+
+
 def _before(owner: object, name: str, ours: Callable) -> None:
     """Calls of a function go to ours, which is given theirs as its first argument."""
     theirs = getattr(owner, name)
@@ -104,12 +191,12 @@ def _before(owner: object, name: str, ours: Callable) -> None:
 
 def _open(theirs: Callable, viewer, config: ViewerConfig, *arguments, **options) -> None:
     """nerfstudio listens to the whole network by default; ours to this machine, unless the command line says so."""
-    asked = any(word.partition("=")[0].replace("_", "-") == HOST_FLAG for word in sys.argv)
+    asked = any(word.partition("=")[0].replace("_", "-") in HOST_FLAGS for word in sys.argv)
     if config.websocket_host == EVERYBODY and not asked:
         config.websocket_host = THIS_MACHINE
     if _is_this_machine(config.websocket_host):
-        print(f"The viewer is open to this machine only. {HOST_FLAG} {EVERYBODY} opens it to the network: whoever then "
-              "reaches its port steers it and sees all that it shows.")  # fmt: skip
+        print(f"The viewer is open to this machine only. {HOST_FLAGS[0]} {EVERYBODY} opens it to the network: whoever "
+              "then reaches its port steers it and sees all that it shows.")  # fmt: skip
     else:
         print(f"The viewer is open to the network ({config.websocket_host}): whoever reaches its port steers it and "
               "sees all that it shows.")  # fmt: skip

@@ -522,3 +522,9 @@ def test_memory_and_descriptors_over_200_updates_and_ten_browsers(port, page):
     print(f"MiB and descriptors: {before}, after 200 updates {after_updates}, after ten browsers {after}")
     assert after[1] <= before[1] + 2
     assert after[0] - before[0] < 60
+
+
+def test_a_part_that_is_missing_is_named(monkeypatch):
+    monkeypatch.delattr(RenderStateMachine, "_render_img")
+    with pytest.raises(InputError, match="RenderStateMachine._render_img.*viser==0.2.7"):
+        private.check_parts()

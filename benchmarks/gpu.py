@@ -83,7 +83,7 @@ class Gpu:
     def main(self) -> None:
         figures: dict[str, object] = {}
         tests = Path(__file__).parents[1] / "tests"
-        suites = tests / "test_backends.py", tests / "model" / "test_fixed_renderer.py"
+        suites = tests / "test_backends.py", tests / "avatar" / "test_recorded.py"
         figures["tests"] = run(sys.executable, "-m", "pytest", "-q", *suites, check=False)[1]
         for method in self.methods:
             figures[method] = self._train(method)

@@ -188,26 +188,38 @@ def measure(
             for backend in backends:
                 avatar.model.use_backend(backend)
                 times[backend].append(_once(operations[backend].run, device))
-        first = times[backends[0]]
-        for backend, seconds in times.items():
-            operation = operations[backend]
-            median = statistics.median(seconds)
+        for backend in backends:
+            avatar.model.use_backend(backend)
             half = avatar.model.head.in_bfloat16(device)
-            least = operation.flops / (1e9 * (limits.gflops_half if half else limits.gflops))
-            least += operation.bytes / (1e9 * limits.gbytes)
-            rows.append(
-                {
-                    "operation": operation.name,
-                    "backend": backend,
-                    "ms": 1000 * median,
-                    "repeats": len(seconds),
-                    "ratio": statistics.median(a / b for a, b in zip(first, seconds, strict=True)),
-                    "mib": memory[backend],
-                    "roof": least / median if least else None,
-                }
-            )
+            first = times[backends[0]]
+            figures = summary(operations[backend], times[backend], first, limits, half)
+            rows.append({"backend": backend, "mib": memory[backend], **figures})
     avatar.model.use_backend(own)
     return rows
+
+
+def summary(
+    operation: Operation, seconds: Sequence[float], first: Sequence[float], limits: Peaks, half: bool
+) -> dict[str, object]:
+    """Returns the figures of an operation on a backend from the seconds of its repeats.
+
+    Args:
+        operation: what was timed.
+        seconds: of each repeat.
+        first: of the same repeats on the backend that the others are compared with.
+        limits: what the machine reaches at most.
+        half: whether the networks' products are in bfloat16.
+    """
+    median = statistics.median(seconds)
+    least = operation.flops / (1e9 * (limits.gflops_half if half else limits.gflops))
+    least += operation.bytes / (1e9 * limits.gbytes)
+    return {
+        "operation": operation.name,
+        "ms": 1000 * median,
+        "repeats": len(seconds),
+        "ratio": statistics.median(a / b for a, b in zip(first, seconds, strict=True)),
+        "roof": least / median if least else None,
+    }
 
 
 def _operations(

@@ -124,7 +124,7 @@ def test_evaluates(run, data, tmp_path, command):
     assert len(read_audio(tmp_path / "out" / "spoken.mp4")) > 0.5 * 16000
     page = (tmp_path / "out" / "index.html").read_text()
     for name in ("side-by-side.mp4", "spoken.mp4", "sheet.png", "mouth.png", "emotions.png"):
-        assert f"src='{name}'" in page and (tmp_path / "out" / name).is_file()
+        assert f'src="{name}"' in page and (tmp_path / "out" / name).is_file()
     beside = list(read_frames(tmp_path / "out" / "side-by-side.mp4"))
     assert len(beside) == 4 and beside[0].shape == (SIZE + BAND, 2 * SIZE, 3)
     assert len(read_audio(tmp_path / "out" / "side-by-side.mp4")) > 3 * 640

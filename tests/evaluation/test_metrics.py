@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from markupsafe import escape
 from PIL import ImageColor
 
 from aed_nerfstudio.audio.features import SAMPLE_RATE
@@ -23,11 +24,12 @@ from aed_nerfstudio.evaluation.landmark_distance import (
     lip_landmark_distance,
 )
 from aed_nerfstudio.evaluation.measure import HeldOut, Marks, Stretch, follows, spooled, spread
+from aed_nerfstudio.evaluation.page import page
 from aed_nerfstudio.evaluation.pictures import COLOURS, contact_sheet, mouth_curves
-from aed_nerfstudio.evaluation.report import markdown, page, reasons
 from aed_nerfstudio.evaluation.self_driven import nearest_poses, shuffled_partners
 from aed_nerfstudio.evaluation.sync import audio_mouth_correlation, correlation, loudness, shifted_levels
 from aed_nerfstudio.evaluation.syncnet import SyncNet, sync_scores
+from aed_nerfstudio.evaluation.tables import markdown, reasons, tables
 from aed_nerfstudio.media.audio_io import write_wav
 from aed_nerfstudio.media.captions import BAND, labelled
 from aed_nerfstudio.synthetic.actor import Actor
@@ -331,8 +333,22 @@ def test_a_reason_that_all_rows_share_is_said_once():
 
 def test_the_page_refers_to_the_files_that_are_there():
     text = page(complete(), {"sheet.png", "side-by-side.mp4"})
-    assert re.findall(r"src='([^']+)'", text) == ["side-by-side.mp4", "sheet.png"]
+    assert re.findall(r'src="([^"]+)"', text) == ["side-by-side.mp4", "sheet.png"]
     assert "http" not in text  # it needs nothing from elsewhere
+
+
+def test_the_page_says_what_the_tables_say():
+    metrics = complete()
+    metrics["run"]["dataset"] = "<b>&'data'"
+    text = page(metrics, set())
+    assert "config.yml, step 1;\n4 held-out frames of &lt;b&gt;&amp;&#39;data&#39;</p>" in text and "<b>" not in text
+    cells = [re.findall(r"<td>(.*?)</td>", row) for row in re.findall(r"<tr>.*?</tr>", text)]
+    assert [row for row in cells if row] == [row[1:] for table in tables(metrics) for row in table.rows]
+    for told in (*metrics["conventions"]["metrics"], "2.50 frames/s at 16 x 16 on cpu", "no frames that show it"):
+        assert escape(told) in text
+    assert f'title="{escape(metrics["conventions"]["metrics"]["psnr"])}">PSNR ↑</th>' in text
+    metrics["run"]["dataset"] = None
+    assert "step 1;\nno recording</p>" in page(metrics, set())
 
 
 def test_sheets_are_whole_rectangles():

@@ -11,7 +11,7 @@ from aed_nerfstudio.avatar.avatar import Avatar
 from aed_nerfstudio.dataset.schema import FPS, write_json
 from aed_nerfstudio.evaluation.measure import Progress, unseen_progress
 from aed_nerfstudio.evaluation.metrics import check
-from aed_nerfstudio.evaluation.page import page
+from aed_nerfstudio.evaluation.page import MEDIA, SPOKEN, page
 from aed_nerfstudio.evaluation.pictures import SHEET_COLUMNS, contact_sheet, emotion_grid, mouth_curves
 from aed_nerfstudio.evaluation.self_driven import SelfDriven
 from aed_nerfstudio.evaluation.sync import SAMPLES_PER_FRAME
@@ -21,7 +21,8 @@ from aed_nerfstudio.media.captions import BAND, labelled
 from aed_nerfstudio.media.provenance import write_synthetic
 from aed_nerfstudio.media.video_writer import VideoWriter
 
-FILES = ("metrics.json", "metrics.md", "index.html", "sheet.png", "emotions.png", "mouth.png", "side-by-side.mp4")
+FILES = ("metrics.json", "metrics.md", "index.html", *(name for name in MEDIA if name != SPOKEN))
+"""What every report of a recording consists of."""
 SHEET_FRAMES = 3 * SHEET_COLUMNS
 
 

@@ -8,6 +8,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from aed_nerfstudio.commands.doctor_check import Check, Finding, failure
 from aed_nerfstudio.commands.doctor_checks import serve
@@ -82,7 +83,7 @@ class Examination:
             yield heading, finding
         self._process.join()
 
-    def _receive(self) -> object:
+    def _receive(self) -> Any:
         """Returns what the process sends next, or a string that says why nothing comes any more."""
         try:
             if self._connection.poll(PATIENCE):
@@ -92,5 +93,5 @@ class Examination:
             return f"no answer in {PATIENCE:.0f} s"
         except (EOFError, OSError):
             self._process.join()
-            code = self._process.exitcode
+            code = self._process.exitcode or 0
             return f"it ended the process ({signal.Signals(-code).name if code < 0 else f'exit code {code}'})"

@@ -28,8 +28,9 @@ SECTIONS: dict[str, Callable[[], Iterator[Check]]] = {
 
 
 def serve(sections: tuple[str, ...], start: int, connection: Connection) -> None:
-    """In a process of its own: sends each check of some sections, from number `start` on, before it runs, and its
-    finding after: (heading, Check without `run`), then Finding. None at the end.
+    """Runs the checks of some sections from number `start` on, in a process of its own, and sends what they find.
+
+    Of each it sends (heading, name, needed) before it runs and the Finding after; None at the end.
 
     What broken packages print goes nowhere, since it may hold paths.
     """

@@ -77,7 +77,7 @@ def _gone(distribution: importlib.metadata.Distribution) -> str:
     rows = csv.reader((distribution.read_text("RECORD") or "").splitlines())
     # not distribution.files, which leaves out what is gone from Python 3.12 on
     code = [row[0] for row in rows if row and row[0].endswith((".py", ".so", ".pyd"))]
-    count = sum(not Path(distribution.locate_file(file)).exists() for file in code)
+    count = sum(not Path(str(distribution.locate_file(file))).exists() for file in code)
     return f"{count} of its {len(code)} files of code are gone" if count else ""
 
 
@@ -114,7 +114,8 @@ def _cv2() -> str:
 
     if cv2.resize(np.zeros((4, 4, 3), np.uint8), (2, 2)).shape != (2, 2, 3):
         raise Broken(f"it computes nonsense; {opencv_mend()}")
-    return f"ok, {cv2.__version__}{', headless' if cv2.version.headless else ', with windows'}"
+    headless = importlib.import_module("cv2.version").headless
+    return f"ok, {cv2.__version__}{', headless' if headless else ', with windows'}"
 
 
 def nerfstudio() -> Iterator[Check]:

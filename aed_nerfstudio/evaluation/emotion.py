@@ -92,11 +92,7 @@ def evaluate_emotion(avatar: Avatar, frames: int = 24, seed: int = 0) -> dict:
     held_out = dataset.split("val")
     classifier = learn_expressions(dataset, seen, vocabulary) if held_out and len(seen) > 1 else None
     if classifier is None:
-        reason = (
-            f"the training data has one label only, {' '.join(seen[0])}" if len(seen) == 1
-            else "the dataset has no held-out frames" if not held_out
-            else "faces are found in the training frames of fewer than two labels"
-        )  # fmt: skip
+        reason = _why_none(seen, held_out)
         not_measured(reason, *(name for name, value in result.items() if value is None))
         return result
 
@@ -104,40 +100,62 @@ def evaluate_emotion(avatar: Avatar, frames: int = 24, seed: int = 0) -> dict:
     for label in seen:
         if label not in labels:
             not_measured(f"a face in fewer than {FEWEST_FRAMES} of its training frames", " ".join(label))
-    categories = list(dict.fromkeys(category for category, _ in labels))
-    scored = without_weakest(labels, vocabulary)
     picks = _spread(held_out, frames, seed)
     result["frames"] = len(picks)
     conditions = [avatar.model.track[i] for i in picks]
     shown = Preservation(dataset)
     images = (image for i, c in zip(picks, conditions, strict=True) for image in shown.renders(avatar, i, c, labels))
     marks = detect(images).reshape(len(picks), len(labels), -1, 3)
-    covariates = covariates_of(conditions)
-
-    if len(categories) > 1:
-        result |= _recognition(classifier, scored, marks, covariates)
-        result["category_accuracy_recorded"] = _accuracy_on_truth(classifier, dataset, scored, vocabulary)
-    else:
-        not_measured(
-            f"the training data has one category only, {categories[0]}",
-            *("category_accuracy", "category_accuracy_recorded", "confusion", "faces_not_found"),
-        )
-    graded = graded_categories(labels)
-    if "neutral" in categories and graded:
-        result |= _strength(avatar, classifier, graded, conditions, marks, covariates)
-    else:
-        reason = (
-            "the training data has no neutral frames" if "neutral" not in categories
-            else "the training data has no category at two intensities"
-        )  # fmt: skip
-        not_measured(reason, "intensity_ordering", "sweep", "sweep_monotonic")
-
+    figures, reasons = _expressed(avatar, dataset, classifier, conditions, marks)
+    result |= figures
+    result["not_measured"] |= reasons
     result["identity_similarity"] = float(np.mean(shown.similarities))
     if shown.changes:
         result["background_change"] = float(np.mean(shown.changes))
     else:
         not_measured(f"the head's alpha is nowhere below {OUTSIDE}", "background_change")
     return result
+
+
+def _why_none(seen: list[Label], held_out: list[int]) -> str:
+    """Returns why no emotion can be told from another."""
+    if len(seen) == 1:
+        return f"the training data has one label only, {' '.join(seen[0])}"
+    if not held_out:
+        return "the dataset has no held-out frames"
+    return "faces are found in the training frames of fewer than two labels"
+
+
+def _expressed(
+    avatar: Avatar,
+    dataset: Dataset,
+    classifier: ExpressionClassifier,
+    conditions: list[FrameCondition],
+    marks: np.ndarray,
+) -> tuple[dict[str, object], dict[str, str]]:
+    """Returns the figures of what the faces express, and reasons for those that cannot be measured.
+
+    marks: [F, L, 478, 3] landmarks of the conditions' renders, for each of the classifier's labels.
+    """
+    vocabulary, labels, covariates = avatar.vocabulary, classifier.labels, covariates_of(conditions)
+    categories = list(dict.fromkeys(category for category, _ in labels))
+    figures: dict[str, object] = {}
+    reasons: dict[str, str] = {}
+    if len(categories) > 1:
+        scored = without_weakest(labels, vocabulary)
+        figures |= _recognition(classifier, scored, marks, covariates)
+        figures["category_accuracy_recorded"] = _accuracy_on_truth(classifier, dataset, scored, vocabulary)
+    else:
+        names = ("category_accuracy", "category_accuracy_recorded", "confusion", "faces_not_found")
+        reasons |= dict.fromkeys(names, f"the training data has one category only, {categories[0]}")
+    graded = graded_categories(labels)
+    if "neutral" in categories and graded:
+        figures |= _strength(avatar, classifier, graded, conditions, marks, covariates)
+    else:
+        what = "category at two intensities" if "neutral" in categories else "neutral frames"
+        names = ("intensity_ordering", "sweep", "sweep_monotonic")
+        reasons |= dict.fromkeys(names, f"the training data has no {what}")
+    return figures, reasons
 
 
 def _recognition(
@@ -284,7 +302,7 @@ def rigid_region(
         shapes.append(np.concatenate([edge, edge[::-1] + sign * outward]))
     mask = np.zeros((height, width), np.uint8)
     for shape in shapes:
-        cv2.fillPoly(mask, [np.round(shape).astype(np.int32)], 1)
+        cv2.fillPoly(mask, [np.round(shape).astype(np.int32)], (1,))
     return mask > 0
 
 
@@ -294,5 +312,5 @@ def similarity(
     """Returns the structural similarity of two pictures over a region: 1 where they are equal."""
     from skimage.metrics import structural_similarity
 
-    _, each = structural_similarity(image, reference, channel_axis=-1, full=True)
+    each = structural_similarity(image, reference, channel_axis=-1, full=True)[-1]
     return float(each[region].mean())

@@ -214,7 +214,7 @@ def learn_expressions(
     picks = [i for label in labels for i in groups.get(label, [])]
     names = [label for label in labels for _ in groups.get(label, [])]
     marks = detect(images_of(dataset, picks))
-    found = np.isfinite(marks).all(axis=(1, 2))
+    found = np.asarray(np.isfinite(marks).all(axis=(1, 2)))
     counts = {label: sum(f for f, name in zip(found, names, strict=True) if name == label) for label in labels}
     kept = found & np.array([counts[name] >= FEWEST_FRAMES for name in names])
     if len({name for name, k in zip(names, kept, strict=True) if k}) < 2:

@@ -30,7 +30,7 @@ def page(metrics: Mapping[str, Any], files: set[str]) -> str:
     from jinja2 import Environment, StrictUndefined
 
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    source = resources.files(__package__).joinpath(TEMPLATE).read_text(encoding="utf-8")
+    source = resources.files("aed_nerfstudio.evaluation").joinpath(TEMPLATE).read_text(encoding="utf-8")
     conventions = metrics["conventions"]
     return environment.from_string(source).render(
         run=metrics["run"],

@@ -27,7 +27,7 @@ SHEET_FRAMES = 3 * SHEET_COLUMNS
 
 
 def _sheet(found: SelfDriven) -> np.ndarray:
-    """Recorded, ours and nearest above each other: a frame of every label, or ten frames of the only one."""
+    """Returns recorded, ours and nearest above each other: a frame of every label, or ten of the only one."""
     held = found.held
     names = list(dict.fromkeys(held.labels))
     if len(names) > 1:
@@ -48,7 +48,7 @@ def _sheet(found: SelfDriven) -> np.ndarray:
 
 
 def _side_by_side(found: SelfDriven, path: Path, progress: Progress) -> None:
-    """Recorded and ours beside each other, clip after clip, with the sound."""
+    """Writes recorded and ours beside each other, clip after clip, with the sound."""
     held = found.held
     silence = np.zeros(SAMPLES_PER_FRAME, np.float32)
     sound = [
@@ -62,7 +62,7 @@ def _side_by_side(found: SelfDriven, path: Path, progress: Progress) -> None:
 
 
 def _widest(found: SelfDriven) -> int:
-    """The dataset's index of the held-out frame with the widest open mouth."""
+    """Returns the dataset's index of the held-out frame with the widest open mouth."""
     opening = np.nan_to_num(found.openings["recorded"])
     return found.held.indices[int(opening.argmax())]
 

@@ -23,7 +23,7 @@ from aed_nerfstudio.evaluation.landmark_distance import (
     landmark_distance,
     lip_landmark_distance,
 )
-from aed_nerfstudio.evaluation.measure import HeldOut, Marks, Stretch, follows, spooled, spread
+from aed_nerfstudio.evaluation.measure import HeldOut, Marks, Stretch, spooled, spread, sync_figures
 from aed_nerfstudio.evaluation.page import page
 from aed_nerfstudio.evaluation.pictures import COLOURS, contact_sheet, mouth_curves
 from aed_nerfstudio.evaluation.self_driven import nearest_poses, shuffled_partners
@@ -161,7 +161,7 @@ def test_syncnet_hears_the_stretches_that_are_long_enough():
     net = SyncNet().eval()
     short, long = Stretch(0, 5, noise[: 5 * 640]), Stretch(5, 32, noise[: 27 * 640])
     other = Stretch(32, 57, noise[27 * 640 :])
-    figures, why = follows(levels, [short, long, other], lambda k: face.image, marks, groups, net)
+    figures, why = sync_figures(levels, [short, long, other], lambda k: face.image, marks, groups, net)
     first, second = (
         sync_scores(net, [face.image] * (part.stop - part.start), marks.mesh[part.start : part.stop], part.samples)
         for part in (long, other)
@@ -171,9 +171,9 @@ def test_syncnet_hears_the_stretches_that_are_long_enough():
         assert figures[name] == pytest.approx((27 * first[name] + 25 * second[name]) / 52)
     assert figures["sync_shift"] == first["shift"] and not why
     assert figures["audio_mouth_correlation"] is None and figures["audio_mouth_shift"] is None
-    figures, why = follows(levels, [short], lambda k: face.image, marks, groups, net)
+    figures, why = sync_figures(levels, [short], lambda k: face.image, marks, groups, net)
     assert "sync_c" not in figures and "25 frames" in why["sync_c"]
-    assert follows(levels, [long], lambda k: face.image, marks, groups, None)[1] == {}
+    assert sync_figures(levels, [long], lambda k: face.image, marks, groups, None)[1] == {}
 
 
 # ---- held-out frames

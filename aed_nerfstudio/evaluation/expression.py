@@ -18,7 +18,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Float, Float64
@@ -28,11 +27,9 @@ from aed_nerfstudio.capture.face_shape import STABLE, mean_face
 from aed_nerfstudio.dataset.schema import Dataset
 from aed_nerfstudio.driving.emotion import EmotionVocabulary
 from aed_nerfstudio.driving.head_pose import pose_vector
+from aed_nerfstudio.driving.track import FrameCondition
 from aed_nerfstudio.evaluation.landmark_distance import detect
 from aed_nerfstudio.face.face_mesh import INNER_LIPS, OUTER_LIPS
-
-if TYPE_CHECKING:
-    from aed_nerfstudio.driving.track import FrameCondition
 
 Label = tuple[str, str]
 """Category and intensity."""

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
-
-if TYPE_CHECKING:
-    import torch
 
 SSIM_BORDER = 5
 """Pixels at the border that SSIM's window does not fit around."""
@@ -47,10 +44,10 @@ def ssim(
 class Perceptual:
     """Measures the perceptual distance that the training uses: LPIPS where its AlexNet is on the machine, or ST-LPIPS.
 
-    `name` is `lpips` or `st_lpips`.
+    `name` is `lpips` or `st_lpips`. device: torch's device, or its name.
     """
 
-    def __init__(self, device: torch.device | str) -> None:
+    def __init__(self, device: Any) -> None:
         from aed_nerfstudio.nerfstudio_plugin.losses import PerceptualLoss
 
         self.device = device

@@ -14,7 +14,7 @@ from aed_nerfstudio.avatar.avatar import Avatar
 from aed_nerfstudio.dataset.schema import FPS, HEAD
 from aed_nerfstudio.driving.emotion import EmotionVocabulary
 from aed_nerfstudio.driving.track import DatasetTrack
-from aed_nerfstudio.evaluation.emotion import evaluate_emotion, rigid_region, similarity
+from aed_nerfstudio.evaluation.emotion import evaluate_emotion
 from aed_nerfstudio.evaluation.expression import (
     ExpressionClassifier,
     graded_categories,
@@ -22,6 +22,7 @@ from aed_nerfstudio.evaluation.expression import (
     trained_labels,
     without_weakest,
 )
+from aed_nerfstudio.evaluation.rigid_face import rigid_region, similarity
 from aed_nerfstudio.media.audio_io import read_audio
 from aed_nerfstudio.synthetic.actor import Actor
 from aed_nerfstudio.synthetic.performance import HeadPose, emotion_units, head_motion, speech_units

@@ -114,7 +114,7 @@ def measure(dataset: Dataset, truth: Path) -> dict[str, float]:
     errors = np.degrees((real_turn * (turn * gauge).inv()).magnitude())
 
     def missed(x: np.ndarray) -> np.ndarray:
-        """What the places still miss, cm, with the head frame shifted by x[:3] and scaled by x[3]."""
+        """Returns what the places still miss, cm, with the head frame shifted by x[:3] and scaled by x[3]."""
         return x[3] * place + turn.apply(x[:3]) - real_place
 
     fit = least_squares(lambda x: missed(x)[usable].ravel(), [0, 0, 0, 1.0], loss="soft_l1", f_scale=0.1)
@@ -148,21 +148,21 @@ def measure(dataset: Dataset, truth: Path) -> dict[str, float]:
 
 
 def _poses(cameras: np.ndarray) -> tuple[Rotation, np.ndarray]:
-    """Head to camera (OpenGL): rotations, and the origin's places [F, 3] in cm."""
+    """Returns head to camera (OpenGL): rotations, and the origin's places [F, 3] in cm."""
     inverse = cameras[:, :3, :3].transpose(0, 2, 1)
     return Rotation.from_matrix(inverse), -CM_PER_UNIT * np.einsum("fij,fj->fi", inverse, cameras[:, :3, 3])
 
 
 def _maps(dataset: Dataset, truth: Path, usable: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Parsing of every fifth usable frame, found and true: [n, S, S]."""
-    found, wanted = [], []
+    """Returns the parsing of every fifth usable frame, estimated and true: [n, S, S]."""
+    estimated, wanted = [], []
     for frame in (dataset.frames[k] for k in np.flatnonzero(usable)[::5]):
         crop = tuple(dataset.report["clips"][frame.clip]["crop"])
         real = read_image(truth / frame.clip / f"{frame.index:05d}.png")
         large = cut(real, crop, crop[2])
-        found.append(read_image(dataset.path("parsing", frame)))
-        wanted.append(cv2.resize(large, found[-1].shape, interpolation=cv2.INTER_NEAREST))
-    return np.stack(found), np.stack(wanted)
+        estimated.append(read_image(dataset.path("parsing", frame)))
+        wanted.append(cv2.resize(large, estimated[-1].shape, interpolation=cv2.INTER_NEAREST))
+    return np.stack(estimated), np.stack(wanted)
 
 
 def _iou(a: np.ndarray, b: np.ndarray) -> float:

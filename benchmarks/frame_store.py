@@ -32,7 +32,7 @@ RECORDED = 25
 
 
 def make_dataset(recorded: Path, root: Path, count: int) -> None:
-    """A dataset of one clip of count frames, which repeats the recorded one's."""
+    """Makes a dataset of one clip of count frames, which repeats the recorded one's."""
     from aed_nerfstudio.dataset.schema import read_dataset, write_array, write_dataset
 
     source = read_dataset(recorded)

@@ -26,7 +26,7 @@ COMPARED = 8
 
 
 def run(*command: str | Path, check: bool = True) -> tuple[float, str]:
-    """Seconds and the last line of what a program prints, which is shown as well."""
+    """Runs a program; returns the seconds it took and the last line that it prints, which is shown as well."""
     print("$", *command, flush=True)
     start, last = time.perf_counter(), ""
     with subprocess.Popen(
@@ -41,7 +41,7 @@ def run(*command: str | Path, check: bool = True) -> tuple[float, str]:
 
 
 def scaled(method: str, steps: int | None) -> dict[str, int]:
-    """A method's stages, shortened alike to so many steps in all."""
+    """Returns a method's stages, shortened alike to so many steps in all."""
     from aed_nerfstudio.method_configs import aed_nerf
 
     schedule = getattr(aed_nerf, method.replace("-", "_")).config.pipeline.model.schedule
@@ -50,7 +50,7 @@ def scaled(method: str, steps: int | None) -> dict[str, int]:
 
 
 def exchanged(config: Path) -> float:
-    """PSNR, in dB, between the pictures that a GPU and a CPU make of one checkpoint."""
+    """Returns the PSNR, in dB, between the pictures that a GPU and a CPU make of one checkpoint."""
     from aed_nerfstudio.avatar.avatar import Avatar
 
     there, here = Avatar.load(config), Avatar.load(config, device="cpu")
@@ -83,7 +83,7 @@ class Gpu:
     def main(self) -> None:
         figures: dict[str, object] = {}
         tests = Path(__file__).parents[1] / "tests"
-        suites = tests / "test_backends.py", tests / "model" / "test_fixed_renderer.py"
+        suites = tests / "test_backends.py", tests / "avatar" / "test_recorded.py"
         figures["tests"] = run(sys.executable, "-m", "pytest", "-q", *suites, check=False)[1]
         for method in self.methods:
             figures[method] = self._train(method)
@@ -114,7 +114,7 @@ class Gpu:
         self.output.write_text(json.dumps(figures, indent=1))
 
     def _table(self, figures: dict) -> str:
-        """The figures asked for, as Markdown."""
+        """Returns the figures asked for, as Markdown."""
         rows = figures["bench"]["rows"]
 
         def fastest(start: str) -> str:

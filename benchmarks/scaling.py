@@ -27,7 +27,7 @@ MIDDLE_RAYS = 8192
 
 
 def head_rays(avatar: Avatar, count: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Origins and directions [count, 3] of random rays that have samples, all in one frame's picture."""
+    """Returns origins and directions [count, 3] of random rays that have samples, all in one frame's picture."""
     model = avatar.model
     condition = model.track[avatar.dataset.split("val")[0]]
     camera = avatar.recorded_view(condition, 512)
@@ -88,7 +88,7 @@ def main() -> None:
 
 
 def taken(model, origins: torch.Tensor, directions: torch.Tensor, samples: int) -> int:
-    """How many samples rays have of at most so many each."""
+    """Counts the samples that rays have, of at most so many each."""
     c = model.config
     return len(model.occupancy.march(origins[:MIDDLE_RAYS], directions[:MIDDLE_RAYS], model.box, c.step_size, samples))
 

@@ -26,7 +26,7 @@ from aed_nerfstudio.viewer.speech import speech_of_clip
 
 
 def changes(performance: Performance):
-    """What people change, by name: a function of the round's number that does it."""
+    """Returns what people change, by name: a function of the round's number that does it."""
     vocabulary = performance.model.vocabulary
     known = [c for c in vocabulary.categories if vocabulary.span(c) is not None]
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import tyro
 from aed_nerfstudio.dataparsers.talking_face import TalkingFaceDataParser
 from nerfstudio.data.dataparsers.base_dataparser import DataParserConfig
 from nerfstudio.plugins.registry_dataparser import DataParserSpecification
@@ -40,6 +41,8 @@ class RadNerfDataParserConfig(DataParserConfig):
     head_centre: tuple[float, float, float] | None = None
     """Where the head's centre (between the ears, at the height of the eyes) is in their world; when None, what the
     transforms say of it, else their origin."""
+    downscale_factor: tyro.conf.Suppress[float | None] = None
+    """As that of `aed-data`."""
 
 
 @dataclass

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import tyro
 from nerfstudio.cameras.cameras import Cameras, CameraType
 from nerfstudio.data.dataparsers.base_dataparser import DataParser, DataParserConfig, DataparserOutputs
 from nerfstudio.data.scene_box import SceneBox
@@ -26,6 +27,9 @@ class TalkingFaceDataParserConfig(DataParserConfig):
     _target: type = field(default_factory=lambda: TalkingFaceDataParser)
     data: Path = Path("data")
     """Folder written by `aed process`."""
+    downscale_factor: tyro.conf.Suppress[float | None] = None
+    """How many times smaller than recorded the pictures of `ns-render dataset` are, which sets it; training takes them
+    as they are."""
 
 
 @dataclass

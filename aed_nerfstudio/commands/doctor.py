@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import functools
-import getpass
 import multiprocessing
-import os
-import re
 import signal
-import socket
 import sys
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Any
 
-from aed_nerfstudio.commands.doctor_checks import Check, Finding, failure, serve
+from aed_nerfstudio.commands.doctor_check import Check, Finding, failure
+from aed_nerfstudio.commands.doctor_checks import serve
+from aed_nerfstudio.commands.doctor_privacy import scrubbed
 
 GROUPS = (("System", "Packages", "OpenCV", "GPU", "Parts"), ("Backends", "Kernels", "nerfstudio"))
 """Headings of the page. Each group has a process of its own, and both run at the same time: two take about as long, and
@@ -52,7 +49,7 @@ class Doctor:
 
 
 class Examination:
-    """Some sections of the page, found out in a process of its own, which starts at once.
+    """The checks of some sections of the page, in a process of their own, which starts at once.
 
     Where a check ends that process, as a kernel can that was compiled for another processor, that is the check's
     finding, and another process goes on with the next.
@@ -63,7 +60,7 @@ class Examination:
         self._start(0)
 
     def _start(self, number: int) -> None:
-        """Begins with a check, by its number."""
+        """Starts a process that runs the checks from number `number` on."""
         context = multiprocessing.get_context("spawn")  # has this process's sys.path, and none of its threads
         self._connection, theirs = context.Pipe(duplex=False)
         self._process = context.Process(target=serve, args=(self.sections, number, theirs), daemon=True)
@@ -71,23 +68,23 @@ class Examination:
         theirs.close()
 
     def __iter__(self) -> Iterator[tuple[str, Finding]]:
-        """Headings and what was found under them."""
+        """Yields each finding with the heading of its section."""
         number = 0
         while (begun := self._receive()) is not None:
             if isinstance(begun, str):  # between two checks
                 yield self.sections[-1], Finding("the checks", f"FAILED: {begun}", True)
                 return
             heading, name, needed = begun
-            found = self._receive()
+            finding = self._receive()
             number += 1
-            if isinstance(found, str):
-                found = failure(Check(name, str, needed), found)
+            if isinstance(finding, str):
+                finding = failure(Check(name, str, needed), finding)
                 self._start(number)
-            yield heading, found
+            yield heading, finding
         self._process.join()
 
-    def _receive(self) -> object:
-        """What the process says next; a string where it says nothing any more."""
+    def _receive(self) -> Any:
+        """Returns what the process sends next, or a string that says why nothing comes any more."""
         try:
             if self._connection.poll(PATIENCE):
                 return self._connection.recv()
@@ -96,86 +93,5 @@ class Examination:
             return f"no answer in {PATIENCE:.0f} s"
         except (EOFError, OSError):
             self._process.join()
-            code = self._process.exitcode
+            code = self._process.exitcode or 0
             return f"it ended the process ({signal.Signals(-code).name if code < 0 else f'exit code {code}'})"
-
-
-# ---- privacy
-
-_WORD = r"[^\s'\"`:;,()\[\]{}<>|]*"
-_REST = rf"{_WORD}(?:(?: [\w.-]+){{0,3}}? [\w.-]+/{_WORD})*"
-"""The rest of a path; blanks belong to it where there are slashes behind them."""
-_QUOTED = r"[^'\")]*"
-"""The rest of a path in quotes or brackets."""
-_ANY_PATH = re.compile(
-    rf"(?<=['\"(])(?:/|[A-Za-z]:[\\/]){_QUOTED}"
-    rf"|file:/+{_REST}"
-    rf"|(?<![\w>.~/\\-])/(?!/){_REST}"
-    rf"|\b[A-Za-z]:[\\/]{_REST}"
-    r"|\\\\[^\s'\"]+"
-)
-_CODE = re.compile(r"[\w.+-]+\.(?:so[.\d]*|py|pyd|dll|dylib)$")
-"""File names that say what is broken, and nothing of the user."""
-
-
-def scrubbed(line: str) -> str:
-    """A line without paths, the user's name and the machine's.
-
-    Paths inside the environment, Python or the package stay, from there on; of others a library's or module's name.
-    """
-    for root, name in _roots():
-        root = rf"{re.escape(root)}(?![\w.-])"
-        if name:
-            line = re.sub(root, name, line)
-        else:
-            line = re.sub(rf"(?<=['\"(]){root}{_QUOTED}|{root}{_REST}", _without_folders, line)
-    line = _ANY_PATH.sub(_without_folders, line)
-    for pattern, name in _names():
-        line = pattern.sub(name, line)
-    return line
-
-
-def _without_folders(found: re.Match) -> str:
-    code = _CODE.search(found[0])
-    return f"<path>/{code[0]}" if code else "<path>"
-
-
-@functools.cache
-def _roots() -> list[tuple[str, str]]:
-    """Folders that are known here, the longest first, and what stands for them; nothing where what follows goes too."""
-    package = Path(__file__).resolve().parents[1]
-    known = {str(package): "<package>", sys.prefix: "<environment>", sys.base_prefix: "<Python>"}
-    own = [_here(), str(Path("~").expanduser()), tempfile.gettempdir()]
-    others = [str(package.parent), *sys.path, *(p for value in os.environ.values() for p in value.split(os.pathsep))]
-    others = [f for f in others if not any(f == root or f.startswith(root + os.sep) for root in known)]
-    known |= {folder.rstrip("/\\"): "" for folder in (*own, *others) if os.path.isabs(folder)}
-    for folder, name in list(known.items()):
-        known.setdefault(os.path.realpath(folder), name)
-    return sorted(((f, n) for f, n in known.items() if len(f) > 1), key=lambda pair: -len(pair[0]))
-
-
-def _here() -> str:
-    try:
-        return os.getcwd()
-    except OSError:  # removed meanwhile
-        return ""
-
-
-@functools.cache
-def _names() -> list[tuple[re.Pattern, str]]:
-    """What finds the user's and the machine's names, and what stands for them."""
-    users = {os.environ.get(name, "") for name in ("USER", "LOGNAME", "USERNAME", "SUDO_USER")}
-    users.add(Path("~").expanduser().name)
-    try:
-        users.add(getpass.getuser())
-    except (OSError, KeyError):  # the system does not know the number
-        pass
-    hosts = {socket.gethostname(), os.environ.get("HOSTNAME", ""), os.environ.get("COMPUTERNAME", "")}
-    hosts |= {host.partition(".")[0] for host in hosts}
-    found = {**dict.fromkeys(hosts, "<host>"), **dict.fromkeys(users, "<user>")}
-    words = sorted(
-        (word for word in found if len(word) > 1 and word not in ("root", "localhost")), key=len, reverse=True
-    )
-    return [
-        (re.compile(rf"(?<![A-Za-z0-9]){re.escape(word)}(?![A-Za-z0-9])", re.IGNORECASE), found[word]) for word in words
-    ]

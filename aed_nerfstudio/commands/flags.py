@@ -58,7 +58,7 @@ def check_flags(command: typing.Any) -> None:
 
 
 def _bounds(kind: object) -> Iterator[Between]:
-    """Those that a type is declared with, also inside unions and tuples."""
+    """Yields the bounds that a type is declared with, also inside unions and tuples."""
     for part in typing.get_args(kind):
         if isinstance(part, Between):
             yield part
@@ -66,7 +66,7 @@ def _bounds(kind: object) -> Iterator[Between]:
 
 
 def _expanded(value: object) -> object:
-    """Paths with the home folder for `~`, which shells leave alone after `=`."""
+    """Returns paths with the home folder for `~`, which shells leave alone after `=`, and other values as they are."""
     if isinstance(value, tuple):
         return tuple(_expanded(part) for part in value)
     if isinstance(value, Path) and str(value).startswith("~"):

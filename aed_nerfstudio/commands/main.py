@@ -10,7 +10,7 @@ import sys
 import traceback
 import warnings
 from contextlib import redirect_stderr
-from io import StringIO
+from io import StringIO, TextIOWrapper
 from typing import Any, NoReturn
 
 import tyro
@@ -73,7 +73,7 @@ def main(arguments: list[str] | None = None) -> None:
 
     # nerfstudio 1.1.5's cameras under torch >= 2.9; nothing that the user could mend
     warnings.filterwarnings("ignore", message="Using a non-tuple sequence")
-    if hasattr(sys.stdout, "reconfigure"):
+    if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a name that the terminal cannot show ends nothing
     try:
         with on_signals(interrupt, signal.SIGTERM):
@@ -91,7 +91,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _parsed(arguments: list[str]) -> Any:
-    """The command that a command line means; ends the program where it is none, and after its help."""
+    """Returns the command that a command line means; ends the program where it is none, and after its help."""
     check_words(arguments)
     said = StringIO()
     try:
@@ -108,7 +108,7 @@ def _parsed(arguments: list[str]) -> Any:
 
 
 def _unboxed(text: str) -> str:
-    """What tyro says in a box, in a line: what is wrong, and the options that it thinks were meant."""
+    """Returns in a line what tyro says in a box: what is wrong, and the options that it thinks were meant."""
     rows = [line.strip("│").rstrip() for line in text.splitlines() if line[:1] not in ("╭", "╰")]
     rows = [row for row in rows if not row.startswith(" " * 9)]  # which say what an option is for
     parts = [" ".join(part.split()) for part in re.split(r"\s[─-]{3,}", "\n".join(rows))]

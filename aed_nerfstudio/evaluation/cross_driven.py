@@ -20,9 +20,9 @@ from aed_nerfstudio.evaluation.measure import (
     Progress,
     Stretch,
     cut_sound,
-    follows,
     spooled,
     spread,
+    sync_figures,
     unseen_progress,
 )
 from aed_nerfstudio.evaluation.metrics import row
@@ -40,7 +40,7 @@ def evaluate(
     progress: Progress = unseen_progress,
     features: np.ndarray | None = None,
 ) -> dict:
-    """Lets the avatar speak into a video with sound, and gives the row of figures.
+    """Lets the avatar speak into a video with sound, and returns the row of figures.
 
     Args:
         avatar: the trained avatar.
@@ -67,7 +67,7 @@ def evaluate(
     silent = is_silent(samples)
     levels = shifted_levels(np.full(count, np.nan) if silent else loudness(samples, count), np.arange(count))
     stretch = Stretch(0, count, None if silent else cut_sound(samples, 0, count))
-    figures, reasons = follows(levels, [stretch], frames.__getitem__, marks, groups, instruments.syncnet)
+    figures, reasons = sync_figures(levels, [stretch], frames.__getitem__, marks, groups, instruments.syncnet)
     figures["mouth_std_px"] = spread(marks.opening, groups)
     reasons = {**USUAL_REASONS, **reasons, **instruments.reasons}
     if silent:

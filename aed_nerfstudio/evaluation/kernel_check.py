@@ -26,7 +26,7 @@ CLEAR = 2e-3
 
 
 def check_grid(dims: int, backend: Backend, device: str) -> str:
-    """Features of a small grid, dense and hashed levels, and their gradients.
+    """Compares the features of a small grid, of dense and hashed levels, and their gradients.
 
     Returns: what was found, in words.
 
@@ -43,14 +43,14 @@ def check_grid(dims: int, backend: Backend, device: str) -> str:
 
     def encoded(backend: Backend, device: str) -> Sequence[Tensor]:
         leaves = [a.to(device).requires_grad_() for a in (x, table)]
-        features = encode(*leaves, layout, backend)
+        features = encode(leaves[0], leaves[1], layout, backend)
         return features, *torch.autograd.grad(features, leaves, upstream.to(features))
 
     return _compared(encoded, backend, device, LIMIT_TCNN if backend == "tcnn" else LIMIT)
 
 
 def check_marching(backend: Backend, device: str) -> str:
-    """Samples of rays through a half-full occupancy grid, which every backend finds alike to the last bit.
+    """Compares the samples of rays through a half-full occupancy grid, which every backend finds alike to the last bit.
 
     Returns, Raises: as `check_grid`.
     """
@@ -58,8 +58,8 @@ def check_marching(backend: Backend, device: str) -> str:
     box = torch.tensor([-0.8, -0.7, -0.9, 0.9, 0.8, 0.7])
 
     def marched(backend: Backend, device: str) -> PackedSamples:
-        given = (a.to(device) for a in (origins, directions, occupancy, box))
-        return march_rays(*given, STEP, 16, backend=backend)
+        there = [a.to(device) for a in (origins, directions, occupancy, box)]
+        return march_rays(there[0], there[1], there[2], there[3], STEP, 16, backend=backend)
 
     want, got = marched("torch", "cpu"), marched(backend, device)
     for name, value in vars(want).items():
@@ -69,7 +69,7 @@ def check_marching(backend: Backend, device: str) -> str:
 
 
 def check_compositing(backend: Backend, device: str) -> str:
-    """All sums over rays of 0 to 40 samples, and the gradients.
+    """Compares all sums over rays of 0 to 40 samples, and their gradients.
 
     Returns, Raises: as `check_grid`.
     """
@@ -85,7 +85,7 @@ def check_compositing(backend: Backend, device: str) -> str:
     def composited(backend: Backend, device: str) -> Sequence[Tensor]:
         samples = PackedSamples(*(a.to(device) for a in (torch.zeros(n, 3), t, rays, starts)))
         there = [a.to(device).requires_grad_() for a in leaves]
-        out = composite(*there, samples, STEP, backend)
+        out = composite(there[0], there[1], there[2], samples, STEP, backend)
         sums = [out.rgb, out.accumulation, out.extra_sums, out.weights]
         return *out, *torch.autograd.grad(sums, there, [a.to(device) for a in upstream])
 
@@ -102,12 +102,12 @@ CHECKS: dict[str, Callable[[Backend, str], str]] = {
 
 
 def checks_of(backend: Backend) -> Iterator[str]:
-    """Names of the operations that a backend has."""
+    """Returns the names of the operations that a backend has."""
     return (name for name in CHECKS if backend != "tcnn" or name.startswith("grid"))
 
 
 def _rays() -> tuple[Tensor, Tensor, Tensor]:
-    """Origins and directions [400, 3] of rays towards the grid, and the grid's occupancy [32, 32, 32]."""
+    """Returns origins and directions [400, 3] of rays towards the grid, and the grid's occupancy [32, 32, 32]."""
     generator = torch.Generator().manual_seed(0)
     origins = torch.nn.functional.normalize(torch.randn(400, 3, generator=generator), dim=-1) * 2.5
     targets = torch.rand(400, 3, generator=generator) * 2 - 1
@@ -116,7 +116,11 @@ def _rays() -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _compared(run: Callable[[Backend, str], Sequence[Tensor]], backend: Backend, device: str, limit: float) -> str:
-    """What the largest difference of a run's tensors from the reference's is, each in units of its largest value."""
+    """Returns in words how far a run's tensors are from the reference's at most, in units of their largest value.
+
+    Raises:
+        ArithmeticError: it is above the limit.
+    """
     largest = 0.0
     for got, want in zip(run(backend, device), run("torch", "cpu"), strict=True):
         difference = (got.detach().cpu().float() - want.detach()).abs().max() / want.detach().abs().max()

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Float, Float32, UInt8
 
 from aed_nerfstudio.face.face_finder import FaceFinder
 from aed_nerfstudio.face.face_mesh import INNER_LIPS, OUTER_LIPS
@@ -18,14 +19,14 @@ class NotMeasurable(Exception):
     """A figure that this machine or this dataset cannot give; the message says why, for `not_measured`."""
 
 
-def detect(images: Iterable[np.ndarray]) -> np.ndarray:
-    """Landmarks of each image, uint8 [H, W, 3] RGB -> float32 [F, 478, 3] pixels, NaN where no face is found."""
+def detect(images: Iterable[np.ndarray]) -> Float32[np.ndarray, "f 478 3"]:
+    """Returns MediaPipe's landmarks of pictures, uint8 [H, W, 3] RGB, in pixels; NaN where no face is found."""
     with FaceFinder() as finder:
         return np.stack([finder.landmarks(image) for image in images])
 
 
 class FanLips:
-    """The mouth's 20 of FAN's 68 landmarks, through the face-alignment package and weights that are there already.
+    """Finds the mouth's 20 of FAN's 68 landmarks, by the face-alignment package and weights that are there already.
 
     device: torch's name of it.
     Raises NotMeasurable when the package or its weights are missing: nothing is downloaded here.
@@ -33,8 +34,8 @@ class FanLips:
 
     def __init__(self, device: str) -> None:
         try:
-            from face_alignment import FaceAlignment, LandmarksType, api
-            from face_alignment.detection.sfd import sfd_detector
+            from face_alignment import FaceAlignment, LandmarksType, api  # pyright: ignore[reportMissingImports]
+            from face_alignment.detection.sfd import sfd_detector  # pyright: ignore[reportMissingImports]
         except ImportError:
             raise NotMeasurable("the face-alignment package is not installed") from None
         import torch
@@ -50,25 +51,27 @@ class FanLips:
             raise NotMeasurable(f"face-alignment's weights {' and '.join(missing)} are not in {folder}")
         self._net = FaceAlignment(LandmarksType.TWO_D, device=device, flip_input=False, compile=False)
 
-    def process(self, image: np.ndarray) -> np.ndarray:
-        """uint8 [H, W, 3] RGB -> float32 [20, 2] pixels, NaN where no face is found; of several the first."""
+    def landmarks(self, image: UInt8[np.ndarray, "h w 3"]) -> Float32[np.ndarray, "20 2"]:
+        """Returns the mouth's landmarks in pixels: of several faces the first one's, NaN where there is none."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # it warns of every frame without a face, which the figures tell
             faces = self._net.get_landmarks_from_image(np.ascontiguousarray(image))
         return faces[0][48:68].astype(np.float32) if faces else np.full((20, 2), np.nan, np.float32)
 
 
-def landmark_distance(points: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """Mean distance of landmarks, each set about its own centroid: [F, N, 2] twice -> [F] pixels."""
+def landmark_distance(points: Float[np.ndarray, "f n 2"], truth: Float[np.ndarray, "f n 2"]) -> Float[np.ndarray, " f"]:
+    """Returns the mean distance of two sets of landmarks in pixels, each set about its own centroid."""
     a, b = (x - x.mean(axis=1, keepdims=True) for x in (points, truth))
     return np.linalg.norm(a - b, axis=-1).mean(axis=1)
 
 
-def lip_landmark_distance(landmarks: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """`landmark_distance` of the 40 lip landmarks of [F, 478, 3] twice -> [F] pixels."""
+def lip_landmark_distance(
+    landmarks: Float[np.ndarray, "f 478 3"], truth: Float[np.ndarray, "f 478 3"]
+) -> Float[np.ndarray, " f"]:
+    """Returns the `landmark_distance` of the 40 lip landmarks, in pixels."""
     return landmark_distance(landmarks[:, LIPS, :2], truth[:, LIPS, :2])
 
 
-def face_width(landmarks: np.ndarray) -> np.ndarray:
-    """From ear to ear, [F, 478, 3] -> [F] pixels."""
+def face_width(landmarks: Float[np.ndarray, "f 478 3"]) -> Float[np.ndarray, " f"]:
+    """Returns how wide faces are from ear to ear, in pixels."""
     return np.linalg.norm(landmarks[:, 234, :2] - landmarks[:, 454, :2], axis=-1)

@@ -34,7 +34,9 @@ from aed_nerfstudio.face.face_finder import FaceFinder
 from aed_nerfstudio.face.face_mesh import mouth_opening
 from aed_nerfstudio.media.audio_io import is_silent, read_if_there
 
-if TYPE_CHECKING:  # written beside this one, and loads torch
+if TYPE_CHECKING:
+    import torch
+
     from aed_nerfstudio.evaluation.syncnet import SyncNet
 
 MINIMUM = 3
@@ -54,7 +56,7 @@ def unseen_progress(items: Iterable, total: int, what: str) -> Iterable:
 
 
 def spooled(count: int, height: int, width: int) -> np.ndarray:
-    """Room for uint8 [count, H, W, 3] in a nameless temporary file: long parts need no memory of the process's own."""
+    """Returns room for uint8 [count, H, W, 3] in a nameless temporary file, so that long parts need no memory."""
     with tempfile.TemporaryFile() as file:
         try:
             os.posix_fallocate(file.fileno(), 0, count * height * width * 3)  # a full disk would kill the process later
@@ -104,11 +106,11 @@ class HeldOut:
         return len(self.indices)
 
     def image(self, k: int) -> np.ndarray:
-        """The recorded frame at a position, uint8 [H, W, 3]."""
+        """Returns the recorded frame at a position, uint8 [H, W, 3]."""
         return self.dataset.image(self.frames[k])
 
     def sound(self, clip: str) -> np.ndarray | None:
-        """A clip's sound, float32 [n] at 16 kHz; None where it has none or is silent."""
+        """Returns a clip's sound, float32 [n] at 16 kHz; None where it has none or is silent."""
         if clip not in self._sounds:
             path = self.dataset.sound(clip)
             samples = read_if_there(path)
@@ -117,21 +119,21 @@ class HeldOut:
 
     @functools.cached_property
     def silence(self) -> str | None:
-        """Why nothing can be said about the sound; None where there is some."""
+        """Says why nothing can be measured of the sound; None where there is some."""
         if all(self.sound(clip) is None for clip in {frame.clip for frame in self.frames}):
             return "the dataset has no sound"
         return None
 
     @functools.cached_property
     def featureless(self) -> str | None:
-        """Why the audio cannot drive the mouth; None where it can."""
+        """Says why the audio cannot drive the mouth; None where it can."""
         clips = {frame.clip for frame in self.frames}
         if not any(self.dataset.features(clip).std(axis=0).any() for clip in clips):
             return "the dataset's audio features never change, so nothing drives the mouth"
         return None
 
     def levels(self) -> np.ndarray:
-        """`shifted_levels` of the frames: [11, F], NaN where there is no sound."""
+        """Returns the `shifted_levels` of the frames, [11, F]; NaN where there is no sound."""
         found = {}
         for clip in {frame.clip for frame in self.frames}:
             samples, count = self.sound(clip), self.dataset.clip(clip).count
@@ -139,7 +141,7 @@ class HeldOut:
         return np.hstack([shifted_levels(found[frame.clip], np.array([frame.index])) for frame in self.frames])
 
     def stretches(self) -> Iterator[Stretch]:
-        """Clip after clip, the frames that follow each other without a gap, with their sound."""
+        """Yields, clip after clip, the frames that come one after the other without a gap, with their sound."""
         breaks = [
             k
             for k in range(1, len(self))
@@ -154,7 +156,7 @@ class HeldOut:
 
 
 def cut_sound(samples: np.ndarray, first: int, count: int) -> np.ndarray:
-    """The sound of `count` frames from the frame `first` on, float32 [count * 640]; silence beyond its end."""
+    """Returns the sound of `count` frames from the frame `first` on, float32 [count * 640]; silence beyond its end."""
     part = samples[first * SAMPLES_PER_FRAME : (first + count) * SAMPLES_PER_FRAME]
     return np.pad(part, (0, count * SAMPLES_PER_FRAME - len(part)))
 
@@ -167,7 +169,7 @@ class Instruments:
         syncnet: from `SyncNet.load`; no Sync-C and Sync-D when None.
     """
 
-    def __init__(self, device: object, syncnet: SyncNet | None = None) -> None:
+    def __init__(self, device: torch.device | str, syncnet: SyncNet | None = None) -> None:
         self.perceptual = Perceptual(device)
         self.syncnet = None if syncnet is None else syncnet.to(device)
         try:
@@ -176,13 +178,13 @@ class Instruments:
             self.fan, self.no_fan = None, str(reason)
 
     def perceptual_frames(self, count: int) -> list[int]:
-        """Positions, of `count` frames, at which the perceptual distance is taken."""
+        """Returns the positions, of `count` frames, at which the perceptual distance is taken."""
         most = SLOW_FRAMES if self.perceptual.name == "st_lpips" else count
         return np.unique(np.linspace(0, count - 1, min(count, most)).astype(int)).tolist()
 
     @property
     def reasons(self) -> dict[str, str]:
-        """Why the figures are missing that this machine cannot take."""
+        """Says, by figure, why this machine cannot take it."""
         other, why = {
             "lpips": ("st_lpips", "LPIPS was taken"),
             "st_lpips": ("lpips", "LPIPS's AlexNet is not in torch's cache, and nothing is downloaded; see st_lpips"),
@@ -204,12 +206,12 @@ class Marks:
 
     @property
     def opening(self) -> np.ndarray:
-        """Of the mouth, [F] pixels."""
+        """Returns the opening of the mouth, [F] pixels."""
         return mouth_opening(self.mesh)
 
     @property
     def lost(self) -> int:
-        """Frames without a face."""
+        """Counts the frames without a face."""
         return int(np.isnan(self.mesh[:, 0, 0]).sum())
 
 
@@ -218,10 +220,10 @@ def _mean(values: Iterable[float | None]) -> float | None:
     return float(np.mean(known)) if known else None
 
 
-def look(
+def measure_frames(
     images: Iterable[np.ndarray], instruments: Instruments, held: HeldOut | None = None
 ) -> tuple[dict[str, float | None], Marks]:
-    """One pass over a sequence: its landmarks and, where it stands beside recorded frames, its image metrics.
+    """Returns the mean image metrics of a sequence, where it stands beside recorded frames, and its landmarks.
 
     images: uint8 [H, W, 3] each. held: the recorded frames, as many.
     """
@@ -232,7 +234,7 @@ def look(
         for k, image in enumerate(images):
             mesh.append(finder.landmarks(image))
             if instruments.fan:
-                fan.append(instruments.fan.process(image))
+                fan.append(instruments.fan.landmarks(image))
             if held is None:
                 continue
             truth, box = held.image(k), held.frames[k].face_box
@@ -246,8 +248,8 @@ def look(
     return figures, Marks(np.stack(mesh), np.stack(fan) if fan else None)
 
 
-def lips(marks: Marks, truth: Marks, groups: np.ndarray) -> dict[str, float | None]:
-    """How the lips of a sequence agree with the recorded ones, over the frames with a face in both."""
+def lip_figures(marks: Marks, truth: Marks, groups: np.ndarray) -> dict[str, float | None]:
+    """Returns how the lips of a sequence agree with the recorded ones, over the frames with a face in both."""
     distance = lip_landmark_distance(marks.mesh, truth.mesh)
     figures = {
         "lmd_px": _nanmean(distance),
@@ -264,12 +266,12 @@ def _nanmean(values: np.ndarray) -> float | None:
 
 
 def spread(opening: np.ndarray, groups: np.ndarray) -> float | None:
-    """Standard deviation of the mouth's opening [F] about its group's mean, pixels; None without a face."""
+    """Returns the standard deviation of the mouth's opening [F] about its group's mean, pixels; None without a face."""
     known = np.isfinite(opening)
     return float(centred(opening[known], groups[known]).std()) if known.any() else None
 
 
-def follows(
+def sync_figures(
     levels: np.ndarray,
     stretches: Iterable[Stretch],
     frame: Callable[[int], np.ndarray],
@@ -277,7 +279,7 @@ def follows(
     groups: np.ndarray,
     syncnet: SyncNet | None,
 ) -> tuple[dict[str, float | None], dict[str, str]]:
-    """How the mouth of a sequence follows sound: figures, and reasons for those that are missing.
+    """Returns how the mouth of a sequence follows sound, and reasons for the figures that are missing.
 
     levels: [11, F] of `shifted_levels`. frame: gives the frame at a position, uint8 [H, W, 3].
     """
@@ -333,31 +335,33 @@ class Scale:
         self.instruments = instruments
         self.progress = progress
         self.levels = held.levels()
-        _, self.truth = look((held.image(k) for k in self._order("looking at the recorded frames")), instruments)
+        _, self.truth = measure_frames(
+            (held.image(k) for k in self._order("looking at the recorded frames")), instruments
+        )
 
     def _order(self, what: str) -> Iterable[int]:
         return self.progress(range(len(self.held)), len(self.held), what)
 
     def ground_truth(self) -> dict:
-        """The row of the recorded frames themselves."""
+        """Returns the row of the recorded frames themselves."""
         why = "a recorded frame is not compared with itself"
         own = np.stack([self.held.dataset.landmarks(frame.clip)[frame.index] for frame in self.held.frames])
         seen = {"mouth_correlation": correlation(self.truth.opening, mouth_opening(own), self.held.groups)}
-        reasons = dict.fromkeys((*IMAGE, *LIPS, "mouth_correlation_shuffled"), why)
+        reasons: dict[str, str] = dict.fromkeys((*IMAGE, *LIPS, "mouth_correlation_shuffled"), why)
         return self._row(seen, self.truth, self.held.image, reasons)
 
     def row(
         self, frame: Callable[[int], np.ndarray], what: str, shuffled: Marks | str
     ) -> tuple[dict[str, object], Marks]:
-        """The row of a sequence, and its landmarks.
+        """Returns the row of a sequence, and its landmarks.
 
         Args:
             frame: gives the frame at a position, 0 to F - 1, as uint8 [H, W, 3].
             what: shown while it is measured.
             shuffled: landmarks of the same frames rendered with shuffled audio, or why there are none.
         """
-        figures, marks = look((frame(k) for k in self._order(what)), self.instruments, self.held)
-        figures |= lips(marks, self.truth, self.held.groups)
+        figures, marks = measure_frames((frame(k) for k in self._order(what)), self.instruments, self.held)
+        figures |= lip_figures(marks, self.truth, self.held.groups)
         reasons = {}
         if isinstance(shuffled, str):
             reasons["mouth_correlation_shuffled"] = shuffled
@@ -374,7 +378,7 @@ class Scale:
         reasons: dict[str, str],
     ) -> dict:
         held, syncnet = self.held, self.instruments.syncnet
-        heard, unheard = follows(self.levels, held.stretches(), frame, marks, held.groups, syncnet)
+        heard, unheard = sync_figures(self.levels, held.stretches(), frame, marks, held.groups, syncnet)
         figures = {**figures, **heard, "mouth_std_px": spread(marks.opening, held.groups)}
         reasons = {**USUAL_REASONS, **unheard, **self.instruments.reasons, **reasons}
         if held.silence:

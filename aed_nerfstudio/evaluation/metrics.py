@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 FORMAT = "aed-metrics"
 VERSION = 2
@@ -136,7 +137,7 @@ SECTION_CONVENTIONS = {
 
 
 def row(values: Mapping[str, float | None], reasons: Mapping[str, str], frames: int, without_face: int) -> dict:
-    """A complete row from what was measured.
+    """Returns a complete row of what was measured.
 
     Args:
         values: figures by name; None, not-a-number or absent where not measured.
@@ -162,12 +163,12 @@ def row(values: Mapping[str, float | None], reasons: Mapping[str, str], frames: 
 
 
 def empty_row(reason: str) -> dict:
-    """A row that was not measured at all, for one reason."""
+    """Returns a row of which nothing was measured, for one reason."""
     return row({}, dict.fromkeys(ROW, reason), 0, 0)
 
 
 def emotion_section(found: Mapping) -> dict:
-    """What `evaluate_emotion` gives, with null and a reason in place of anything that is not a number."""
+    """Returns what `evaluate_emotion` gives, with null and a reason in place of anything that is not a number."""
     section = dict(found)
     section["not_measured"] = dict(section["not_measured"])
     for name in EMOTION:
@@ -179,14 +180,15 @@ def emotion_section(found: Mapping) -> dict:
 
 
 def section(metrics: Mapping, path: str) -> dict:
-    """The row or section at a dotted path such as `self_driven.full`."""
+    """Returns the row or section at a dotted path such as `self_driven.full`."""
+    inner: Any = metrics
     for part in path.split("."):
-        metrics = metrics[part]
-    return metrics
+        inner = inner[part]
+    return inner
 
 
 def conventions() -> dict:
-    """What the file itself says about how its figures were taken."""
+    """Returns what the file itself says about how its figures were taken."""
     return {
         "metrics": {name: metric.convention for name, metric in ROW.items()},
         "emotion": EMOTION,
@@ -199,7 +201,7 @@ def _is_number(value: object) -> bool:
 
 
 def _check_nulls(found: Mapping, names: Mapping, path: str) -> None:
-    """Each of the names is there, and is null exactly where the section says why."""
+    """Checks that each of the names is there, and is null exactly where the section says why."""
     reasons = found.get("not_measured")
     if not isinstance(reasons, dict):
         raise ValueError(f"{path}: lacks not_measured")

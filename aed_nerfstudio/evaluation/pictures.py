@@ -25,7 +25,9 @@ COLOURS = {"recorded": "#222222", "ours": "#d1495b", "ours, shuffled audio": "#c
 
 
 def emotion_grid(avatar: Avatar, condition: FrameCondition) -> np.ndarray:
-    """One moment with every emotion (columns) at every intensity (rows), uint8 [rows * (H + BAND), columns * W, 3].
+    """Renders one moment with every emotion (columns) at every intensity (rows).
+
+    Returns uint8 [rows * (H + BAND), columns * W, 3].
 
     Labels that the training data lacks stay dark. Neutral has no strength of its own: it is the same in each row.
     """
@@ -48,7 +50,7 @@ def emotion_grid(avatar: Avatar, condition: FrameCondition) -> np.ndarray:
 
 
 def contact_sheet(columns: Sequence[Sequence[tuple[str, np.ndarray]]]) -> np.ndarray:
-    """Columns of labelled frames, five side by side and the others below: uint8 [h, w, 3]."""
+    """Returns columns of labelled frames, five side by side and the others below: uint8 [h, w, 3]."""
     stacked = [np.vstack([labelled(frame, text) for text, frame in column]) for column in columns]
     across = min(len(stacked), SHEET_COLUMNS)
     while len(stacked) % across:

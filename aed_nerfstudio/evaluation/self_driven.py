@@ -18,7 +18,7 @@ from aed_nerfstudio.evaluation.measure import (
     Instruments,
     Progress,
     Scale,
-    look,
+    measure_frames,
     spooled,
     unseen_progress,
 )
@@ -31,7 +31,7 @@ MEAN_FRAMES = 100
 
 @dataclass
 class SelfDriven:
-    """What `evaluate` found.
+    """Holds what `evaluate` has measured and rendered.
 
     sections: of metrics.json. ours: uint8 [F, H, W, 3] renders of the held-out frames. nearest: [F] dataset indices of
     the training frames of the nearest poses. openings: of the mouth, [F] pixels, by the curve's name.
@@ -44,30 +44,30 @@ class SelfDriven:
     openings: dict[str, np.ndarray]
 
     def nearest_image(self, k: int) -> np.ndarray:
-        """The training frame of the nearest pose at a position, uint8 [H, W, 3]."""
+        """Returns the training frame of the nearest pose at a position, uint8 [H, W, 3]."""
         return training_image(self.held.dataset, int(self.nearest[k]))
 
 
 def projected_corners(poses: np.ndarray, focal: float) -> np.ndarray:
-    """Where a head-sized box's corners appear in poses [F, 3, 4]: [F, 8, 2] pixels from the principal point."""
+    """Returns where a head-sized box's corners appear in poses [F, 3, 4]: [F, 8, 2] pixels from the principal point."""
     seen = np.einsum("nfk,fkl->fnl", HEAD_CORNERS[:, None] - poses[:, :, 3], poses[:, :, :3])
     return focal * seen[..., :2] / -seen[..., 2:]
 
 
 def nearest_poses(poses: np.ndarray, known: np.ndarray, focal: float) -> np.ndarray:
-    """For each pose [F, 3, 4] the nearest of known [K, 3, 4], by mean pixel distance of a head's box: indices [F]."""
+    """Returns which of the known poses [K, 3, 4] is nearest to each pose [F, 3, 4], by pixels of a head's box: [F]."""
     targets = projected_corners(known, focal)
     seen = projected_corners(poses, focal)
     return np.array([np.linalg.norm(targets - corners, axis=-1).mean(axis=1).argmin() for corners in seen])
 
 
 def training_image(dataset: Dataset, index: int) -> np.ndarray:
-    """A recorded frame by its index, uint8 [H, W, 3]."""
+    """Returns a recorded frame by its index, uint8 [H, W, 3]."""
     return dataset.image(dataset.frames[index])
 
 
 def mean_frames(dataset: Dataset, labels: set[str]) -> dict[str, np.ndarray]:
-    """The mean of up to 100 training frames, evenly spread, of each label: uint8 [H, W, 3] by label.
+    """Returns the mean of up to 100 training frames, evenly spread, of each label: uint8 [H, W, 3] by label.
 
     A label without training frames has the mean of those of all labels.
     """
@@ -84,7 +84,7 @@ def mean_frames(dataset: Dataset, labels: set[str]) -> dict[str, np.ndarray]:
 
 
 def shuffled_partners(count: int, seed: int) -> np.ndarray:
-    """Whose audio each of `count` frames is given: a random cycle, so that none keeps its own. [count]."""
+    """Returns whose audio each of `count` frames is given, [count]: a random cycle, so that none keeps its own."""
     cycle = np.random.default_rng(seed).permutation(count)
     partners = np.empty(count, int)
     partners[cycle] = np.roll(cycle, -1)
@@ -135,7 +135,7 @@ def evaluate(
             other = track[held.indices[partners[k]]]
             yield to_uint8(avatar.images(replace(track[held.indices[k]], audio=other.audio))["rgb"])
 
-    _, shuffled = look(with_others_audio(), instruments)
+    _, shuffled = measure_frames(with_others_audio(), instruments)
     scale = Scale(held, instruments, progress)
     training = dataset.split("train")
     poses = np.array([frame.camera_to_world for frame in dataset.frames])[:, :3]

@@ -60,7 +60,7 @@ class Peaks:
 
 
 def machine() -> dict[str, object]:
-    """What the figures were measured on."""
+    """Returns what the figures were measured on."""
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
     return {
         "processor": _processor(),
@@ -80,12 +80,12 @@ def _processor() -> str:
 
 
 def backends_here(device: torch.device) -> list[Backend]:
-    """Those that can run on a device, plain torch first."""
+    """Returns the backends that can run on a device, plain torch first."""
     return [name for name in ("torch", "numba", "triton", "tcnn") if unavailable(name, device.type) is None]
 
 
 def peaks(device: torch.device) -> Peaks:
-    """Measured now; a matrix product of the networks' width (64) reaches less than this."""
+    """Measures what this machine reaches; a matrix product of the networks' width (64) reaches less than this."""
 
     def gflops(dtype: torch.dtype) -> float:
         a = torch.randn(2048, 2048, device=device, dtype=dtype)
@@ -111,7 +111,7 @@ def _once(run: Callable[[], object], device: torch.device) -> float:
 
 
 def _seconds(run: Callable[[], object], device: torch.device, repeats: int) -> float:
-    """Median of some repeats, after one that does not count."""
+    """Returns the median of some repeats, after one that does not count."""
     run()
     return statistics.median(_once(run, device) for _ in range(repeats))
 
@@ -197,26 +197,38 @@ def measure(
             for backend in backends:
                 avatar.network.use_backend(backend)
                 times[backend].append(_once(operations[backend].run, device))
-        first = times[backends[0]]
-        for backend, seconds in times.items():
-            operation = operations[backend]
-            median = statistics.median(seconds)
+        for backend in backends:
+            avatar.network.use_backend(backend)
             half = avatar.network.head.in_bfloat16(device)
-            least = operation.flops / (1e9 * (limits.gflops_half if half else limits.gflops))
-            least += operation.bytes / (1e9 * limits.gbytes)
-            rows.append(
-                {
-                    "operation": operation.name,
-                    "backend": backend,
-                    "ms": 1000 * median,
-                    "repeats": len(seconds),
-                    "ratio": statistics.median(a / b for a, b in zip(first, seconds, strict=True)),
-                    "mib": memory[backend],
-                    "roof": least / median if least else None,
-                }
-            )
+            first = times[backends[0]]
+            figures = summary(operations[backend], times[backend], first, limits, half)
+            rows.append({"backend": backend, "mib": memory[backend], **figures})
     avatar.network.use_backend(own)
     return rows
+
+
+def summary(
+    operation: Operation, seconds: Sequence[float], first: Sequence[float], limits: Peaks, half: bool
+) -> dict[str, object]:
+    """Returns the figures of an operation on a backend from the seconds of its repeats.
+
+    Args:
+        operation: what was timed.
+        seconds: of each repeat.
+        first: of the same repeats on the backend that the others are compared with.
+        limits: what the machine reaches at most.
+        half: whether the networks' products are in bfloat16.
+    """
+    median = statistics.median(seconds)
+    least = operation.flops / (1e9 * (limits.gflops_half if half else limits.gflops))
+    least += operation.bytes / (1e9 * limits.gbytes)
+    return {
+        "operation": operation.name,
+        "ms": 1000 * median,
+        "repeats": len(seconds),
+        "ratio": statistics.median(a / b for a, b in zip(first, seconds, strict=True)),
+        "roof": least / median if least else None,
+    }
 
 
 def _operations(
@@ -288,7 +300,7 @@ def _operations(
 
 
 def _samples(avatar: Avatar, condition) -> tuple:
-    """Packed samples of whole rays of a picture, about `POINTS`, and their directions' harmonics."""
+    """Returns packed samples of whole rays of a picture, about `POINTS`, and their directions' harmonics."""
     from aed_nerfstudio.rendering.ray_marching import PackedSamples
 
     _, harmonics, positions, t, rays, starts = avatar.renderer.culled.hits(avatar.recorded_view(condition, 512))
@@ -337,7 +349,7 @@ def _frame(avatar: Avatar, track: DrivingTrack, size: int) -> Operation:
 
 
 def _training_step(pipeline: AedPipeline, stage: str, rays: int) -> Operation:
-    """Drawing rays, forward, backward and the optimizers' step, with a learning rate of zero."""
+    """Returns drawing rays, forward, backward and the optimizers' step, with a learning rate of zero."""
     from nerfstudio.engine.optimizers import Optimizers
 
     from aed_nerfstudio.method_configs.aed_nerf import aed_nerf
@@ -367,7 +379,7 @@ def _training_step(pipeline: AedPipeline, stage: str, rays: int) -> Operation:
 
 @contextmanager
 def _training(model, step: int) -> Iterator[None]:
-    """The model as it is in a step's stage, between updates of the occupancy grid."""
+    """Sets the model as it is in a step's stage, between updates of the occupancy grid."""
     model.train()
     model.set_stage(step)
     try:
@@ -378,13 +390,13 @@ def _training(model, step: int) -> Iterator[None]:
 
 
 def name_of(machine_facts: dict[str, object]) -> str:
-    """A file name for a machine's results."""
+    """Returns a file name for a machine's results."""
     text = f"{machine_facts['gpu'] or machine_facts['processor']} {machine_facts['threads']} threads"
     return "-".join("".join(c if c.isalnum() else " " for c in text.lower()).split())
 
 
 def table(rows: Sequence[dict]) -> str:
-    """The rows as Markdown."""
+    """Returns the rows as Markdown."""
     lines = ["| operation | backend | ms | ratio | MiB | of peak |", "|---|---|---|---|---|---|"]
     for row in rows:
         roof = "" if row["roof"] is None else f"{100 * row['roof']:.0f} %"

@@ -18,6 +18,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
+from jaxtyping import Float, Float64, Shaped, UInt8
 from scipy.fft import dct
 from scipy.signal import medfilt
 from torch import Tensor, nn
@@ -48,7 +49,7 @@ PREEMPHASIS = 0.97
 
 
 def _tower(dimensions: int, widths: list[int], kernels: list, strides: list, paddings: list, pools: dict) -> nn.Module:
-    """Convolution, batch norm and ReLU, six times; after some of them (counted from 0) what `pools` says."""
+    """Returns convolution, batch norm and ReLU, six times; after some of them (counted from 0) what `pools` says."""
     convolution, norm = ((nn.Conv2d, nn.BatchNorm2d), (nn.Conv3d, nn.BatchNorm3d))[dimensions - 2]
     layers: list[nn.Module] = []
     shapes = zip(widths, widths[1:], kernels, strides, paddings, strict=False)
@@ -129,7 +130,7 @@ class SyncNet(nn.Module):
 
 
 def _weights_in(stored: object, deepest: int = 4) -> dict[str, Tensor]:
-    """The towers' dict of tensors in what a file holds, without a prefix before their names; empty if there is none.
+    """Returns the towers' tensors in what a file holds, by names without a prefix; empty if there are none.
 
     deepest: dicts in one another that are looked through.
     """
@@ -156,13 +157,13 @@ def _mel_filters() -> np.ndarray:
     return np.where((bins >= low) & (bins < middle), rising, 0) + np.where((bins >= middle) & (bins < high), falling, 0)
 
 
-def mfcc(samples: np.ndarray) -> np.ndarray:
-    """Mel-frequency cepstral coefficients at 100 Hz, as python_speech_features computes them with its defaults.
+def mfcc(samples: Float[np.ndarray, " n"]) -> Float64[np.ndarray, "steps 13"]:
+    """Returns mel-frequency cepstral coefficients at 100 Hz, as python_speech_features computes them with its defaults.
 
     Windows of 25 ms without a taper every 10 ms, pre-emphasis 0.97, 26 mel filters on a 512-point power spectrum, the
     first coefficient replaced by the log energy, sinusoidal lifter 22.
 
-    samples: float [n] in -1..1 at 16 kHz -> float64 [1 + ceil((n - 400) / 160), 13].
+    samples: in -1..1 at 16 kHz. Returns 1 + ceil((n - 400) / 160) steps.
     """
     values = np.asarray(samples, np.float64) * 2**15  # the network learnt from 16-bit samples; energies are absolute
     values = np.append(values[:1], values[1:] - PREEMPHASIS * values[:-1])
@@ -173,7 +174,7 @@ def mfcc(samples: np.ndarray) -> np.ndarray:
     power = np.abs(np.fft.rfft(windows, FFT)) ** 2 / FFT
     tiny = np.finfo(float).eps  # silence has no logarithm
     energies, total = np.maximum(power @ _mel_filters().T, tiny), np.maximum(power.sum(axis=1), tiny)
-    cepstrum = dct(np.log(energies), type=2, axis=1, norm="ortho")[:, :MFCCS]
+    cepstrum = np.asarray(dct(np.log(energies), type=2, axis=1, norm="ortho"))[:, :MFCCS]
     cepstrum *= 1 + LIFTER / 2 * np.sin(np.pi * np.arange(MFCCS) / LIFTER)
     cepstrum[:, 0] = np.log(total)
     return cepstrum
@@ -182,10 +183,12 @@ def mfcc(samples: np.ndarray) -> np.ndarray:
 # ---- faces
 
 
-def face_boxes(landmarks: np.ndarray) -> np.ndarray:
-    """The square around every face, smoothed over time as the published evaluation does: [F, 3] centre x, y, half side.
+def face_boxes(landmarks: Float[np.ndarray, "f 478 3"]) -> Float[np.ndarray, "f 3"]:
+    """Returns the square around every face, smoothed over time as the published evaluation does.
 
-    landmarks: [F, 478, 3] pixels, NaN where no face is found: there the box is interpolated.
+    Its columns are the centre's x and y, and half of the side, in pixels.
+
+    landmarks: pixels, NaN where no face is found: there the box is interpolated.
 
     Raises:
         InputError: no face at all.
@@ -202,8 +205,8 @@ def face_boxes(landmarks: np.ndarray) -> np.ndarray:
     return np.stack([medfilt(np.pad(column, half, mode="edge"), SMOOTHING)[half:-half] for column in filled], axis=1)
 
 
-def crop_face(image: np.ndarray, box: np.ndarray) -> np.ndarray:
-    """The face of a picture, uint8 [H, W, 3] -> uint8 [224, 224, 3]; box from `face_boxes`."""
+def crop_face(image: UInt8[np.ndarray, "h w 3"], box: Shaped[np.ndarray, " 3"]) -> UInt8[np.ndarray, "224 224 3"]:
+    """Cuts the face out of a picture; box: from `face_boxes`."""
     x, y, half = box
     side = 2 * half * (1 + CROP_MARGIN)
     left, top = x - side / 2, y - half
@@ -218,7 +221,7 @@ def crop_face(image: np.ndarray, box: np.ndarray) -> np.ndarray:
 
 
 def sync_scores(net: SyncNet, frames: Iterable[np.ndarray], landmarks: np.ndarray, samples: np.ndarray) -> dict:
-    """How well a mouth and a sound belong together, to SyncNet.
+    """Returns how well a mouth and a sound belong together, to SyncNet.
 
     Args:
         net: with weights loaded, on any device.
@@ -250,7 +253,7 @@ def sync_scores(net: SyncNet, frames: Iterable[np.ndarray], landmarks: np.ndarra
 
 
 def _rows(crops: Iterator[np.ndarray]) -> Iterator[Tensor]:
-    """RGB crops as BGR rows [1, 3, T, 224, 224] that overlap by four frames, each for up to BATCH clips."""
+    """Yields RGB crops as BGR rows [1, 3, T, 224, 224] that overlap by four frames, each for up to BATCH clips."""
     held: list[np.ndarray] = []
     for crop in crops:
         held.append(crop[..., ::-1])
@@ -265,8 +268,10 @@ def _row(images: list[np.ndarray]) -> Tensor:
     return torch.from_numpy(np.stack(images).transpose(3, 0, 1, 2).astype(np.float32))[None]
 
 
-def scores_from_embeddings(video: np.ndarray, audio: np.ndarray, max_shift: int = MAXIMUM_SHIFT) -> dict:
-    """Sync-C, Sync-D and the best shift of two sequences of embeddings, [T, D] each; see `sync_scores`.
+def scores_from_embeddings(
+    video: Float[np.ndarray, "t d"], audio: Float[np.ndarray, "t d"], max_shift: int = MAXIMUM_SHIFT
+) -> dict:
+    """Returns Sync-C, Sync-D and the best shift of two sequences of embeddings; see `sync_scores`.
 
     At every shift the Euclidean distances of the pairs are averaged over time; Sync-D is the smallest of the averages,
     Sync-C their median minus it. As in the published evaluation, whose numbers these are to be compared with, the sound

@@ -11,11 +11,13 @@ import torch
 import tyro
 from nerfstudio.cameras.rays import RayBundle
 from nerfstudio.data.datamanagers.base_datamanager import VanillaDataManager, VanillaDataManagerConfig
+from nerfstudio.data.dataparsers.base_dataparser import DataparserOutputs
 from nerfstudio.data.datasets.base_dataset import InputDataset
 from nerfstudio.data.utils.dataloaders import FixedIndicesEvalDataloader, RandIndicesEvalDataloader
 from nerfstudio.engine.callbacks import TrainingCallbackAttributes
 from torch import Tensor
 
+from aed_nerfstudio.bounds import RENDERED_SIDE, Between
 from aed_nerfstudio.dataparsers.rad_nerf import RadNerfDataParserConfig
 from aed_nerfstudio.dataparsers.talking_face import TalkingFaceDataParserConfig
 from aed_nerfstudio.dataset.frames import FramePixels, FrameStore, over_background
@@ -70,6 +72,27 @@ class AedDataManager(VanillaDataManager[InputDataset]):
     @property
     def dataset(self) -> Dataset:
         return self.train_dataparser_outputs.metadata["dataset"]
+
+    def create_train_dataset(self) -> InputDataset:
+        """Returns the pictures and cameras of the training part."""
+        return self._scaled(self.train_dataparser_outputs)
+
+    def create_eval_dataset(self) -> InputDataset:
+        """Returns the pictures and cameras of the part that is evaluated or rendered."""
+        return self._scaled(self.dataparser.get_dataparser_outputs(split=self.test_split))
+
+    def _scaled(self, outputs: DataparserOutputs) -> InputDataset:
+        """Returns pictures and cameras of the size that `ns-render dataset --downscale-factor` asks for.
+
+        Raises:
+            InputError: such pictures would be too small or too large.
+        """
+        factor, camera = self.config.dataparser.downscale_factor, self.dataset.camera
+        if factor is None:
+            return InputDataset(outputs)
+        smallest, largest = sorted((camera.w, camera.h))
+        Between(largest / RENDERED_SIDE.high, smallest / RENDERED_SIDE.low).check("--downscale-factor", factor)
+        return InputDataset(outputs, scale_factor=1 / factor)
 
     def setup_train(self) -> None:
         self._store: FrameStore | None = None

@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 import shutil
 import struct
 import tracemalloc
@@ -15,6 +16,7 @@ from aed_nerfstudio.avatar.avatar import Avatar
 from aed_nerfstudio.avatar.avatar_file import ZEROS, _checksum, read_avatar
 from aed_nerfstudio.commands.main import main
 from aed_nerfstudio.errors import InputError
+from aed_nerfstudio.loading import dataset_of, read_run
 from aed_nerfstudio.media.audio_io import write_wav
 from aed_nerfstudio.media.backgrounds import open_background
 
@@ -87,8 +89,9 @@ def test_it_speaks_when_recording_and_run_are_gone(run, data, tmp_path, monkeypa
 def test_a_run_speaks_without_its_recording(run, tmp_path):
     shutil.copytree(run, tmp_path / "t")
     text = (run / "config.yml").read_text()
-    name = next(line.split("- ", 1)[1] for line in text.splitlines() if line.startswith("  - ") or "- actor" in line)
-    (tmp_path / "t" / "config.yml").write_text(text.replace(name, "nowhere"))
+    (tmp_path / "t" / "config.yml").write_text(re.sub(r"(?m)^(\s*- )actor\d*$", r"\1nowhere", text))
+    with pytest.raises(InputError, match="dataset"):
+        dataset_of(read_run(tmp_path / "t" / "config.yml"))
     avatar = Avatar.load(tmp_path / "t" / "config.yml", device="cpu")
     assert len(pictures(avatar)) == 14
 

@@ -97,8 +97,9 @@ def test_crop_keeps_head_crops_and_pads_at_borders():
     points = np.zeros((5, 478, 3), np.float32)
     points[:, 0, :2], points[:, 1:, :2] = (150, 150), (350, 400)
     assert head_crop(points, 512, 512) == (0, 0, 512)
-    left, top, side = head_crop(points, 1920, 1080)
-    assert side == round(250 / 0.53) and left >= 0 and top >= 0
+    side = 250 / 0.53  # the face is 250 pixels high, around (250, 275)
+    assert head_crop(points, 1920, 1080) == (round(250 - side / 2), round(275 - 0.53 * side), round(side))
+    assert head_crop(points - [200, 100, 0], 1920, 1080) == (0, 0, round(side))  # not beyond the frame
     image = np.full((50, 80, 3), 9, np.uint8)
     assert cut(image, (-10, -10, 70), 32).shape == (32, 32, 3)
     assert (cut(image, (-10, -10, 70), 32) == 9).all()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from aed_nerfstudio.commands.doctor import scrubbed
+from aed_nerfstudio.commands.doctor_privacy import scrubbed
 from aed_nerfstudio.errors import import_fault
 
 ROOT = Path(__file__).resolve().parents[2]

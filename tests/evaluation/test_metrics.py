@@ -8,9 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from markupsafe import escape
+from PIL import ImageColor
 
 from aed_nerfstudio.audio.features import SAMPLE_RATE
-from aed_nerfstudio.dataset.schema import Camera, Clip, Dataset, Frame
+from aed_nerfstudio.dataset.schema import Camera, Clip, Dataset, Frame, read_image
 from aed_nerfstudio.errors import InputError
 from aed_nerfstudio.evaluation import metrics
 from aed_nerfstudio.evaluation.image_metrics import psnr, ssim
@@ -21,12 +23,13 @@ from aed_nerfstudio.evaluation.landmark_distance import (
     landmark_distance,
     lip_landmark_distance,
 )
-from aed_nerfstudio.evaluation.measure import HeldOut, Marks, Stretch, follows, spooled, spread
-from aed_nerfstudio.evaluation.pictures import contact_sheet, mouth_curves
-from aed_nerfstudio.evaluation.report import markdown, page, reasons
+from aed_nerfstudio.evaluation.measure import HeldOut, Marks, Stretch, spooled, spread, sync_figures
+from aed_nerfstudio.evaluation.page import page
+from aed_nerfstudio.evaluation.pictures import COLOURS, contact_sheet, mouth_curves
 from aed_nerfstudio.evaluation.self_driven import nearest_poses, shuffled_partners
 from aed_nerfstudio.evaluation.sync import audio_mouth_correlation, correlation, loudness, shifted_levels
-from aed_nerfstudio.evaluation.syncnet import SyncNet
+from aed_nerfstudio.evaluation.syncnet import SyncNet, sync_scores
+from aed_nerfstudio.evaluation.tables import markdown, reasons, tables
 from aed_nerfstudio.media.audio_io import write_wav
 from aed_nerfstudio.media.captions import BAND, labelled
 from aed_nerfstudio.synthetic.actor import Actor
@@ -151,18 +154,26 @@ def test_the_mouth_of_silence_follows_nothing():
 
 def test_syncnet_hears_the_stretches_that_are_long_enough():
     face = Scene(Actor(0), 96).render({}, HeadPose())
-    marks = Marks(np.tile(face.landmarks, (32, 1, 1)), None)
-    levels, groups = np.full((11, 32), np.nan), np.zeros(32, int)
-    noise = np.random.default_rng(0).normal(0, 0.1, 27 * 640).astype(np.float32)
+    marks = Marks(np.tile(face.landmarks, (57, 1, 1)), None)
+    levels, groups = np.full((11, 57), np.nan), np.zeros(57, int)
+    noise = np.random.default_rng(0).normal(0, 0.1, 52 * 640).astype(np.float32)
     torch.manual_seed(0)
     net = SyncNet().eval()
-    short, long = Stretch(0, 5, noise[: 5 * 640]), Stretch(5, 32, noise)
-    figures, why = follows(levels, [short, long], lambda k: face.image, marks, groups, net)
-    assert figures["sync_d"] > 0 and figures["sync_c"] >= 0 and abs(figures["sync_shift"]) <= 15 and not why
+    short, long = Stretch(0, 5, noise[: 5 * 640]), Stretch(5, 32, noise[: 27 * 640])
+    other = Stretch(32, 57, noise[27 * 640 :])
+    figures, why = sync_figures(levels, [short, long, other], lambda k: face.image, marks, groups, net)
+    first, second = (
+        sync_scores(net, [face.image] * (part.stop - part.start), marks.mesh[part.start : part.stop], part.samples)
+        for part in (long, other)
+    )
+    for name in ("sync_c", "sync_d"):
+        assert first[name] != second[name]
+        assert figures[name] == pytest.approx((27 * first[name] + 25 * second[name]) / 52)
+    assert figures["sync_shift"] == first["shift"] and not why
     assert figures["audio_mouth_correlation"] is None and figures["audio_mouth_shift"] is None
-    figures, why = follows(levels, [short], lambda k: face.image, marks, groups, net)
+    figures, why = sync_figures(levels, [short], lambda k: face.image, marks, groups, net)
     assert "sync_c" not in figures and "25 frames" in why["sync_c"]
-    assert follows(levels, [long], lambda k: face.image, marks, groups, None)[1] == {}
+    assert sync_figures(levels, [long], lambda k: face.image, marks, groups, None)[1] == {}
 
 
 # ---- held-out frames
@@ -322,8 +333,22 @@ def test_a_reason_that_all_rows_share_is_said_once():
 
 def test_the_page_refers_to_the_files_that_are_there():
     text = page(complete(), {"sheet.png", "side-by-side.mp4"})
-    assert re.findall(r"src='([^']+)'", text) == ["side-by-side.mp4", "sheet.png"]
+    assert re.findall(r'src="([^"]+)"', text) == ["side-by-side.mp4", "sheet.png"]
     assert "http" not in text  # it needs nothing from elsewhere
+
+
+def test_the_page_says_what_the_tables_say():
+    metrics = complete()
+    metrics["run"]["dataset"] = "<b>&'data'"
+    text = page(metrics, set())
+    assert "config.yml, step 1;\n4 held-out frames of &lt;b&gt;&amp;&#39;data&#39;</p>" in text and "<b>" not in text
+    cells = [re.findall(r"<td>(.*?)</td>", row) for row in re.findall(r"<tr>.*?</tr>", text)]
+    assert [row for row in cells if row] == [row[1:] for table in tables(metrics) for row in table.rows]
+    for told in (*metrics["conventions"]["metrics"], "2.50 frames/s at 16 x 16 on cpu", "no frames that show it"):
+        assert escape(told) in text
+    assert f'title="{escape(metrics["conventions"]["metrics"]["psnr"])}">PSNR ↑</th>' in text
+    metrics["run"]["dataset"] = None
+    assert "step 1;\nno recording</p>" in page(metrics, set())
 
 
 def test_sheets_are_whole_rectangles():
@@ -337,5 +362,14 @@ def test_sheets_are_whole_rectangles():
 def test_curves_are_drawn(tmp_path):
     opening = np.sin(np.arange(600) / 5)
     opening[10:20] = np.nan
-    mouth_curves({"recorded": opening, "ours": opening + 1}, ["a"] * 300 + ["b"] * 300, tmp_path / "mouth.png")
-    assert (tmp_path / "mouth.png").stat().st_size > 5000
+    clips = ["a"] * 300 + ["b"] * 300
+
+    def drawn(curves) -> np.ndarray:
+        """Pixels of ours' colour in the upper and in the lower half: lines of 10 s, 250 and 350 frames."""
+        mouth_curves(curves, clips, tmp_path / "mouth.png")
+        picture = read_image(tmp_path / "mouth.png")[..., :3].astype(int)
+        ours = np.abs(picture - ImageColor.getrgb(COLOURS["ours"])).max(axis=-1) < 30
+        return np.array([half.sum() for half in np.array_split(ours, 2)])
+
+    assert (drawn({"recorded": opening, "ours": opening + 1}) > 1000).all()
+    assert (drawn({"recorded": opening}) == 0).all()

@@ -1,3 +1,6 @@
+import math
+
+import pytest
 import torch
 
 from aed_nerfstudio.nerfstudio_plugin.losses import distortion, entropy
@@ -6,7 +9,9 @@ from aed_nerfstudio.rendering.ray_marching import PackedSamples
 
 
 def test_entropy_is_highest_for_half_transparent():
-    assert entropy(torch.tensor([0.5])) > entropy(torch.tensor([0.1])) > entropy(torch.tensor([1.0])) >= 0
+    half, tenth, one = (entropy(torch.tensor([alpha])).item() for alpha in (0.5, 0.1, 1.0))
+    assert half == pytest.approx(math.log(2)) and tenth == pytest.approx(-0.1 * math.log(0.1) - 0.9 * math.log(0.9))
+    assert one == pytest.approx(0, abs=1e-3)
 
 
 def test_distortion_is_the_sum_over_all_pairs_of_a_ray():

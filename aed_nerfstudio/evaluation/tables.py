@@ -1,0 +1,106 @@
+"""The figures of `metrics.json` as tables, and what was not measured in words: for Markdown and for the page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from aed_nerfstudio.evaluation.measure import FOLLOWING, HEARD, IMAGE, LIPS, SYNC
+from aed_nerfstudio.evaluation.metrics import EMOTION, ROW, SECTION_CONVENTIONS, SECTIONS, section
+
+EMOTION_HEADINGS = {
+    "category_accuracy": "category ↑",
+    "category_accuracy_recorded": "category, recorded",
+    "intensity_ordering": "ordering ↑",
+    "sweep_monotonic": "sweep ↑",
+    "identity_similarity": "identity ↑",
+    "background_change": "background /255 ↓",
+}
+NOTES = {metric.heading: metric.convention for metric in ROW.values()} | {
+    heading: EMOTION[name] for name, heading in EMOTION_HEADINGS.items()
+}
+"""How a column's figures are taken, by its heading."""
+
+
+class Table(NamedTuple):
+    """A table of figures: its headings and its rows of cells begin with the rows' names."""
+
+    title: str
+    headings: list[str]
+    rows: list[list[str]]
+
+
+def cell(value: float | None, digits: int = 2) -> str:
+    """Returns a figure as it stands in a table: a dash where it was not measured."""
+    return "–" if value is None else f"{value:.{digits}f}"
+
+
+def _rows_table(title: str, metrics: Mapping, paths: list[str], names: list[str]) -> Table:
+    """Returns the figures of the rows at some paths; a column that none of the rows has is left out."""
+    rows = {path: section(metrics, path) for path in paths}
+    names = [name for name in names if any(row[name] is not None for row in rows.values())]
+    body = [
+        [SECTIONS[path], *(cell(row[name], ROW[name].digits) for name in names), str(row["frames"])]
+        for path, row in rows.items()
+    ]
+    return Table(title, ["", *(ROW[name].heading for name in names), "frames"], body)
+
+
+def tables(metrics: Mapping) -> list[Table]:
+    """Returns the tables of a report: self-driven, cross-driven where another audio was given, emotion."""
+    paths = [path for path in SECTIONS if path != "cross_driven"]
+    mouth = ["mouth_std_px", *HEARD, *SYNC]
+    found = [
+        _rows_table("Self-driven: pictures and lips", metrics, paths[1:], [*IMAGE, *LIPS]),
+        _rows_table("Self-driven: the mouth's movement", metrics, paths, [*FOLLOWING, *mouth]),
+    ]
+    if metrics["cross_driven"]["frames"]:
+        found.append(_rows_table("Cross-driven: other audio", metrics, ["ground_truth", "cross_driven"], mouth))
+    emotion = metrics["emotion"]
+    if any(emotion[name] is not None for name in EMOTION_HEADINGS):
+        cells = [cell(emotion[name], 3) for name in EMOTION_HEADINGS]
+        found.append(Table("Emotion", ["", *EMOTION_HEADINGS.values()], [["ours", *cells]]))
+    if emotion["confusion"] is not None:
+        labels = emotion["confusion"]["labels"]
+        body = [[label, *map(str, line)] for label, line in zip(labels, emotion["confusion"]["matrix"], strict=True)]
+        found.append(Table("Asked (rows) and measured (columns) emotion, renders", ["", *labels], body))
+    return found
+
+
+def reasons(metrics: Mapping) -> dict[str, str]:
+    """Returns what was not measured, by reason: the figures' names and the rows in which they are missing."""
+    where: dict[tuple[str, tuple[str, ...]], list[str]] = {}
+    for path in (*SECTIONS, "emotion"):
+        by_reason: dict[str, list[str]] = {}
+        for name, reason in section(metrics, path)["not_measured"].items():
+            by_reason.setdefault(reason, []).append(name)
+        for reason, names in by_reason.items():
+            where.setdefault((reason, tuple(names)), []).append(path)
+    found: dict[str, list[str]] = {}
+    for (reason, names), paths in where.items():
+        rows = "every row" if set(paths) >= set(SECTIONS) else ", ".join(paths)
+        figures = "everything" if set(names) in (set(ROW), set(EMOTION)) else ", ".join(names)
+        found.setdefault(reason, []).append(f"{figures} of {rows}")
+    return {reason: "; ".join(places) for reason, places in found.items()}
+
+
+def speed_line(metrics: Mapping) -> str:
+    """Returns the sentence that says how fast the frames were rendered."""
+    speed = metrics["speed"]
+    height, width = speed["frame_size"]
+    return f"Speed: {speed['frames_per_second']:.2f} frames/s at {width} x {height} on {speed['device']}."
+
+
+def markdown(metrics: Mapping) -> str:
+    """Returns the figures as Markdown, with the conventions as notes."""
+    lines = []
+    for title, headings, rows in tables(metrics):
+        lines += [f"**{title}**", "", "| " + " | ".join(headings) + " |", "|---" + "|--:" * (len(headings) - 1) + "|"]
+        lines += ["| " + " | ".join(row) + " |" for row in rows] + [""]
+    lines += [speed_line(metrics), "", "How the figures are taken:", ""]
+    lines += [f"- {ROW[name].heading}: {text}." for name, text in metrics["conventions"]["metrics"].items()]
+    lines += [f"- {SECTIONS.get(path, path)}: {text}." for path, text in SECTION_CONVENTIONS.items()]
+    lines += [f"- emotion, {name}: {text}." for name, text in metrics["conventions"]["emotion"].items()]
+    lines += ["", "Not measured (–):", ""]
+    lines += [f"- {places}: {reason}." for reason, places in reasons(metrics).items()]
+    return "\n".join(lines) + "\n"

@@ -87,6 +87,21 @@ class Network(nn.Module):
         made_of: what the portrait was made of, as errors name it.
     """
 
+    feature_mean: Tensor
+    """[dim]."""
+    feature_scale: Tensor
+    """[dim]: 1 / deviation."""
+    pose_mean: Tensor
+    """[6]."""
+    pose_scale: Tensor
+    """[6]: 1 / deviation."""
+    box: Tensor
+    """[6]: of the head, world units."""
+    background: Tensor
+    """[H, W, 3] in 0..1: the recording's."""
+    trained_codes: Tensor
+    """[F]: numbers of the training frames."""
+
     def __init__(
         self, settings: NetworkSettings, portrait: Portrait, has_torso: bool = True, made_of: str = "the dataset"
     ) -> None:
@@ -195,9 +210,9 @@ class Network(nn.Module):
 
     def standardised(self, audio: np.ndarray) -> Tensor:
         """Returns audio features [..., dim] in units of their deviation; padding stays zero."""
-        audio = send(audio, self.device)
-        silent = (audio == 0).all(-1, keepdim=True)
-        return torch.where(silent, 0.0, (audio - self.feature_mean) * self.feature_scale)
+        values = send(audio, self.device)
+        silent = (values == 0).all(-1, keepdim=True)
+        return torch.where(silent, 0.0, (values - self.feature_mean) * self.feature_scale)
 
     def encode_audio(self, windows: Sequence[np.ndarray]) -> tuple[Tensor, Tensor, Tensor]:
         """Encodes the audio of B conditions, [8, 16, dim] each.
@@ -223,12 +238,11 @@ class Network(nn.Module):
             emotion=emotion if self.settings.use_emotion else a_h[:, :0],
             eye=eye if self.settings.use_eye else a_h[:, :0],
             articulation=articulation,
-            code=a_h[:, :0] if self.codes is None else self._codes_of(conditions),
+            code=a_h[:, :0] if self.codes is None else self._codes_of(self.codes.weight, conditions),
         )
 
-    def _codes_of(self, conditions: Sequence[FrameCondition]) -> Tensor:
+    def _codes_of(self, weight: Tensor, conditions: Sequence[FrameCondition]) -> Tensor:
         """Appearance codes [C, K]: in training the frames' own; else the mean, for held-out ones were never trained."""
-        weight = self.codes.weight
         if self.training:
             return weight[[condition.appearance for condition in conditions]]
         return weight[self.trained_codes].mean(0, keepdim=True).expand(len(conditions), -1)

@@ -162,15 +162,18 @@ class Portrait:
                 tuple(map(_text, words["intensities"])),
                 tuple((_text(category), _text(intensity)) for category, intensity in words["recorded"]),
             ),
-            camera=Camera(**{f.name: _number(facts["camera"][f.name], f.type) for f in fields(Camera)}),
+            camera=Camera(
+                *(_number(facts["camera"][name]) for name in ("fl_x", "fl_y", "cx", "cy")),
+                *(_whole(facts["camera"][name]) for name in ("w", "h")),
+            ),
             background=arrays["background"],
             motion=HeadMotion(
                 arrays["poses"], arrays["eye_openness"], arrays["takes"], tuple(map(_text, facts["labels"]))
             ),
             frames=arrays["frames"],
-            frame_count=_number(facts["frame_count"], "int"),
+            frame_count=_whole(facts["frame_count"]),
             front_end=_text(facts["front_end"]),
-            feature_dim=_number(facts["feature_dim"], "int"),
+            feature_dim=_whole(facts["feature_dim"]),
             provenance=Provenance(**{f.name: _text(facts["provenance"][f.name]) for f in fields(Provenance)}),
         )
 
@@ -208,12 +211,16 @@ def _text(value: object) -> str:
     return value
 
 
-def _number(value: object, kind: object) -> float | int:
-    """A number of a field whose type is `int` or `float`."""
-    whole = str(kind) in ("int", "<class 'int'>")
-    if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)) or not abs(value) < 1e12:
+def _whole(value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not abs(value) < 1e12:
+        raise TypeError(f"{str(value)[:40]!r} is no whole number that can be")
+    return value
+
+
+def _number(value: object) -> float:
+    if not isinstance(value, (int, float)) or isinstance(value, bool) or not abs(value) < 1e12:
         raise TypeError(f"{str(value)[:40]!r} is no number that can be")
-    return int(value) if whole else float(value)
+    return float(value)
 
 
 def _digest(dataset: Dataset) -> str:

@@ -54,7 +54,10 @@ class AvatarFlags:
         """Returns the file that the avatar is read from: of its own, or its run's config.yml."""
         from aed_nerfstudio.avatar.packaged import packaged
 
-        return self.load_config if self.avatar is None else packaged(self.avatar)
+        if self.load_config is not None:
+            return self.load_config
+        assert self.avatar is not None  # see `check_one_avatar`
+        return packaged(self.avatar)
 
     def avatar_files(self) -> list[Path]:
         """Returns the files and folders that the avatar is read from."""

@@ -1,7 +1,7 @@
 """Train an avatar from Python, as `ns-train aed-nerf-tiny` does.
 
-A computer-made actor is recorded first, unless you name a dataset folder of yours. So few steps make a blurred head that
-hardly speaks; 4000, the preset's own 4250 or `ns-train aed-nerf` make an avatar.
+A computer-made actor is recorded first, unless you name a dataset folder of yours. So few steps as the default make a
+blurred head that hardly speaks: the preset has 4250, and `ns-train aed-nerf` 9000.
 
     python examples/01_train_from_python.py
     python examples/01_train_from_python.py --data data/me --steps 4250
@@ -12,9 +12,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import tyro
+from aed_nerfstudio.method_configs.aed_nerf import aed_nerf_tiny
 from nerfstudio.scripts.train import main as train
 
-from aed_nerfstudio.method_configs.aed_nerf import aed_nerf_tiny
 from aed_nerfstudio.synthetic.record import record_dataset
 
 

@@ -1,7 +1,7 @@
 """Teach avatars to listen with a front end of your own, which turns sound into features 50 times a second.
 
-This one hears loudness and how often the sound crosses zero: two numbers a step, enough to open and round a mouth. Every
-process that uses such an avatar has to register its front end first. One that others should have belongs into the
+This one hears loudness and how often the sound crosses zero: two numbers a step, enough to open and round a mouth.
+Every process that uses such an avatar has to register its front end first. One that others should have belongs into the
 package: CONTRIBUTING.md says how.
 
     python examples/05_a_new_audio_front_end.py
@@ -13,11 +13,11 @@ from pathlib import Path
 
 import numpy as np
 import tyro
+from aed_nerfstudio.method_configs.aed_nerf import aed_nerf_tiny
 from nerfstudio.scripts.train import main as train
 
 from aed_nerfstudio.audio.features import STEP, AudioFrontEnd, register_front_end
 from aed_nerfstudio.avatar.avatar import Avatar
-from aed_nerfstudio.method_configs.aed_nerf import aed_nerf_tiny
 from aed_nerfstudio.synthetic.record import record_dataset, unseen_speech
 
 

@@ -79,7 +79,7 @@ def evaluate_emotion(avatar: Avatar, frames: int = 24, seed: int = 0) -> dict:
           whose nearest label is of the asked category. A render without a face counts as wrong.
         - category_accuracy_recorded: the same classifier on the video's own held-out frames of those labels:
           what a perfect avatar can reach.
-        - confusion: labels, and the matrix of counts [asked][measured] behind category_accuracy.
+        - confusion: labels, and the matrix of counts (rows: asked, columns: measured) behind category_accuracy.
         - faces_not_found: renders among them without a face.
         - intensity_ordering: share of (frame, category) in which the displacement from neutral, along the line from the
           centroid of neutral to that of the category's strongest label, grows with every label of intensity.

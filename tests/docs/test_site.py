@@ -1,0 +1,150 @@
+"""The documentation: builds as a site without a broken link, loads nothing from elsewhere, and names what there is."""
+
+import ast
+import importlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGE = ROOT / "aed_nerfstudio"
+TOP = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")]
+PAGES = [*TOP, *sorted((ROOT / "docs").glob("*.md"))]
+LINK = re.compile(r"\]\(([^)\s]+)\)")
+each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+
+
+def build(config: Path, site: Path) -> tuple[int, str]:
+    """Exit code and all that mkdocs prints."""
+    run = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--config-file", config, "--site-dir", site],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, cwd=config.parent,
+        env={**os.environ, "NO_MKDOCS_2_WARNING": "1"},
+    )  # fmt: skip
+    return run.returncode, run.stdout
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("site")
+    code, printed = build(ROOT / "mkdocs.yml", folder)
+    assert code == 0, printed[-4000:]
+    return folder
+
+
+class Loaded(HTMLParser):
+    """Addresses that a browser asks for by itself when it shows a page."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.addresses: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        named = dict(attrs)
+        if tag in ("script", "img", "iframe", "source", "video"):
+            self.addresses.append(named.get("src") or "")
+        if tag == "link" and named.get("rel") != "canonical":
+            self.addresses.append(named.get("href") or "")
+
+
+def test_nothing_comes_from_elsewhere(site):
+    pages = sorted(site.rglob("*.html"))
+    loaded = Loaded()
+    for page in pages:
+        loaded.feed(page.read_text())
+    assert len(pages) > 30 and len(loaded.addresses) > 100
+    assert not [address for address in loaded.addresses if re.match(r"(https?:)?//", address)]
+    styles = "".join(path.read_text() for path in site.rglob("*.css"))
+    assert not re.findall(r"url\([\"']?(?:https?:)?//", styles)
+
+
+def test_reference_has_every_module(site):
+    text = "".join(page.read_text() for page in (site / "reference").glob("*.html"))
+    modules = [path.relative_to(ROOT).with_suffix("") for path in PACKAGE.rglob("*.py") if path.name != "__init__.py"]
+    assert len(modules) > 100
+    assert not [m for m in (".".join(path.parts) for path in modules) if f'id="{m}"' not in text]
+    for name in ("avatar.avatar.Avatar.render", "audio.features.register_front_end", "errors.InputError"):
+        assert f'id="aed_nerfstudio.{name}"' in text
+
+
+def test_examples_are_shown(site):
+    text = re.sub(r"<[^>]+>", "", (site / "examples.html").read_text())
+    for path in (ROOT / "examples").glob("*.py"):
+        assert ast.get_docstring(ast.parse(path.read_text())).splitlines()[0] in text, f"docs/examples.md: {path.name}"
+
+
+def test_broken_links_are_errors(tmp_path):
+    for path in [*TOP, ROOT / "mkdocs.yml", ROOT / "LICENSE", ROOT / "CITATION.cff"]:
+        shutil.copy(path, tmp_path)
+    for name in ("docs", "benchmarks/results", "examples", "installation"):
+        shutil.copytree(ROOT / name, tmp_path / name)
+    assert build(tmp_path / "mkdocs.yml", tmp_path / "site")[0] == 0  # without the package: no reference, and seconds
+    links = ("nowhere.md", "batch.md#no-such-heading", "../benchmarks/results/none.json")
+    with (tmp_path / "docs" / "viewer.md").open("a") as page:
+        page.write("\n".join(["", *(f"[broken]({link})" for link in links)]))
+    code, printed = build(tmp_path / "mkdocs.yml", tmp_path / "site")
+    assert code == 1
+    for link in links:
+        assert re.search(rf"viewer\.md.*{re.escape(link.removeprefix('../'))}", printed), link
+
+
+@each_page
+def test_links_hold_in_the_repository_too(page):
+    for target in LINK.findall(page.read_text()):
+        if not re.match(r"https?:|#", target):
+            assert (page.parent / target.partition("#")[0]).exists(), f"{page.name}: {target}"
+
+
+@each_page
+def test_files_that_are_named_exist(page):
+    places = (ROOT, PACKAGE, ROOT / "docs")
+    for name in re.findall(r"`((?:[\w.-]+/)+[\w.-]+\.(?:py|txt|toml))`", page.read_text()):
+        known = any((place / name).exists() for place in places)
+        assert known or "NAME" in name, f"{page.name}: {name} is not there"
+
+
+@each_page
+def test_names_that_are_given_exist(page):
+    text = page.read_text()
+    for name in re.findall(r"`(aed_nerfstudio(?:\.\w+)+)`", text):
+        resolve(name)
+    for block in re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
+        for node in ast.walk(ast.parse(block)):
+            if isinstance(node, ast.ImportFrom):
+                for alias in node.names:
+                    resolve(f"{node.module}.{alias.name}")
+
+
+def resolve(name: str) -> object:
+    """What a dotted name stands for."""
+    module, _, rest = name.rpartition(".")
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError:
+        return getattr(importlib.import_module(module), rest)
+
+
+def test_targets_of_make_exist():
+    phony = re.search(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)[1].split()
+    workflow = ROOT / ".github" / "workflows" / "test.yml"
+    steps = yaml.safe_load(workflow.read_text())["jobs"]["test"]["steps"]
+    commands = [step["run"] for step in steps if "run" in step]
+    for page in PAGES:
+        commands += re.findall(r"(?:`|^)(make [a-zA-Z.=3 ]+)", page.read_text(), re.MULTILINE)
+    asked = {word for command in commands for word in re.sub(r"\S*=(\$\{\{.*?\}\}|\S*)", "", command).split()[1:]}
+    assert {"test", "docs", "demo", "resolution"} <= asked <= set(phony)
+
+
+def test_version_and_citation_agree():
+    version = re.search(r'^version = "(.*)"$', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)[1]
+    assert f"\n## [{version}] - " in (ROOT / "CHANGELOG.md").read_text()
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert citation["version"] == version
+    assert citation["references"][0]["doi"] in (ROOT / "README.md").read_text()

@@ -6,6 +6,7 @@ lies in the site, which has docs/ and the repository's root as one folder.
 
 from __future__ import annotations
 
+import ast
 import re
 from pathlib import Path
 
@@ -21,6 +22,7 @@ FILES = ("LICENSE", "CITATION.cff", "installation/*.txt", "benchmarks/results/*"
 """Patterns of what pages link to."""
 SCRIPT = re.compile(r"^## \[.*\]\(\.\./(examples/\w+\.py)\)$", re.MULTILINE)
 """A heading of the page of examples."""
+IMPORTS = (ast.Import, ast.ImportFrom, ast.Expr)
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
@@ -55,8 +57,14 @@ def reference() -> dict[str, list[str]]:
     pages = {"aed_nerfstudio": sorted(PACKAGE.glob("*.py"))}
     for folder in sorted(path.parent for path in PACKAGE.glob("*/__init__.py")):
         pages[folder.name] = sorted(folder.rglob("*.py"))
-    named = {title: [dotted(path) for path in paths if path.name != "__init__.py"] for title, paths in pages.items()}
+    named = {title: [dotted(path) for path in paths if has_contents(path)] for title, paths in pages.items()}
     return {title: modules for title, modules in named.items() if modules}
+
+
+def has_contents(path: Path) -> bool:
+    """Returns whether a module holds more than imports and their `__all__`, as those do that old runs name."""
+    body = [node for node in ast.parse(path.read_text()).body if not isinstance(node, IMPORTS)]
+    return any(not isinstance(node, ast.Assign) or ast.unparse(node.targets[0]) != "__all__" for node in body)
 
 
 def dotted(path: Path) -> str:

@@ -24,7 +24,7 @@ def main(
     """Render a video in which an emotion comes and goes.
 
     Args:
-        avatar: the config.yml of a run; that of the first example when left out.
+        avatar: an avatar file or the config.yml of a run; that of the first example when left out.
         audio: what is said, any audio or video file; two seconds that come with the package when left out.
         emotion: what neutral turns into by the middle of the sound, and back from by its end.
         output: the video to write.

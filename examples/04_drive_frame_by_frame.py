@@ -42,7 +42,7 @@ def main(
     """Render a video whose emotion follows the loudness.
 
     Args:
-        avatar: the config.yml of a run; that of the first example when left out.
+        avatar: an avatar file or the config.yml of a run; that of the first example when left out.
         audio: what is said, any audio or video file; two seconds that come with the package when left out.
         emotion: what loud speech looks like; silence is neutral.
         output: the video to write.

@@ -55,6 +55,7 @@ def test_help(path, monkeypatch, capsys):
     assert options and all(f"--{option.replace('_', '-')}" in printed for option in options)
 
 
+@pytest.mark.slow
 def test_training(data, tmp_path, capfd):
     script(1)["main"](data=data, output=tmp_path, steps=10)
     config = tmp_path / "actor" / "aed-nerf-tiny" / "example" / "config.yml"
@@ -93,6 +94,7 @@ def test_frame_by_frame(run, tmp_path):
     assert frames == 50 and "synthetic" in tags["comment"]
 
 
+@pytest.mark.slow
 def test_front_end_of_its_own(tmp_path):
     example = script(5)
     speech = unseen_speech(1.0)

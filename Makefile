@@ -9,7 +9,7 @@ export UV
 RESOLVE := pip compile --quiet --only-binary :all: --overrides installation/overrides.txt --all-extras \
 	--no-annotate --no-header pyproject.toml
 
-.PHONY: demo test install constraints resolution FORCE
+.PHONY: demo test docs install constraints resolution FORCE
 
 install: $(VENV)/.installed
 
@@ -19,6 +19,10 @@ demo: install
 test: install
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/pytest -q
+
+# The documentation as a site, in site/. The variable silences an announcement.
+docs: install
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict
 
 .uv/bin/uv:
 	python3 -m venv .uv

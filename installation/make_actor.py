@@ -2,7 +2,7 @@
 
     python installation/make_actor.py FOLDER
 
-FOLDER keeps what was made on the way; a second run goes on from there. It takes about a quarter of an hour on two cores.
+FOLDER keeps what was made on the way; a second run goes on from there. It takes a quarter of an hour on two cores.
 """
 
 import subprocess

@@ -18,6 +18,7 @@ demo: install
 
 test: install
 	$(VENV)/bin/ruff check .
+	$(VENV)/bin/basedpyright
 	$(VENV)/bin/pytest -q
 
 .uv/bin/uv:

@@ -82,9 +82,7 @@ def temporary_beside(path: Path, root: Path | None = None) -> Path:
 
 
 @contextmanager
-def replacing(
-    path: Path, root: Path | None = None, lasting: bool = False, aside: Path | None = None
-) -> Iterator[Path]:
+def replacing(path: Path, root: Path | None = None, lasting: bool = False, aside: Path | None = None) -> Iterator[Path]:
     """A file beside `path` to write to, which takes its place when all went well and is removed when not.
 
     Args:

@@ -177,9 +177,7 @@ def _size(count: int) -> str:
 # ---- JSON
 
 
-def read_json(
-    path: str | Path, most: int = MOST_BYTES, mend: str = "write it as JSON", finite: bool = False
-) -> object:
+def read_json(path: str | Path, most: int = MOST_BYTES, mend: str = "write it as JSON", finite: bool = False) -> object:
     """The value in a JSON file; see `decode_json`.
 
     finite: whether NaN and infinities are refused, for what is to be written as JSON again.

@@ -147,6 +147,7 @@ def _lips(takes: list[SpokenTake]) -> tuple[np.ndarray, list[np.ndarray]]:
 
 def _mel_bands() -> np.ndarray:
     """Triangular bands of equal width on the mel scale, 80 to 7600 Hz: [WINDOW // 2 + 1, BANDS]."""
+
     def mel(hertz: np.ndarray | float) -> np.ndarray:
         return 2595 * np.log10(1 + np.asarray(hertz) / 700)
 

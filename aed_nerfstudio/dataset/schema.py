@@ -260,9 +260,7 @@ def _read_array(path: Path, shape: tuple[int, ...]) -> np.ndarray:
         return np.array(array, np.float32)
 
 
-def read_image(
-    path: Path, mend: str = f"{MEND} to rebuild it", size: tuple[int, int] | None = None
-) -> np.ndarray:
+def read_image(path: Path, mend: str = f"{MEND} to rebuild it", size: tuple[int, int] | None = None) -> np.ndarray:
     """Reads an image as uint8: [H,W,3] RGB, [H,W,4] RGBA or [H,W].
 
     mend: what the error tells the user to do. size: width and height that it must have; any when None.

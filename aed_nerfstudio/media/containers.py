@@ -61,9 +61,7 @@ def picture_streams(container: av.container.InputContainer) -> list[av.VideoStre
     return sorted(found, key=_not_default)
 
 
-def picture_stream(
-    container: av.container.InputContainer, path: Path, index: int | None = None
-) -> av.VideoStream:
+def picture_stream(container: av.container.InputContainer, path: Path, index: int | None = None) -> av.VideoStream:
     """A moving-picture stream: the default one, or the one of that index in the file; InputError when there is none."""
     streams = [s for s in picture_streams(container) if index in (None, s.index)]
     if not streams:

@@ -3,7 +3,8 @@ import pytest
 import torch
 
 from aed_nerfstudio.errors import InputError
-from aed_nerfstudio.fields.hash_grid import HashGrid, HashGridLayout
+from aed_nerfstudio.fields.grid_layout import HashGridLayout
+from aed_nerfstudio.fields.hash_grid import HashGrid
 
 
 def test_layout_3d_matches_instant_ngp():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -12,6 +12,7 @@ from torch.autograd.function import once_differentiable
 from aed_nerfstudio.fields.grid_layout import HashGridLayout
 
 
+@runtime_checkable
 class GridKernels(Protocol):
     """What a backend's kernels compute from coordinates x [N, D] in [0, 1], table [n_entries, 2] and grad [N, 2L].
 

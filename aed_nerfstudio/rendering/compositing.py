@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -98,6 +98,7 @@ def composite_torch(
 Tensors = tuple[Tensor, ...]
 
 
+@runtime_checkable
 class CompositeKernels(Protocol):
     """A backend's kernels, which overwrite `out`; all tensors are contiguous."""
 

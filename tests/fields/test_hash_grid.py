@@ -72,6 +72,6 @@ def test_kernels_have_two_features_an_entry():
     assert HashGrid(layout, "torch")(torch.rand(4, 3)).shape == (4, 64)
 
 
-def test_unknown_backend():
+def test_unknown_backend(unchecked_shapes):
     with pytest.raises(InputError, match="must be one of auto, torch"):
         HashGrid(HashGridLayout(2), "cuda")(torch.rand(4, 2))

@@ -10,10 +10,12 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import av
 import jaxtyping
 import pytest
+from beartype import BeartypeConf, beartype
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -26,7 +28,10 @@ def shaped_modules() -> list[str]:
     return [".".join(path.relative_to(ROOT).with_suffix("").parts) for path in paths]
 
 
-jaxtyping.install_import_hook(shaped_modules(), "beartype.beartype")
+# The hook wants the checker by a name that can be imported, and pytest's of this file cannot yet.
+sys.modules["shape_checks"] = ModuleType("shape_checks")
+sys.modules["shape_checks"].checked = beartype(conf=BeartypeConf(is_pep484_tower=True))  # whole numbers are floats too
+jaxtyping.install_import_hook(shaped_modules(), "shape_checks.checked")
 
 from aed_nerfstudio.driving.emotion import CATEGORIES, INTENSITIES
 from aed_nerfstudio.errors import InputError

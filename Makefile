@@ -18,6 +18,7 @@ demo: install
 
 test: install
 	$(VENV)/bin/ruff check .
+	$(VENV)/bin/basedpyright
 	$(VENV)/bin/pytest -q
 
 # The documentation as a site, in site/. The variable silences an announcement.

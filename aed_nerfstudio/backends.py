@@ -28,7 +28,7 @@ Backend = Literal["auto", "torch", "numba", "triton", "tcnn"]
 
 
 class Backends(NamedTuple):
-    """What runs each operation: torch, numba, triton or tcnn, never auto."""
+    """Names what runs each operation: torch, numba, triton or tcnn, never auto."""
 
     grids: str
     marching: str
@@ -39,7 +39,7 @@ class Backends(NamedTuple):
 
 
 def resolve(choice: Backend, device: torch.device | str) -> Backends:
-    """What a choice means on a device. The same answer for the whole of a process, and cheap to ask for again.
+    """Returns what a choice means on a device: the same answer for the whole of a process, and cheap to ask for again.
 
     tcnn, which has grids only, leaves the others to what auto takes without it.
 
@@ -50,7 +50,7 @@ def resolve(choice: Backend, device: torch.device | str) -> Backends:
 
 
 def had_here(choice: Backend, device: torch.device | str) -> Backend:
-    """A choice that may have been made for another machine: auto, and a line, where it cannot be had on a device."""
+    """Returns a choice that may have been made for another machine: auto, and a line, where a device cannot have it."""
     if unavailable(choice, torch.device(device).type) is None:
         return choice
     print(f"backend {choice}, with which this avatar was trained, cannot be had here: taking auto")
@@ -76,7 +76,10 @@ def _resolve(choice: str, kind: str) -> Backends:
 
 @functools.cache
 def has_bfloat16(kind: str) -> bool:
-    """Whether a kind of device multiplies in bfloat16 itself; without that it is five times slower than float32."""
+    """Returns whether a kind of device multiplies in bfloat16 itself.
+
+    Without that it is five times slower than float32.
+    """
     if kind != "cpu":
         return torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
     from llvmlite import binding
@@ -109,19 +112,19 @@ def _keep_freed_memory() -> None:
     Else a picture of 512x512 pixels takes its memory anew, page by page: a tenth of its time.
     """
     libc = ctypes.CDLL(None) if sys.platform == "linux" else None
-    if hasattr(libc, "mallopt"):
+    if libc is not None and hasattr(libc, "mallopt"):
         threshold_of_mmap, threshold_of_trim = -3, -1  # as malloc.h names them
         libc.mallopt(threshold_of_mmap, 32 << 20)  # the most there is, which glibc comes to by itself
         libc.mallopt(threshold_of_trim, 128 << 20)
 
 
 def interpreted() -> bool:
-    """Whether Triton runs its kernels in its interpreter, on the CPU: slowly, for tests."""
+    """Returns whether Triton runs its kernels in its interpreter, on the CPU: slowly, for tests."""
     return os.environ.get("TRITON_INTERPRET") == "1"
 
 
 def unavailable(name: str, kind: str) -> str | None:
-    """Why a backend cannot run on a kind of device ("cpu", "cuda") and what would mend that; None where it can."""
+    """Returns why a backend cannot run on a kind of device ("cpu", "cuda") and the mend; None where it can."""
     if name == "numba" and kind != "cpu":
         return f"runs on the CPU only, not on {kind}; use auto, triton or torch there"
     if name == "triton":

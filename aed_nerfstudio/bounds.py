@@ -12,7 +12,7 @@ SHORT = 1000
 
 @dataclass(frozen=True)
 class Between:
-    """From `low` to `high`, both included; `unit`: for people, such as pixels."""
+    """A range from `low` to `high`, both included; `unit`: for people, such as pixels."""
 
     low: float
     high: float
@@ -37,16 +37,16 @@ def _short(value: float) -> str:
 
 
 DATASET_SIDE = Between(64, 2048, "pixels")
-"""Of a dataset's pictures."""
+"""The sides of a dataset's pictures."""
 RENDERED_SIDE = Between(16, 4096, "pixels")
-"""Of the larger side of what is rendered, and of its width."""
+"""The larger side of what is rendered, and its width."""
 FRAME_RATE = Between(1, 240, "frames a second")
-"""Of what is rendered."""
+"""The frame rate of what is rendered."""
 SHIFT = Between(-2.0, 2.0, "s")
-"""By which sound may be late."""
+"""How late sound may be."""
 SEED = Between(0, 2**32 - 1)
-"""What NumPy takes."""
+"""The seeds that NumPy takes."""
 WORKERS = Between(1, 10_000)
 RETRIES = Between(0, 1000)
 SECONDS = Between(0.1, 1e6, "s")
-"""Of takes to use."""
+"""The length of takes to use."""

@@ -10,7 +10,7 @@ import re
 import sys
 import traceback
 from collections.abc import Iterator
-from types import FrameType
+from types import FrameType, TracebackType
 
 
 class InputError(ValueError):
@@ -30,26 +30,31 @@ _LONGEST_WORD = 300
 
 
 def one_line(error: InputError) -> str:
-    """What a command prints of it: what cannot be shown is escaped, and what is far too long is cut."""
+    """Returns what a command prints of an error: what cannot be shown is escaped, and what is far too long is cut."""
     words = (w if len(w) <= _LONGEST_WORD else f"{w[:80]}...{w[-40:]}" for w in str(error).split())
     text = " ".join(words)
     return "error: " + "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
-def reason(error: Exception) -> str:
-    """What went wrong, on one line that is not too long."""
+def reason(error: BaseException) -> str:
+    """Returns what went wrong on one line that is not too long, also of an error that another process has raised."""
+    error = getattr(error, "cause", None) or error  # Ray's
+    if fault := import_fault(error):
+        return fault
     text = f"{type(error).__name__}: {' '.join(str(error).split())}"
     return text if len(text) <= 200 else f"{text[:197]}..."
 
 
 def debugging() -> bool:
-    """Whether the user wants tracebacks."""
+    """Returns whether the user wants tracebacks."""
     return os.environ.get(DEBUG, "0") not in ("", "0")
 
 
 def explained(error: BaseException) -> InputError | None:
-    """What an error of the system or of a library means to the user, where it is none of ours: a missing library, a
-    file that cannot be used, a full disk, too little memory; None for any other."""
+    """Returns what an error of the system or of a library means to the user; None where it is none that is known.
+
+    Known are a missing library, a file that cannot be used, a full disk, too little memory and their like.
+    """
     kinds = {f"{kind.__module__}.{kind.__name__}" for kind in type(error).__mro__}
     if isinstance(error, InputError):
         return error
@@ -76,14 +81,14 @@ def explained(error: BaseException) -> InputError | None:
 
 
 def unexpected(error: BaseException, ask: str) -> str:
-    """One line for an error that nobody has foreseen; ask: what shows its traceback."""
+    """Returns one line for an error that nobody has foreseen; ask: what shows its traceback."""
     text = (f"unexpected {reason(error)} at {_place(error)}; this is a fault of aed-nerfstudio: please report it with "
             f"what `aed doctor` prints and the traceback, which {ask} shows")  # fmt: skip
     return one_line(InputError(text))
 
 
 def _place(error: BaseException) -> str:
-    """The innermost line of ours through which an error came; the innermost of all where none is ours."""
+    """Returns the innermost line of ours through which an error came; the innermost of all where none is ours."""
     frames = list(traceback.walk_tb(error.__traceback__))
     if not frames:
         return "an unknown place"
@@ -97,31 +102,31 @@ def _module(frame: FrameType) -> str:
 
 
 def _is_ours(error: BaseException) -> bool:
-    """Whether the code that last had an error in hand, of ours and nerfstudio's, is ours."""
+    """Returns whether, of our code and nerfstudio's, ours had an error in hand last."""
     tops = [_module(frame).split(".")[0] for frame, _ in traceback.walk_tb(error.__traceback__)]
     return next((top == "aed_nerfstudio" for top in reversed(tops) if top in ("aed_nerfstudio", "nerfstudio")), False)
 
 
 def _said(error: Exception) -> str | None:
-    """What a command of nerfstudio's prints of an error; None: its traceback, because it is none of ours."""
+    """Returns what a command of nerfstudio's prints of an error; None: its traceback, because it is none of ours."""
     if type(error).__name__ == "ProcessRaisedException" and _NAME in str(error):  # torch's, of a process it started
         return one_line(InputError(str(error).rpartition(_NAME)[2]))
     ours = _is_ours(error)
     if ours or isinstance(error, (InputError, MemoryError)) or getattr(error, "errno", None) in FULL:
-        found = explained(error)
-        return unexpected(error, f"{DEBUG}=1 before the command") if found is None else one_line(found)
+        explanation = explained(error)
+        return unexpected(error, f"{DEBUG}=1 before the command") if explanation is None else one_line(explanation)
     return None
 
 
 def report_plainly() -> None:
-    """From here on, what ends the program is said in one line where it is an InputError, or can be explained, or was
-    raised by our own code; the tracebacks of others stay, and all do with the environment variable AED_DEBUG=1.
+    """Has what ends the program said in one line from here on, for nerfstudio's own commands, whose `main` is not ours.
 
-    For nerfstudio's own commands, whose `main` we do not write.
+    That is for an InputError, what can be explained and what our own code raised; the tracebacks of others stay, and
+    all do with the environment variable AED_DEBUG=1.
     """
     usual = sys.excepthook
 
-    def hook(kind, error, trace) -> None:
+    def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
         line = None if debugging() or not isinstance(error, Exception) else _said(error)
         if line is None:
             usual(kind, error, trace)
@@ -156,8 +161,7 @@ OPENCV_FAULT = "OpenCV cannot be imported"
 
 
 def import_fault(error: BaseException) -> str | None:
-    """One line with the mend, where an error comes from OpenCV that cannot be imported, or from a shared library that
-    is missing; None for any other."""
+    """Returns one line with the mend where OpenCV or a shared library is missing; None for all other errors."""
     for cause in _causes(error):
         found = _LIBRARY.search(str(cause)) if isinstance(cause, (ImportError, OSError)) else None
         if _of_opencv(cause):
@@ -171,7 +175,7 @@ def import_fault(error: BaseException) -> str | None:
 
 
 def opencv_mend() -> str:
-    """What puts the one OpenCV back that works on a machine without a screen, in the version nerfstudio asks for.
+    """Returns how to put the one OpenCV back that works without a screen, in the version that nerfstudio asks for.
 
     The four distributions of OpenCV write into one folder, so what is removed takes the others' files away with it.
     """
@@ -183,17 +187,19 @@ def opencv_mend() -> str:
 
 
 def _headless_opencv() -> str:
+    """Returns the one OpenCV that works without a screen, with the version that nerfstudio asks for."""
+    from packaging.requirements import Requirement
+
     name = "opencv-python-headless"
     try:
-        asked = importlib.metadata.requires("nerfstudio") or []
+        asked = map(Requirement, importlib.metadata.requires("nerfstudio") or [])
     except importlib.metadata.PackageNotFoundError:
-        asked = []
-    found = (re.fullmatch(rf"{name} ?\(?(==[\w.]+)\)?", line) for line in asked)
-    return next((name + version[1] for version in found if version), name)
+        return name
+    return next((f"{name}{each.specifier}" for each in asked if each.name == name), name)
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    """An error and those that it was raised from, or in handling of."""
+    """Yields an error and those that it was raised from, or in handling of."""
     seen = set()
     while error is not None and id(error) not in seen:
         seen.add(id(error))
@@ -202,7 +208,7 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def _of_opencv(error: BaseException) -> bool:
-    """Whether an error was raised by `import cv2`, or for what is missing in a cv2 of which only folders are left."""
+    """Returns whether an error was raised by `import cv2`, or for what a cv2 lacks of which only folders are left."""
     if isinstance(error, AttributeError):
         return getattr(error.obj, "__name__", "") == "cv2" and getattr(error.obj, "__file__", None) is None
     if not isinstance(error, ImportError):

@@ -17,21 +17,21 @@ from typing import BinaryIO
 from aed_nerfstudio.errors import FULL, InputError
 
 PART = ".aed-part"
-"""In the names of files that are not whole yet."""
+"""The end of the names of files that are not whole yet."""
 _PART_NAME = re.compile(rf"(?s:\.(?P<stem>.+)\.[a-z0-9_]{{8}}{re.escape(PART)}(?P<suffix>\.[^.]*)?)")
-"""What `temporary_beside` calls a file."""
+"""The names that `temporary_beside` gives."""
 MARK = ".aed-nerfstudio"
 """The file in every folder that we have made and may remove; it says what for."""
 
 
 def unwritable(path: Path, error: OSError) -> InputError:
-    """What is said of a file or folder that cannot be written."""
+    """Returns the error for a file or folder that cannot be written."""
     mend = "make room on its disk and run the same again" if error.errno in FULL else "choose another place"
     return InputError(f"{path}: cannot be written ({error.strerror or error}); {mend}")
 
 
 def inside(path: Path, root: Path) -> Path:
-    """A path to write to, which lies in a folder and is reached through no link.
+    """Returns a path to write to, which lies in a folder and is reached through no link.
 
     Args:
         path: it need not exist yet.
@@ -54,7 +54,7 @@ def inside(path: Path, root: Path) -> Path:
 
 
 def temporary_beside(path: Path, root: Path | None = None) -> Path:
-    """An empty new file in the folder of `path`, hidden and with its suffix, to be renamed to `path` when complete.
+    """Makes an empty new file beside `path`, hidden and with its suffix, to be renamed to `path` when it is complete.
 
     root: the folder in which `path` must lie, see `inside`.
 
@@ -82,10 +82,8 @@ def temporary_beside(path: Path, root: Path | None = None) -> Path:
 
 
 @contextmanager
-def replacing(
-    path: Path, root: Path | None = None, lasting: bool = False, aside: Path | None = None
-) -> Iterator[Path]:
-    """A file beside `path` to write to, which takes its place when all went well and is removed when not.
+def replacing(path: Path, root: Path | None = None, lasting: bool = False, aside: Path | None = None) -> Iterator[Path]:
+    """Yields a file beside `path` to write to, which takes its place when all went well and is removed when not.
 
     Args:
         path: its folder is made.
@@ -164,7 +162,7 @@ def open_to_update(path: Path, root: Path) -> BinaryIO:
 
 
 def is_part(name: str) -> bool:
-    """Whether a file's name is one of `temporary_beside`."""
+    """Returns whether a file's name is one of `temporary_beside`."""
     return _PART_NAME.fullmatch(name) is not None
 
 
@@ -208,17 +206,17 @@ def make_own(folder: Path, kind: str, known: bool = False) -> Path:
 
 
 def _is_empty(folder: Path) -> bool:
-    """Whether nothing is in a folder, but for what a kill has left of our mark."""
+    """Returns whether nothing is in a folder, but for what a kill has left of our mark."""
     return folder.is_dir() and all(is_part(entry.name) for entry in folder.iterdir())
 
 
 def disown(folder: Path) -> None:
-    """From here on the folder is the user's: `remove_own` refuses it."""
+    """Hands a folder over to the user: `remove_own` refuses it from here on."""
     (folder / MARK).unlink(missing_ok=True)
 
 
 def is_own(folder: Path, kind: str) -> bool:
-    """Whether `make_own` made a folder for this."""
+    """Returns whether `make_own` made a folder for this."""
     try:
         return not folder.is_symlink() and json.loads((folder / MARK).read_text("utf-8")) == {"made for": kind}
     except (OSError, ValueError):
@@ -281,7 +279,7 @@ def keep_apart(outputs: Iterable[Path], inputs: Iterable[Path | str | None]) -> 
 
 
 def _identity(path: Path) -> object:
-    """Equal for all names of one file or folder."""
+    """Returns what is equal for all names of one file or folder."""
     try:
         status = os.stat(path)
         return status.st_dev, status.st_ino

@@ -23,12 +23,12 @@ import numpy as np
 from aed_nerfstudio.errors import InputError
 
 MOST_BYTES = 1 << 26
-"""Of a text file, unless its reader says otherwise: values in memory take up to twenty times as much."""
+"""The size of a text file, unless its reader says otherwise: values in memory take up to twenty times as much."""
 DEEPEST = 64
-"""Lists and objects in one another in JSON: later steps go through them one call a level."""
+"""How many lists and objects may be in one another in JSON: later steps go through them one call a level."""
 LARGEST_WHOLE = 2**63 - 1
-"""Of JSON's whole numbers: larger ones are read as floating-point numbers, so that no later step overflows. Times of
-files in nanoseconds are below."""
+"""The largest of JSON's whole numbers: larger ones are read as floating-point ones, so that no later step overflows.
+Times of files in nanoseconds are below."""
 LONGEST_FIELD = 100_000
 """Characters of a CSV cell."""
 MOST_ROWS = 1_000_000
@@ -54,14 +54,14 @@ _REASONS = {
 
 
 class Missing(InputError):
-    """There is no such file."""
+    """The error for a file that does not exist."""
 
 
 # ---- files
 
 
 def regular_file(path: str | Path, mend: str = "check the path") -> Path:
-    """The path, if it is that of a regular file, also through links.
+    """Returns the path, if it is that of a regular file, also through links.
 
     Raises:
         Missing: there is none.
@@ -72,7 +72,7 @@ def regular_file(path: str | Path, mend: str = "check the path") -> Path:
 
 
 def is_file(path: str | Path) -> bool:
-    """Whether a text is the name of a regular file, also through links; False where it cannot be a name at all."""
+    """Returns whether a text is the name of a regular file, also through links; if it is no name at all, it is not."""
     try:
         return stat.S_ISREG(os.stat(path).st_mode)
     except (OSError, ValueError):
@@ -80,16 +80,16 @@ def is_file(path: str | Path) -> bool:
 
 
 def shortened(path: str | Path) -> str:
-    """A name as errors show it: on one line, and not endless."""
+    """Returns a name as errors show it: on one line, and not endless."""
     text = str(path)
     text = text if text.isprintable() else ascii(text)[1:-1]
     return text if len(text) <= 1000 else f"{text[:100]}..."
 
 
 def can_be_name(text: str) -> bool:
-    """Whether a text has neither a NUL nor half a character in it, as JSON's may: no system takes these in a name."""
+    """Returns whether a text holds neither a NUL nor half a character, which no name has and JSON's texts may."""
     try:
-        return b"\0" not in os.fsencode(text)
+        return b"\0" not in text.encode()
     except UnicodeEncodeError:
         return False
 
@@ -115,7 +115,7 @@ def open_file(path: str | Path, mend: str = "check the path") -> BinaryIO:
 
 
 def read_bytes(path: str | Path, most: int = MOST_BYTES, mend: str = "check the path") -> bytes:
-    """The bytes of a regular file.
+    """Reads the bytes of a regular file.
 
     Raises:
         Missing: there is none.
@@ -135,7 +135,7 @@ def read_bytes(path: str | Path, most: int = MOST_BYTES, mend: str = "check the 
 
 
 def read_text(path: str | Path, most: int = MOST_BYTES, mend: str = "save it as UTF-8 text") -> str:
-    """The text of a regular file in UTF-8, without a byte order mark.
+    """Reads the text of a regular file in UTF-8, without a byte order mark.
 
     Raises:
         Missing: there is none.
@@ -165,7 +165,7 @@ def _regular(path: str | Path, mend: str) -> None:
 
 
 def _unreadable(path: str | Path, error: OSError, mend: str) -> InputError:
-    what = _REASONS.get(error.errno, f"cannot be read ({error.strerror or error})")
+    what = _REASONS.get(error.errno or 0, f"cannot be read ({error.strerror or error})")
     kind = Missing if what == "no such file" else InputError
     return kind(f"{shortened(path)}: {what}; {mend}")
 
@@ -174,13 +174,41 @@ def _size(count: int) -> str:
     return f"{count >> 20} MiB" if count >= 1 << 20 else f"{count} bytes"
 
 
+class BoundedFolder:
+    """A folder out of which nothing is read: links may stay inside it, and those that lead out are refused."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = os.path.realpath(root)
+
+    def check(self, path: Path) -> Path:
+        """Returns the path; InputError where it leads out of the folder."""
+        real = os.path.realpath(path)
+        if os.path.commonpath([real, self.root]) != self.root:
+            raise InputError(f"{path} leads outside the dataset folder, to {real}; copy the files into it")
+        return path
+
+    def files(self, folder: Path) -> set[str]:
+        """Returns the names of the files in a folder of it; none where that does not exist.
+
+        Raises:
+            InputError: the folder or one of its files leads out.
+        """
+        try:
+            with os.scandir(self.check(folder)) as entries:
+                listed = {entry.name: entry for entry in entries}
+        except OSError:
+            return set()
+        for entry in listed.values():
+            if entry.is_symlink():
+                self.check(folder / entry.name)
+        return {name for name, entry in listed.items() if entry.is_file()}
+
+
 # ---- JSON
 
 
-def read_json(
-    path: str | Path, most: int = MOST_BYTES, mend: str = "write it as JSON", finite: bool = False
-) -> object:
-    """The value in a JSON file; see `decode_json`.
+def read_json(path: str | Path, most: int = MOST_BYTES, mend: str = "write it as JSON", finite: bool = False) -> object:
+    """Reads the value in a JSON file; see `decode_json`.
 
     finite: whether NaN and infinities are refused, for what is to be written as JSON again.
 
@@ -199,7 +227,7 @@ def read_json(
 
 
 def parse_json(text: str) -> object:
-    """The JSON value that a text is; see `decode_json`.
+    """Returns the JSON value that a text is; see `decode_json`.
 
     Raises:
         json.JSONDecodeError: it is none.
@@ -211,7 +239,7 @@ def parse_json(text: str) -> object:
 
 
 def decode_json(text: str, at: int = 0) -> tuple[object, int]:
-    """The JSON value that begins at a place in a text, and where it ends.
+    """Returns the JSON value that begins at a place in a text, and where it ends.
 
     Whole numbers beyond `LARGEST_WHOLE` become floating-point ones. NaN and infinities are taken, as they
     come from 1e999 too: who wants a number asks for its range.
@@ -229,8 +257,9 @@ def decode_json(text: str, at: int = 0) -> tuple[object, int]:
 
 
 def after_space(text: str, at: int) -> int:
-    """The place of the first character from `at` on that is no white space of JSON; the text's length if none is."""
-    return _SPACE.match(text, at).end()
+    """Returns the place of the first character from `at` on that is no white space of JSON; else the text's length."""
+    space = _SPACE.match(text, at)
+    return at if space is None else space.end()
 
 
 def _whole(text: str) -> int | float:
@@ -244,7 +273,7 @@ _SPACE = re.compile(r"[ \t\n\r]*")
 
 
 def _too_deep(value: object) -> bool:
-    """Whether more than `DEEPEST` lists and objects are in one another."""
+    """Returns whether more than `DEEPEST` lists and objects are in one another."""
     level = [[value]]
     for _ in range(DEEPEST + 1):
         level = [
@@ -262,12 +291,12 @@ def _too_deep(value: object) -> bool:
 
 
 def split_lines(text: str) -> list[str]:
-    """The lines of a text, without their ends."""
+    """Returns the lines of a text, without their ends."""
     return re.split(r"\r\n|\r|\n", text)
 
 
 def csv_rows(path: str | Path, text: str, delimiter: str = ",") -> Iterator[tuple[int, list[str]]]:
-    """The rows of a CSV text as (number of the line it begins in, cells without outer spaces), empty ones left out.
+    """Yields the rows of a CSV text that are not empty, as (number of the first line, cells without outer spaces).
 
     path: what errors name.
 
@@ -296,7 +325,7 @@ def csv_rows(path: str | Path, text: str, delimiter: str = ",") -> Iterator[tupl
 
 
 def read_array(path: str | Path, mend: str = "write it with numpy.save") -> np.ndarray:
-    """The real numbers of a `.npy` file, integers or floating-point ones, mapped into memory and read-only.
+    """Maps the real numbers of a `.npy` file, integers or floating-point ones, into memory, read-only.
 
     Nothing in the file is run, and its header is believed only as far as the file is long.
 
@@ -334,7 +363,9 @@ _FIELDS = tuple(
 
 
 def _header(file: BinaryIO) -> tuple[np.dtype, bool, tuple[int, ...]]:
-    """Type, whether the first axis runs fastest, and shape; the file then stands where the numbers begin.
+    """Returns the type, whether the first axis runs fastest, and the shape.
+
+    The file then stands where the numbers begin.
 
     Raises:
         ValueError, TypeError: it is none.

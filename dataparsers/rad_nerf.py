@@ -16,16 +16,17 @@ from nerfstudio.plugins.registry_dataparser import DataParserSpecification
 from aed_nerfstudio.audio.feature_files import FILE, read_feature_file
 from aed_nerfstudio.audio.features import NONE, SAMPLE_RATE, extract_features
 from aed_nerfstudio.dataset.rad_folder import RadFolder, read_rad_folder
-from aed_nerfstudio.dataset.schema import METRES_PER_UNIT, Inside
+from aed_nerfstudio.dataset.schema import METRES_PER_UNIT
 from aed_nerfstudio.errors import InputError
+from aed_nerfstudio.outside import BoundedFolder
 
 FEATURE_FILES = {"aud_ds.npy": "deepspeech", "aud.npy": None, "aud_eo.npy": "esperanto", "aud_hu.npy": "hubert"}
-"""Their feature files, and whose features they are; aud.npy holds whatever its maker chose."""
+"""The names of their feature files, and whose features they are; aud.npy holds whatever its maker chose."""
 
 
 @dataclass
 class RadNerfDataParserConfig(DataParserConfig):
-    """Folder of AD-NeRF, RAD-NeRF or ER-NeRF."""
+    """Options of `rad-nerf-data`."""
 
     _target: type = field(default_factory=lambda: RadNerfDataParser)
     data: Path = Path("data")
@@ -47,11 +48,15 @@ class RadNerfDataParserConfig(DataParserConfig):
 
 @dataclass
 class RadNerfDataParser(TalkingFaceDataParser):
-    """As `aed-data`'s: cameras with `times` and metadata `frame`, and the dataset in the outputs' metadata."""
+    """Parses as `aed-data`.
+
+    Gives cameras with `times` and metadata `frame`, and the dataset in the outputs' metadata.
+    """
 
     config: RadNerfDataParserConfig
 
     def _read(self) -> RadFolder:
+        """Reads the folder with its audio features."""
         c = self.config
         dataset = read_rad_folder(c.data, c.scale, c.head_centre)
         count = dataset.clips[0].count
@@ -77,8 +82,9 @@ class RadNerfDataParser(TalkingFaceDataParser):
 
 
 def _feature_file(folder: Path) -> Path:
+    """Finds the first of their feature files in a folder."""
     for name in FEATURE_FILES:
-        if Inside(folder)(folder / name).is_file():
+        if BoundedFolder(folder).check(folder / name).is_file():
             return folder / name
     raise InputError(f"{folder}: has neither aud.wav nor features ({', '.join(FEATURE_FILES)}); add its sound as "
                      "aud.wav, or choose --audio-features none")  # fmt: skip

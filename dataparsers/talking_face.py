@@ -22,7 +22,7 @@ from aed_nerfstudio.errors import InputError
 
 @dataclass
 class TalkingFaceDataParserConfig(DataParserConfig):
-    """Talking-face dataset folder."""
+    """Options of `aed-data`."""
 
     _target: type = field(default_factory=lambda: TalkingFaceDataParser)
     data: Path = Path("data")
@@ -34,7 +34,7 @@ class TalkingFaceDataParserConfig(DataParserConfig):
 
 @dataclass
 class TalkingFaceDataParser(DataParser):
-    """Cameras [F] with `times` (0..1 over all frames) and metadata `frame` (index into the dataset's frames)."""
+    """Gives cameras [F] with `times` (0..1 over all frames) and metadata `frame` (index into the dataset's frames)."""
 
     config: TalkingFaceDataParserConfig
     includes_time: bool = True
@@ -42,6 +42,7 @@ class TalkingFaceDataParser(DataParser):
     """Read for the first split that is asked for, and then for all."""
 
     def _read(self) -> Dataset:
+        """Reads the folder."""
         return read_dataset(self.config.data)
 
     def _generate_dataparser_outputs(self, split: str = "train", **_) -> DataparserOutputs:

@@ -1,4 +1,7 @@
-"""The installed commands, a tiny actor's dataset and a run trained on it, for all tests that need them."""
+"""The installed commands, a tiny actor's dataset and a run trained on it, for all tests that need them.
+
+Every function of the package whose types say shapes is checked by them, from the first import on.
+"""
 
 import json
 import os
@@ -7,10 +10,28 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import av
+import jaxtyping
 import pytest
+from beartype import BeartypeConf, beartype
 from PIL import Image
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = ROOT / "aed_nerfstudio"
+
+
+def shaped_modules() -> list[str]:
+    """Returns the names of the modules that say shapes; kernels, which compilers must see as they are, say none."""
+    paths = [path for path in PACKAGE.rglob("*.py") if "from jaxtyping import" in path.read_text("utf-8")]
+    return [".".join(path.relative_to(ROOT).with_suffix("").parts) for path in paths]
+
+
+# The hook wants the checker by a name that can be imported, and pytest's of this file cannot yet.
+sys.modules["shape_checks"] = ModuleType("shape_checks")
+sys.modules["shape_checks"].checked = beartype(conf=BeartypeConf(is_pep484_tower=True))  # whole numbers are floats too
+jaxtyping.install_import_hook(shaped_modules(), "shape_checks.checked")
 
 from aed_nerfstudio.driving.emotion import CATEGORIES, INTENSITIES
 from aed_nerfstudio.errors import InputError
@@ -19,7 +40,6 @@ from aed_nerfstudio.face.models import FACE_LANDMARKER, SELFIE_SEGMENTATION, SET
 from aed_nerfstudio.synthetic.record import record_dataset
 
 BIN = Path(sys.executable).parent
-ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared" / "data" / "models"
 """Where a machine without a network may keep the model of faces."""
 STEPS = 30
@@ -147,6 +167,14 @@ def small_disk(tmp_path):
     yield make
     for place in places:
         subprocess.run(["umount", str(place)], check=True)
+
+
+@pytest.fixture
+def unchecked_shapes():
+    """Leaves what is wrong in types and shapes to the package itself, in tests of what it says of that."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 @pytest.fixture(scope="session")

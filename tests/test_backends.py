@@ -18,8 +18,9 @@ import torch
 
 from aed_nerfstudio.backends import Backends, has_bfloat16, interpreted, resolve, unavailable
 from aed_nerfstudio.errors import InputError
+from aed_nerfstudio.fields.grid_layout import HashGridLayout
 from aed_nerfstudio.fields.grid_tcnn import encoding_config, level_scales
-from aed_nerfstudio.fields.hash_grid import HashGridLayout, encode, encode_torch
+from aed_nerfstudio.fields.hash_grid import encode, encode_torch
 from aed_nerfstudio.rendering.compositing import composite, composite_torch
 from aed_nerfstudio.rendering.ray_marching import PackedSamples, march_rays
 

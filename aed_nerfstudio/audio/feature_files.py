@@ -9,6 +9,7 @@ import re
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Float, Float32
 
 from aed_nerfstudio import outside
 from aed_nerfstudio.errors import InputError
@@ -21,12 +22,12 @@ WINDOW = 16
 
 
 def is_file_front_end(name: str) -> bool:
-    """Whether a front end's name says that its features come from files: `file` or `file/NAME`."""
+    """Returns whether a front end's name says that its features come from files: `file` or `file/NAME`."""
     return re.fullmatch(rf"{FILE}(/[\w.-]+)?", name) is not None
 
 
-def read_feature_file(path: Path, frames: int, dim: int | None = None) -> np.ndarray:
-    """Ready features for a 25-fps clip.
+def read_feature_file(path: Path, frames: int, dim: int | None = None) -> Float32[np.ndarray, "steps dim"]:
+    """Reads ready features for a 25-fps clip.
 
     Args:
         path: a `.npy` file of real numbers, told apart by its shape, with D numbers a step:
@@ -57,8 +58,10 @@ def read_feature_file(path: Path, frames: int, dim: int | None = None) -> np.nda
     return np.pad(sequence, ((0, 2 * frames - len(sequence)), (0, 0)), mode="edge")
 
 
-def cut_features(features: np.ndarray, first: int, frames: int, late: float = 0.0) -> np.ndarray:
-    """Features of a part of a video, for clips that are cut out of it or whose sound does not keep time.
+def cut_features(
+    features: Float[np.ndarray, "all_steps dim"], first: int, frames: int, late: float = 0.0
+) -> Float[np.ndarray, "steps dim"]:
+    """Cuts the features of a part of a video, for clips that are cut out of it or whose sound does not keep time.
 
     Args:
         features: [2 * F, D] of the whole video.
@@ -74,7 +77,7 @@ def cut_features(features: np.ndarray, first: int, frames: int, late: float = 0.
 
 
 def _load(path: Path) -> np.ndarray:
-    """The file's array, not yet read into memory. Nothing in the file is run."""
+    """Returns the file's array, not yet read into memory. Nothing in the file is run."""
     array = outside.read_array(path, "write the one array of features with numpy.save")
     if not np.issubdtype(array.dtype, np.floating):
         raise InputError(f"{path}: holds {array.dtype}, not the floating-point numbers that features are")
@@ -92,7 +95,7 @@ def _shape(array: np.ndarray) -> str:
 
 
 def _sequence(path: Path, array: np.ndarray, frames: int, dim: int | None) -> np.ndarray:
-    """The array as float32 [about 2 * frames, D]."""
+    """Returns the array as float32 [about 2 * frames, D]."""
     if array.ndim not in (2, 3) or 0 in array.shape:
         raise InputError(f"{path}: has shape {_shape(array)}; give {_expected(frames, dim)}")
     count, per_frame = len(array), 1
@@ -108,7 +111,7 @@ def _sequence(path: Path, array: np.ndarray, frames: int, dim: int | None) -> np
 
 
 def _from_three(path: Path, array: np.ndarray, frames: int, dim: int | None) -> np.ndarray:
-    """[frames, 16, D], [frames, D, 16] or [frames, 2, D] -> float32 [2 * frames, D]."""
+    """Takes the frames' own steps, float32 [2 * frames, D], out of [frames, 16 or 2, D] or [frames, D, 16]."""
     if array.shape[1] == 2:
         return array.reshape(-1, array.shape[2]).astype(np.float32)
     for windows in (array, array.swapaxes(1, 2)):
@@ -122,7 +125,7 @@ def _from_three(path: Path, array: np.ndarray, frames: int, dim: int | None) -> 
 
 
 def _overlap(windows: np.ndarray) -> bool:
-    """Whether windows [F, 16, D] hold the same 14 steps as their neighbours do, as those of stride 2 must."""
+    """Returns whether windows [F, 16, D] hold the same 14 steps as their neighbours do, as those of stride 2 must."""
     return all(
         np.allclose(later[:-2], earlier[2:], rtol=1e-3, atol=1e-4, equal_nan=True)
         for earlier, later in zip(windows[:-1], windows[1:], strict=True)
@@ -130,7 +133,10 @@ def _overlap(windows: np.ndarray) -> bool:
 
 
 def _doubled(array: np.ndarray) -> np.ndarray:
-    """25 steps a second to 50, [F, D] -> [2 F, D]: a frame's two steps lie a quarter before and after its middle."""
+    """Interpolates 25 steps a second to 50, [F, D] -> [2 F, D].
+
+    A frame's two steps lie a quarter before and after its middle.
+    """
     before = np.concatenate([array[:1], array[:-1]])
     after = np.concatenate([array[1:], array[-1:]])
     return np.stack([0.75 * array + 0.25 * before, 0.75 * array + 0.25 * after], axis=1).reshape(-1, array.shape[1])

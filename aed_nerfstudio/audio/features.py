@@ -1,4 +1,4 @@
-"""Sound to features: front ends at 50 steps a second, and the windows that the model's audio network reads.
+"""From sound to features: front ends at 50 steps a second, and the windows that the model's audio network reads.
 
 Step k stands for the sound from k / 50 to (k + 1) / 50 seconds; frame f of a 25-fps video starts with step 2 f.
 """
@@ -6,6 +6,7 @@ Step k stands for the sound from k / 50 to (k + 1) / 50 seconds; frame f of a 25
 from __future__ import annotations
 
 import numpy as np
+from jaxtyping import Float, Float32
 
 from aed_nerfstudio.audio.feature_files import is_file_front_end
 from aed_nerfstudio.audio.front_end import SAMPLE_RATE, STEP, AudioFrontEnd, count_steps
@@ -31,7 +32,7 @@ FRONT_ENDS = {f.name: f for f in (MOONSHINE, LOG_MEL, WAV2VEC2, HUBERT, XLS_R, N
 
 
 def register_front_end(front_end: AudioFrontEnd) -> AudioFrontEnd:
-    """Make a front end known by its name; a later one of the same name replaces the earlier."""
+    """Makes a front end known by its name, and returns it; a later one of the same name replaces the earlier."""
     FRONT_ENDS[front_end.name] = front_end
     return front_end
 
@@ -52,8 +53,10 @@ def _find(name: str) -> AudioFrontEnd:
     return FRONT_ENDS[name]
 
 
-def extract_features(samples: np.ndarray, n_frames: int, front_end: str = "moonshine") -> np.ndarray:
-    """Features for a 25-fps clip: float32 [2 * n_frames, dim], two 50-Hz steps per frame.
+def extract_features(
+    samples: Float[np.ndarray, " n"], n_frames: int, front_end: str = "moonshine"
+) -> Float32[np.ndarray, "steps dim"]:
+    """Extracts the features for a 25-fps clip: float32 [2 * n_frames, dim], two 50-Hz steps per frame.
 
     samples: float [n] mono at 16 kHz; if they end before the frames do, the last step is repeated, and if after, cut.
     Raises InputError for a front end that is unknown, that is of files or whose weights are missing; ValueError for
@@ -76,8 +79,8 @@ def extract_features(samples: np.ndarray, n_frames: int, front_end: str = "moons
     return np.ascontiguousarray(features)
 
 
-def cut_windows(features: np.ndarray) -> np.ndarray:
-    """Each frame's window of features.
+def cut_windows(features: Float[np.ndarray, "steps dim"]) -> Float32[np.ndarray, "f 16 dim"]:
+    """Cuts out each frame's window of features.
 
     features: [2 F, dim] at 50 Hz -> float32 [F, 16, dim]: frame f has steps 2 f - 8 .. 2 f + 7, zeros outside the clip.
     Raises ValueError when features is not [2 F, dim].
@@ -92,8 +95,8 @@ def cut_windows(features: np.ndarray) -> np.ndarray:
     return padded[index]
 
 
-def windows_at(features: np.ndarray, frame: float) -> np.ndarray:
-    """The windows around one moment, as RAD-NeRF's smoothing network reads them.
+def windows_at(features: Float[np.ndarray, "steps dim"], frame: float) -> Float32[np.ndarray, "8 16 dim"]:
+    """Cuts out the windows around one moment, as RAD-NeRF's smoothing network reads them.
 
     features: [2 F, dim] at 50 Hz -> float32 [8, 16, dim]: those that `cut_windows` gives frames frame - 4 .. frame + 3,
     zeros outside the clip. Between two frames, which videos of other than 25 fps have, steps are interpolated linearly.

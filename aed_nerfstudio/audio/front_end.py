@@ -27,5 +27,5 @@ class AudioFrontEnd:
 
 
 def count_steps(samples: np.ndarray) -> int:
-    """Steps that samples [n] reach into."""
+    """Returns how many 50-Hz steps samples [n] reach into."""
     return -(-samples.size // STEP)

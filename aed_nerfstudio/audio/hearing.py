@@ -5,29 +5,32 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Float, Float32
 
 from aed_nerfstudio.audio.feature_files import is_file_front_end, read_feature_file
 from aed_nerfstudio.audio.features import STEP, STEPS_PER_FRAME, extract_features
 from aed_nerfstudio.errors import InputError
 
 
-def count_frames(audio: np.ndarray) -> int:
-    """Frames of a sound, float [n] mono at 16 kHz; InputError where it is shorter than one."""
+def count_frames(audio: Float[np.ndarray, " n"]) -> int:
+    """Returns how many frames a sound lasts, float [n] mono at 16 kHz; InputError where it is shorter than one."""
     frames = round(len(audio) / (STEPS_PER_FRAME * STEP))
     if frames < 1:
         raise InputError("the sound is shorter than one frame (0.04 s); give a longer one")
     return frames
 
 
-def hear_silence(frames: int, front_end: str, dim: int) -> np.ndarray:
+def hear_silence(frames: int, front_end: str, dim: int) -> Float32[np.ndarray, "steps dim"]:
     """Returns the features of so many frames of silence, float32 [2 * frames, dim]; of files' front ends, zeros."""
     if is_file_front_end(front_end):
         return np.zeros((STEPS_PER_FRAME * frames, dim), np.float32)
     return hear(np.zeros(STEPS_PER_FRAME * STEP * frames, np.float32), front_end, dim)
 
 
-def hear(audio: np.ndarray, front_end: str, dim: int, file: Path | None = None) -> np.ndarray:
-    """Features of a sound, two 50-Hz steps for each of its frames, float32 [2 * frames, dim].
+def hear(
+    audio: Float[np.ndarray, " n"], front_end: str, dim: int, file: Path | None = None
+) -> Float32[np.ndarray, "steps dim"]:
+    """Returns the features of a sound, two 50-Hz steps for each of its frames, float32 [2 * frames, dim].
 
     Args:
         audio: float [n] mono at 16 kHz.

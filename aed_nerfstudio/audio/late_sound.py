@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Bool, Float
 from scipy.ndimage import gaussian_filter1d
 
 from aed_nerfstudio.audio.features import SAMPLE_RATE, STEP
@@ -43,24 +44,26 @@ STILL = 0.002  # of the face's height: lips that deviate by less do not speak
 class SpokenTake:
     """Lips and sound of one take: lips [F, 3], NaN in frames that do not count; samples float [n] at 16 kHz."""
 
-    lips: np.ndarray
-    samples: np.ndarray
+    lips: Float[np.ndarray, "f 3"]
+    samples: Float[np.ndarray, " n"]
 
     @classmethod
-    def of(cls, landmarks: np.ndarray, usable: np.ndarray, samples: np.ndarray) -> SpokenTake:
-        """landmarks: [F, 478, 3] pixels. usable: bool [F]."""
+    def of(
+        cls, landmarks: Float[np.ndarray, "f 478 3"], usable: Bool[np.ndarray, " f"], samples: Float[np.ndarray, " n"]
+    ) -> SpokenTake:
+        """Takes the lips out of landmarks [F, 478, 3], in pixels; frames that are not usable do not count."""
         lips = lip_shape(landmarks)[:, :3].astype(np.float64)
         lips[~usable] = np.nan
         return cls(lips, samples)
 
     def part(self, first: int, count: int) -> SpokenTake:
-        """`count` frames from the frame `first` on."""
+        """Cuts out `count` frames from the frame `first` on."""
         frame = SAMPLE_RATE // FPS
         return SpokenTake(self.lips[first : first + count], self.samples[first * frame : (first + count) * frame])
 
     @property
     def seconds(self) -> float:
-        """Of frames that count."""
+        """Returns how many seconds the frames that count last."""
         return float(np.isfinite(self.lips).all(axis=1).sum()) / FPS
 
 
@@ -77,8 +80,8 @@ class AudioSync:
     shift: float | None
     correlation: float | None
     reason: str
-    shifts: np.ndarray
-    curve: np.ndarray
+    shifts: Float[np.ndarray, " s"]
+    curve: Float[np.ndarray, " s"]
     seconds: float
 
 
@@ -87,7 +90,10 @@ def _unknown(reason: str, seconds: float) -> AudioSync:
 
 
 def estimate_shift(takes: Sequence[SpokenTake]) -> AudioSync:
-    """The one shift of the sound that all takes share; of long takes only as much is listened to as is needed."""
+    """Estimates the one shift of the sound that all takes share.
+
+    Of long takes only as much is listened to as is needed.
+    """
     kept, seconds = [], 0.0
     for take in takes:
         part = take.part(0, int(max(0.0, MOST_SECONDS - seconds) * FPS))
@@ -104,8 +110,8 @@ def estimate_shift(takes: Sequence[SpokenTake]) -> AudioSync:
     heard = [_spectrum(take.samples, len(take.lips)) for take in kept]
     reach = round(LONGEST_SHIFT * STEPS)
     near = np.arange(-reach, reach + 1)
-    curve = np.array([_agreement([s] * len(kept), heard, known, lips) for s in near])
-    chance = np.array([_agreement(far, heard, known, lips) for far in _far_shifts(heard, reach)])
+    curve = np.array([_agreement([s] * len(kept), heard, known, lips) for s in near.tolist()])
+    chance = np.array([_agreement(far, heard, known, lips) for far in _far_shifts(heard, reach).tolist()])
     best = int(curve.argmax())
     deviations = (curve[best] - chance.mean()) / max(float(chance.std()), 1e-6)
     sure = deviations >= CERTAIN_DEVIATIONS and curve[best] - chance.max() >= CERTAIN_LEAD
@@ -116,14 +122,14 @@ def estimate_shift(takes: Sequence[SpokenTake]) -> AudioSync:
 
 
 def _vertex(near: np.ndarray, curve: np.ndarray, best: int) -> float:
-    """Where the parabola through the best shift and its neighbours is highest, steps."""
+    """Returns where the parabola through the best shift and its neighbours is highest, steps."""
     before, top, after = curve[best - 1 : best + 2]
     bend = before - 2 * top + after
     return float(near[best] + (0.5 * (before - after) / bend if bend < -1e-9 else 0.0))
 
 
 def _far_shifts(heard: list[np.ndarray], reach: int) -> np.ndarray:
-    """Shifts outside the searched range, around the end of each take: steps, [CHANCES, takes]."""
+    """Returns shifts outside the searched range, around the end of each take: steps, [CHANCES, takes]."""
     lengths = np.array([len(x) for x in heard])
     first = reach + reach // 2
     golden = (np.arange(CHANCES)[:, None] * 0.6180339887 + np.arange(len(heard)) * 0.37) % 1
@@ -131,10 +137,10 @@ def _far_shifts(heard: list[np.ndarray], reach: int) -> np.ndarray:
 
 
 def _lips(takes: list[SpokenTake]) -> tuple[np.ndarray, list[np.ndarray]]:
-    """Opening of the lips inside and outside and their speeds, of unit scale: [N, 4]; and the frames of each take."""
+    """Returns the lips' opening inside and outside with their speeds, of unit scale, [N, 4]; and each take's frames."""
     parts, known = [], []
     for take in takes:
-        there = np.isfinite(take.lips).all(axis=1)
+        there = np.asarray(np.isfinite(take.lips).all(axis=1))
         frames = np.arange(len(there))
         filled = np.stack([np.interp(frames, frames[there], take.lips[there, k]) for k in range(2)], 1)
         quick = filled - gaussian_filter1d(filled, SLOW_FRAMES, axis=0, mode="nearest")
@@ -146,9 +152,10 @@ def _lips(takes: list[SpokenTake]) -> tuple[np.ndarray, list[np.ndarray]]:
 
 
 def _mel_bands() -> np.ndarray:
-    """Triangular bands of equal width on the mel scale, 80 to 7600 Hz: [WINDOW // 2 + 1, BANDS]."""
+    """Returns triangular bands of equal width on the mel scale, 80 to 7600 Hz: [WINDOW // 2 + 1, BANDS]."""
+
     def mel(hertz: np.ndarray | float) -> np.ndarray:
-        return 2595 * np.log10(1 + np.asarray(hertz) / 700)
+        return np.asarray(2595 * np.log10(1 + np.asarray(hertz) / 700))
 
     edges = np.linspace(mel(80), mel(7600), BANDS + 2)
     at = mel(np.fft.rfftfreq(WINDOW, 1 / SAMPLE_RATE))[:, None]
@@ -158,7 +165,7 @@ def _mel_bands() -> np.ndarray:
 
 
 def _spectrum(samples: np.ndarray, frames: int) -> np.ndarray:
-    """Log-mel energies at 50 Hz less their slow changes, each step the mean of itself and the next: [2 F, BANDS]."""
+    """Computes log-mel energies at 50 Hz less their slow changes, [2 F, BANDS]: each step's mean with the next."""
     steps = frames * STEPS_PER_FRAME
     before = (WINDOW - STEP) // 2
     padded = np.zeros((steps - 1) * STEP + WINDOW)
@@ -174,7 +181,7 @@ def _spectrum(samples: np.ndarray, frames: int) -> np.ndarray:
 
 
 def _agreement(shifts: Sequence[int], heard: list[np.ndarray], known: list[np.ndarray], lips: np.ndarray) -> float:
-    """Mean correlation of the lips [N, 4] with their prediction from sound that is `shifts` steps late in each take."""
+    """Returns the mean correlation of the lips [N, 4] with their prediction from sound that is late by `shifts`."""
     rows = []
     for shift, sound, frames in zip(shifts, heard, known, strict=True):
         at = STEPS_PER_FRAME * frames[:, None] + shift + np.array(TAPS)
@@ -194,7 +201,7 @@ def _agreement(shifts: Sequence[int], heard: list[np.ndarray], known: list[np.nd
 
 
 def _solved(squares: np.ndarray, products: np.ndarray) -> np.ndarray:
-    """Solutions of positive definite systems, [K, n, n] and [K, n, m] -> [K, n, m], by elimination.
+    """Solves positive definite systems, [K, n, n] and [K, n, m] -> [K, n, m], by elimination.
 
     Not by LAPACK (and no BLAS above): on matrices as small as these its threads mostly wait for each other, which made
     the whole estimate 30 times slower on a busy machine.

@@ -27,7 +27,7 @@ def _mel_transform():
 
 
 def _log_mel(samples: np.ndarray) -> np.ndarray:
-    """Log mel energies: float32 [n] at 16 kHz -> float32 [ceil(n / 320), 80] at 50 Hz."""
+    """Computes log mel energies: float32 [n] at 16 kHz -> float32 [ceil(n / 320), 80] at 50 Hz."""
     import torch
 
     steps = count_steps(samples)

@@ -30,7 +30,7 @@ MOONSHINE_SCALE = 2.0
 
 
 def _moonshine_assets() -> Path:
-    """The assets folder of the moonshine-voice package, found without importing it (that loads a native library)."""
+    """Finds the assets of the moonshine-voice package without importing it, which would load a native library."""
     spec = importlib.util.find_spec("moonshine_voice")
     if spec is None or not spec.submodule_search_locations:
         raise InputError("moonshine-voice: not installed; run `pip install moonshine-voice==0.0.73`")
@@ -38,7 +38,7 @@ def _moonshine_assets() -> Path:
 
 
 def speech_wavs() -> dict[str, Path]:
-    """The speech recordings that come with moonshine-voice, by file name: two_cities.wav and beckett.wav.
+    """Finds the speech recordings that come with moonshine-voice, by file name: two_cities.wav and beckett.wav.
 
     Raises InputError when the package or one of the files is missing.
     """
@@ -50,7 +50,7 @@ def speech_wavs() -> dict[str, Path]:
 
 
 def _model_file() -> Path:
-    """The encoder's file."""
+    """Finds the encoder's file; InputError where it is missing."""
     model = _moonshine_assets() / "tiny-en" / "encoder_model.ort"
     if not model.is_file():
         raise InputError(f"{model}: missing; install moonshine-voice==0.0.73 (later ones dropped it)")
@@ -59,7 +59,7 @@ def _model_file() -> Path:
 
 @functools.lru_cache(maxsize=1)
 def _moonshine_session():
-    """The encoder, loaded once. onnxruntime is imported here because it is slow to load and not always needed."""
+    """Loads the encoder, once. onnxruntime is imported here because it is slow to load and not always needed."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -69,13 +69,13 @@ def _moonshine_session():
 
 
 def _moonshine_encode(samples: np.ndarray) -> np.ndarray:
-    """One chunk, float32 [n] -> float32 [(n - 895) // 384 + 1, 288] at 41.67 Hz."""
+    """Encodes one chunk, float32 [n] -> float32 [(n - 895) // 384 + 1, 288] at 41.67 Hz."""
     inputs = {"input_values": samples[None], "attention_mask": np.ones((1, samples.size), np.int64)}
-    return _moonshine_session().run(None, inputs)[0][0]
+    return np.asarray(_moonshine_session().run(None, inputs)[0])[0]
 
 
 def _moonshine(samples: np.ndarray) -> np.ndarray:
-    """Moonshine tiny's encoder states: float32 [n] at 16 kHz -> float32 [ceil(n / 320), 288] at 50 Hz."""
+    """Computes Moonshine tiny's encoder states: float32 [n] at 16 kHz -> float32 [ceil(n / 320), 288] at 50 Hz."""
     steps = count_steps(samples)
     # Native step j is centred on sample 384 (j - 1) + 447: one step starts before the sound, for the first centre.
     chunks = -(-(samples.size // MOONSHINE_HOP + 3) // CHUNK_HOP)

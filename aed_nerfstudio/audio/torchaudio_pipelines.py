@@ -35,19 +35,22 @@ HOP = CHUNK - 2 * MARGIN - FADE
 
 @dataclass(frozen=True)
 class Pipeline:
-    """One of torchaudio's pipelines. layer: number of the hidden layer to read, from 1; the output when None."""
+    """One of torchaudio's pipelines.
+
+    layer: number of the hidden layer to read, from 1; the output when None.
+    """
 
     bundle: str
     layer: int | None = None
 
     def place(self) -> Path:
-        """Where torch.hub keeps the weights, or would."""
+        """Returns where torch.hub keeps the weights, or would."""
         import torch
 
         return Path(torch.hub.get_dir()) / "checkpoints" / self._bundle()._path  # torchaudio has no public name for it
 
     def weights(self) -> Path:
-        """`place`, after the weights are downloaded if they are not there.
+        """Downloads the weights if they are not there, and returns their place.
 
         Raises InputError when they cannot be.
         """
@@ -72,7 +75,7 @@ class Pipeline:
         return getattr(torchaudio.pipelines, self.bundle)
 
     def load(self):
-        """The network, with its weights."""
+        """Loads the network with its weights; InputError where they are damaged."""
         path = self.weights()
         try:
             # Our own choice of `weights_only`: torchaudio's default would run whatever code the file holds.
@@ -84,7 +87,7 @@ class Pipeline:
             ) from error
 
     def encode(self, samples: np.ndarray) -> np.ndarray:
-        """One window, float32 [n] -> float32 [(n - 400) // 320 + 1, dim]."""
+        """Encodes one window, float32 [n] -> float32 [(n - 400) // 320 + 1, dim]."""
         import torch
 
         model, wave = _loaded(self), torch.from_numpy(samples)[None]
@@ -94,36 +97,39 @@ class Pipeline:
             return model.extract_features(wave, num_layers=self.layer)[0][-1][0].numpy()
 
     def extract(self, samples: np.ndarray) -> np.ndarray:
-        """Features: float32 [n] at 16 kHz -> float32 [ceil(n / 320), dim] at 50 Hz."""
+        """Extracts the features: float32 [n] at 16 kHz -> float32 [ceil(n / 320), dim] at 50 Hz."""
         steps = count_steps(samples)
         padded = np.zeros(steps * STEP + FIELD - STEP, np.float32)
         padded[BEFORE : BEFORE + samples.size] = samples
-        total, shares = None, np.zeros(steps, np.float32)
+        total = np.zeros((steps, 0), np.float32)
+        shares = np.zeros((steps, 1), np.float32)
         for first in _starts(steps):
             last = min(first + CHUNK, steps)
             states = self.encode(padded[first * STEP : last * STEP + FIELD - STEP])
-            weight = _weight(first, last, steps)
-            if total is None:
+            weight = _weight(first, last, steps)[:, None]
+            if not total.shape[1]:  # how many numbers a step has, the first states say
                 total = np.zeros((steps, states.shape[1]), np.float32)
-            total[first:last] += weight[:, None] * states
+            total[first:last] += weight * states
             shares[first:last] += weight
-        total /= shares[:, None]
-        return total
+        return total / shares
 
 
 @functools.lru_cache(maxsize=1)
 def _loaded(pipeline: Pipeline):
-    """The network used last stays in memory."""
+    """Loads a network, unless it is the one that was used last, which stays in memory."""
     return pipeline.load()
 
 
 def _starts(steps: int) -> list[int]:
-    """First steps of the windows over so many steps."""
+    """Returns the first steps of the windows over so many steps."""
     return [*range(0, max(0, steps - CHUNK), HOP), max(0, steps - CHUNK)]
 
 
 def _weight(first: int, last: int, steps: int) -> np.ndarray:
-    """How much of a window's steps is used, float32 [last - first]: 0 in its margins, but none at the sound's ends."""
+    """Returns how much of a window's steps is used, float32 [last - first].
+
+    0 in its margins, but none at the sound's ends.
+    """
     step = np.arange(first, last) + 0.5
     rise = 1.0 if first == 0 else (step - first - MARGIN) / FADE
     fall = 1.0 if last == steps else (last - MARGIN - step) / FADE
@@ -131,7 +137,7 @@ def _weight(first: int, last: int, steps: int) -> np.ndarray:
 
 
 PIPELINES: dict[str, Pipeline] = {}
-"""Of the front ends below, by their names."""
+"""The pipelines of the front ends below, by their names."""
 
 
 def _front_end(name: str, dim: int, pipeline: Pipeline) -> AudioFrontEnd:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from aed_nerfstudio.bounds import Between
 from aed_nerfstudio.errors import InputError
+from aed_nerfstudio.outside import can_be_name
 
 WRITTEN = ("output", "state")
 """Options that name what is written; all other paths are read."""
@@ -80,12 +81,8 @@ def _expanded(value: object) -> object:
 def _check_name(flag: str, value: str | Path) -> None:
     """Refuses texts that cannot be written down, names that no file has, and places that hold no file."""
     text = str(value)
-    if "\0" in text:
-        raise InputError(f"{flag} {text}: holds a zero byte; leave it out")
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        raise InputError(f"{flag} {text}: is no valid Unicode; rename the file") from None
+    if not can_be_name(text):
+        raise InputError(f"{flag} {text}: is no valid Unicode, or holds a zero byte; rename the file")
     try:
         kind = os.stat(text).st_mode
     except OSError as error:

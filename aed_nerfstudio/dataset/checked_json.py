@@ -1,19 +1,22 @@
-"""JSON files whose values are taken one by one, each checked: a wrong one is refused under its own name."""
+"""Reads JSON files whose values are taken one by one, each checked: a wrong one is refused under its own name."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from jaxtyping import Float64
 
 from aed_nerfstudio import outside
 from aed_nerfstudio.errors import InputError
+from aed_nerfstudio.outside import can_be_name
 
 LARGEST = 1e9
-"""No number of ours is larger."""
+"""The largest number of ours."""
 MOST_BYTES = 1 << 28
-"""Of a file: three hours of frames have 200 MiB."""
+"""The largest file: three hours of frames have 200 MiB."""
 
 
 class Field:
@@ -28,7 +31,7 @@ class Field:
 
     __slots__ = ("value", "key", "parent", "mend")
 
-    def __init__(self, value: object, key: object, parent: Field | None = None, mend: str = "") -> None:
+    def __init__(self, value: Any, key: str | int | Path, parent: Field | None = None, mend: str = "") -> None:
         self.value, self.key, self.parent, self.mend = value, key, parent, mend
 
     def __str__(self) -> str:
@@ -46,7 +49,7 @@ class Field:
         return field.mend
 
     def wrong(self, what: str) -> InputError:
-        """The error that says what the value must be."""
+        """Returns the error that says what the value must be."""
         value = self.value
         if isinstance(value, (dict, list)):
             shown = f"{'an object' if isinstance(value, dict) else 'a list'} of {len(value)}"
@@ -60,49 +63,54 @@ class Field:
     def __getitem__(self, key: str) -> Field:
         if key not in self.object():
             raise InputError(f"{Field(None, key, self)} is missing; {self._advice()}")
-        return Field(self.value[key], key, self)
+        return Field(self.object()[key], key, self)
 
     def get(self, key: str, default: object) -> Field:
-        """A value that may be missing."""
+        """Returns a value that may be missing."""
         return Field(self.object().get(key, default), key, self)
 
-    def object(self) -> dict:
+    def object(self) -> dict[str, Any]:
+        """Returns the value, which must be an object."""
         if not isinstance(self.value, dict):
             raise self.wrong("an object")
         return self.value
 
     def list(self) -> Iterator[Field]:
+        """Returns the values of what must be a list."""
         if not isinstance(self.value, list):
             raise self.wrong("a list")
         return (Field(value, number, self) for number, value in enumerate(self.value))
 
     def text(self) -> str:
-        if not isinstance(self.value, str) or not _whole(self.value):
+        """Returns the value, which must be a text."""
+        if not isinstance(self.value, str) or not can_be_name(self.value):
             raise self.wrong("text")
         return self.value
 
     def texts(self) -> list[str]:
+        """Returns the value, which must be a list of texts."""
         return [field.text() for field in self.list()]
 
     def boolean(self) -> bool:
+        """Returns the value, which must be true or false."""
         if not isinstance(self.value, bool):
             raise self.wrong("true or false")
         return self.value
 
     def integer(self, low: int = 0, high: int = int(LARGEST)) -> int:
-        """A whole number from `low` to `high`."""
+        """Returns the value, which must be a whole number from `low` to `high`."""
         if type(self.value) is not int or not low <= self.value <= high:
             raise self.wrong(f"a whole number from {low} to {high}")
         return self.value
 
     def number(self, low: float = -LARGEST, high: float = LARGEST) -> float:
-        """A number from `low` to `high`, not NaN."""
+        """Returns the value, which must be a number from `low` to `high`, not NaN."""
         if type(self.value) not in (int, float) or not low <= self.value <= high:
             raise self.wrong(f"a number from {low:g} to {high:g}")
         return float(self.value)
 
     def matrix(self) -> list[list[float]]:
-        """A 4x4 of finite numbers; whether they are a pose is for `check_poses`."""
+        """Returns the value, which must be 4x4 finite numbers; whether they are a pose is for `check_poses`."""
         rows = self.value
         if not (
             isinstance(rows, list)
@@ -114,7 +122,7 @@ class Field:
         return rows
 
     def name(self) -> str:
-        """A plain name, fit for a folder: no separators, nothing that leads elsewhere."""
+        """Returns the value, which must be a name fit for a folder: no separators, nothing that leads elsewhere."""
         text = self.text()
         plain = text.isprintable() and text.strip(" .") != "" and not set(text) & set('/\\:*?"<>|')
         if not plain or len(text.encode("utf-8", "replace")) > 200:
@@ -122,20 +130,11 @@ class Field:
         return text
 
     def names(self) -> list[str]:
-        """Plain names, at least one, no two alike."""
+        """Returns the value, which must be a list of at least one name as `name` says, no two alike."""
         names = [field.name() for field in self.list()]
         if not names or len(set(names)) < len(names):
             raise self.wrong("a list of different names")
         return names
-
-
-def _whole(text: str) -> bool:
-    """Whether a text has no half of a character in it, which JSON can hold and no file."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def read_json(path: Path, missing: str, mend: str) -> Field:
@@ -155,7 +154,9 @@ def read_json(path: Path, missing: str, mend: str) -> Field:
         raise InputError(f"{path} is missing: {missing}") from error
 
 
-def check_poses(fields: list[Field], matrices: np.ndarray, farthest: float, tolerance: float = 1e-3) -> None:
+def check_poses(
+    fields: list[Field], matrices: Float64[np.ndarray, "f 4 4"], farthest: float, tolerance: float = 1e-3
+) -> None:
     """Checks camera-to-world matrices [F, 4, 4] that were read from `fields`.
 
     Args:

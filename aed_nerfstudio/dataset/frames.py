@@ -1,4 +1,4 @@
-"""The decoded pixels of a dataset, in a file that is mapped into memory: decoded once, and never all in memory."""
+"""Keeps the decoded pixels of a dataset in a file that is mapped into memory: decoded once, and never all in memory."""
 
 from __future__ import annotations
 
@@ -10,51 +10,55 @@ import zlib
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
 import platformdirs
+from jaxtyping import Bool, Integer, UInt8
 
 from aed_nerfstudio.dataset.schema import HEAD, Dataset
 from aed_nerfstudio.errors import InputError
 from aed_nerfstudio.files import inside, open_to_update
 
 CHANNELS = 8
-"""Bytes of a pixel: image RGB, torso RGBA, head 1 or 0. Side by side, so that a drawn pixel touches one page."""
+"""The bytes of a pixel: image RGB, torso RGBA, head 1 or 0. Side by side, so that a drawn pixel touches one page."""
 OPTION = "--pipeline.datamanager.frame-cache"
 _MARK = struct.Struct("<8sI")
-"""Behind a frame's pixels: the digest of what they were decoded from, and their checksum."""
+"""What is behind a frame's pixels: the digest of what they were decoded from, and their checksum."""
 _ALIGNMENT = 1 << 16
-"""Of a frame in the file, a multiple of any machine's pages. What is skipped takes no disk: the file is sparse."""
+"""The alignment of a frame in the file, a multiple of any machine's pages.
 
-Array = TypeVar("Array")
+What is skipped takes no disk: the file is sparse.
+"""
+
+Array = TypeVar("Array", bound=Any)
 """NumPy's or torch's."""
 
 
 @dataclass
 class FramePixels:
-    """Pixels uint8 [..., 8]."""
+    """Pixels of a frame, uint8 [..., 8]."""
 
-    values: np.ndarray
+    values: UInt8[np.ndarray, "*n 8"]
 
     @property
-    def image(self) -> np.ndarray:
-        """uint8 [..., 3], as filmed."""
+    def image(self) -> UInt8[np.ndarray, "*n 3"]:
+        """Returns the picture as filmed, uint8 [..., 3]."""
         return self.values[..., :3]
 
     @property
-    def torso(self) -> np.ndarray:
-        """uint8 [..., 4] RGBA, without the head."""
+    def torso(self) -> UInt8[np.ndarray, "*n 4"]:
+        """Returns the torso without the head, uint8 [..., 4] RGBA."""
         return self.values[..., 3:7]
 
     @property
-    def head(self) -> np.ndarray:
-        """bool [...], where the head is."""
+    def head(self) -> Bool[np.ndarray, "*n"]:
+        """Returns where the head is, bool [...]."""
         return self.values[..., 7] != 0
 
 
 def decode(dataset: Dataset, index: int) -> FramePixels:
-    """A frame's pixels [H, W], read from its pictures.
+    """Reads a frame's pixels [H, W] from its pictures.
 
     Raises:
         InputError: a picture is missing, damaged or of another size.
@@ -65,14 +69,17 @@ def decode(dataset: Dataset, index: int) -> FramePixels:
 
 
 def over_background(torso: Array, background: Array) -> Array:
-    """Torso uint8 [..., 4] RGBA over a background uint8 [..., 3] -> [..., 3] in 0..1, floats of the arrays' library."""
+    """Lays a torso uint8 [..., 4] RGBA over a background uint8 [..., 3].
+
+    Returns [..., 3] in 0..1, floats of the arrays' library.
+    """
     torso, background = torso / 255, background / 255
     alpha = torso[..., 3:]
     return alpha * torso[..., :3] + (1 - alpha) * background
 
 
 class FrameStore:
-    """A dataset's pixels.
+    """Keeps a dataset's pixels in one file.
 
     A frame is decoded when it is first asked for and written into a file, out of which it is read from then on, also in
     later runs. Each process checks each frame once: that its pictures are still those it was decoded from (by name,
@@ -107,7 +114,7 @@ class FrameStore:
         self._map = mmap.mmap(self._file.fileno(), size, access=mmap.ACCESS_READ)
         self._checked: set[int] = set()
 
-    def draw(self, index: int, pixels: np.ndarray | None = None) -> FramePixels:
+    def draw(self, index: int, pixels: Integer[np.ndarray, " n"] | None = None) -> FramePixels:
         """Copies pixels [N] (row-major numbers) of a frame, or all of them where None: N = H * W.
 
         Raises:
@@ -129,14 +136,14 @@ class FrameStore:
         """Decodes a frame into its place, unless it is there and whole."""
         sources = self._sources(index)
         end = start + self._frame_bytes
-        if self._map[end : end + _MARK.size] != _MARK.pack(sources, zlib.crc32(stored)):
+        if self._map[end : end + _MARK.size] != _MARK.pack(sources, zlib.crc32(stored.data)):
             values = decode(self.dataset, index).values
             try:
                 # Through the file and not through the mapping, in which a full disk would kill the process.
                 self._file.seek(start)
-                self._file.write(values)
+                self._file.write(values.data)
                 self._file.flush()
-                self._file.write(_MARK.pack(sources, zlib.crc32(values)))
+                self._file.write(_MARK.pack(sources, zlib.crc32(values.data)))
                 self._file.flush()
             except OSError as error:
                 raise InputError(
@@ -145,25 +152,26 @@ class FrameStore:
         self._checked.add(index)
 
     def _sources(self, index: int) -> bytes:
-        """Digest of the names, sizes and times of change of a frame's pictures."""
+        """Returns a digest of the names, sizes and times of change of a frame's pictures."""
         frame = self.dataset.frames[index]
-        found: list[object] = [CHANNELS, self.dataset.camera.w, self.dataset.camera.h]
+        stamp: list[object] = [CHANNELS, self.dataset.camera.w, self.dataset.camera.h]
         for kind in ("images", "torso", "parsing"):
             path = self.dataset.path(kind, frame)
-            found.append(str(path.relative_to(self.dataset.root)))
+            stamp.append(str(path.relative_to(self.dataset.root)))
             if path.exists():  # folders of RAD-NeRF may be without a torso
-                found += [path.stat().st_size, path.stat().st_mtime_ns]
-        return blake2b(repr(found).encode(), digest_size=8).digest()
+                stamp += [path.stat().st_size, path.stat().st_mtime_ns]
+        return blake2b(repr(stamp).encode(), digest_size=8).digest()
 
 
-def _open(root: Path, folder: Path | None, name: str):
-    """The file, open for reading and writing, and its path."""
+def _open(root: Path, folder: Path | None, name: str) -> tuple[Path, BinaryIO]:
+    """Opens the file for reading and writing, and returns it behind its path."""
     root = root.resolve()
     own = f"{root.name}-{blake2b(str(root).encode(), digest_size=6).hexdigest()}"
     if folder is not None:
         places = [Path(folder) / own]
     else:
         places = [root / ".frames", platformdirs.user_cache_path("aed-nerfstudio") / "frames" / own]
+    reason = None
     for place in places:
         inside(place / name, place.parent)  # no link of a folder that somebody else has made
         try:
@@ -177,6 +185,7 @@ def _open(root: Path, folder: Path | None, name: str):
 
 
 def _check_room(path: Path, needed: int, status: os.stat_result) -> None:
+    """Raises InputError where a disk has no room for so many bytes, less those that the file takes already."""
     missing = needed - getattr(status, "st_blocks", 0) * 512  # what a sparse file takes already; Windows does not tell
     free = shutil.disk_usage(path.parent).free
     if missing > free:

@@ -1,4 +1,4 @@
-"""JPEG and PNG files: their size and whether their end is there, told without decoding them.
+"""Examines JPEG and PNG files: their size and whether their end is there, told without decoding them.
 
 Decoders say nothing of a JPEG that ends in its middle: what is missing is grey. And they give a picture of any size the
 memory that its header asks for.
@@ -10,24 +10,25 @@ import os
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 
 from aed_nerfstudio.errors import InputError
 from aed_nerfstudio.outside import Missing, open_file
 
 MOST_BYTES = 1 << 28
-"""Of a file."""
+"""The largest file."""
 MOST_PIXELS = 1 << 26
-"""Of a picture: 8192 x 8192."""
+"""The largest picture: 8192 x 8192."""
 START = 1 << 12
-"""Bytes in which a header is looked for first."""
+"""The bytes in which a header is looked for first."""
 ENDS = {b"\x89PNG": b"\0\0\0\0IEND\xaeB`\x82", b"\xff\xd8\xff": b"\xff\xd9"}
-"""Last bytes by first ones."""
+"""The last bytes of a file by its first ones."""
 _SIZES = re.compile(rb"\xff[\xc0-\xc3\xc5-\xc7\xc9-\xcb\xcd-\xcf]")
-"""Of a JPEG, the markers behind which its size is."""
+"""The markers of a JPEG behind which its size is."""
 
 
 def fault(path: Path, size: tuple[int, int] | None = None, largest: int = 0) -> str | None:
-    """What is wrong with a picture as far as its first and last bytes tell; None where nothing is.
+    """Returns what is wrong with a picture, as far as its first and last bytes tell; None where nothing is.
 
     Args:
         path: a JPEG or PNG file.
@@ -62,19 +63,21 @@ def fault(path: Path, size: tuple[int, int] | None = None, largest: int = 0) -> 
     return None
 
 
-def _whole(file) -> bytes:
+def _whole(file: BinaryIO) -> bytes:
+    """Reads the file from its start."""
     file.seek(0)
     return file.read(MOST_BYTES)
 
 
 def _png_size(start: bytes) -> tuple[int, int] | None:
+    """Returns width and height by a PNG's first bytes; None where they do not say it."""
     if start[12:16] != b"IHDR" or len(start) < 24:
         return None
     return int.from_bytes(start[16:20], "big"), int.from_bytes(start[20:24], "big")
 
 
 def _jpeg_size(start: bytes, whole: Callable[[], bytes]) -> tuple[int, int] | None:
-    """Width and height; `whole` is asked where what comes first (colour profiles, previews) is long."""
+    """Returns width and height; `whole` is asked where what comes first (colour profiles, previews) is long."""
     data, at = start, 2
     while True:
         if at + 9 > len(data):

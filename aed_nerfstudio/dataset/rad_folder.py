@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
+from jaxtyping import Float32
 
 from aed_nerfstudio.dataset.checked_json import MOST_BYTES, Field, check_poses, read_json
 from aed_nerfstudio.dataset.schema import (
@@ -25,35 +26,34 @@ from aed_nerfstudio.dataset.schema import (
     Clip,
     Dataset,
     Frame,
-    Inside,
     read_image,
 )
 from aed_nerfstudio.errors import InputError
 from aed_nerfstudio.face.face_68 import from_68
 from aed_nerfstudio.face.face_mesh import COUNT, OUTER_LIPS, eye_ratio, padded_box
-from aed_nerfstudio.outside import csv_rows, read_text
+from aed_nerfstudio.outside import BoundedFolder, csv_rows, read_text
 
 MEND = "make it again by their data_utils/process.py"
 COLOURS = {BACKGROUND: (255, 255, 255), HEAD: (0, 0, 255), NECK: (0, 255, 0), TORSO: (255, 0, 0)}
-"""Of their parsing maps, RGB."""
+"""The colours of their parsing maps, RGB."""
 IMAGES = ("gt_imgs", "com_imgs", "ori_imgs")
-"""Where frames are, best first: before the static background (RAD-NeRF's and AD-NeRF's names), or as filmed."""
+"""The folders where frames are, best first: before the static background (RAD-NeRF's, AD-NeRF's), or as filmed."""
 HEAD_CENTRE = "head_centre"
 """What `aed export-rad` calls the head's centre in their world, metres; the peers ignore it."""
 MOST_FRAMES = 250_000
 GAPS, FEW_FRAMES = 4, 1000
 """Frames have numbers up to so many times as many as there are, or up to the other."""
 DISTANCES = (0.8, 40.0)
-"""Of a camera that may be right from the head, units."""
+"""The distances of a camera from the head that may be right, units."""
 
 
 @dataclass
 class RadFolder(Dataset):
-    """One clip of frames numbered as theirs; those that their lists leave out are not usable."""
+    """A dataset of one clip, its frames numbered as theirs; those that their lists leave out are not usable."""
 
-    speech: np.ndarray = field(default_factory=lambda: np.zeros((0, 1), np.float32))
-    """Audio features [2*count, feature_dim]."""
-    marks: np.ndarray = field(default_factory=lambda: np.zeros((0, COUNT, 3), np.float32))
+    speech: Float32[np.ndarray, "steps feature_dim"] = field(default_factory=lambda: np.zeros((0, 1), np.float32))
+    """Audio features [2 * count, feature_dim]."""
+    marks: Float32[np.ndarray, "f 478 3"] = field(default_factory=lambda: np.zeros((0, COUNT, 3), np.float32))
     """Landmarks [count, 478, 3], from their 68 by `from_68`."""
     held_out: frozenset[int] | None = None
     """Frames of transforms_val.json; the last 1/11 when None."""
@@ -127,7 +127,7 @@ def read_rad_folder(
             not look at the head.
     """
     root = Path(root)
-    inside = Inside(root)
+    inside = BoundedFolder(root)
     if not root.is_dir():
         raise InputError(f"{root}: no such folder; give one of AD-NeRF, RAD-NeRF or ER-NeRF")
     parts = _read_transforms(root, inside)
@@ -154,7 +154,7 @@ def read_rad_folder(
     if head_centre is None:
         head_centre = _head_centre(parts[0])
     name, poses = root.resolve().name, _poses(views, count, scale, head_centre)
-    frames = _frames(name, poses, marks, usable, _openness(inside(root / "au.csv"), marks, usable), camera)
+    frames = _frames(name, poses, marks, usable, _openness(inside.check(root / "au.csv"), marks, usable), camera)
     dataset = RadFolder(
         root=root,
         camera=camera,
@@ -171,24 +171,24 @@ def read_rad_folder(
         pictures=pictures,
         has_torso=has_torso,
     )
-    inside(dataset.background)
+    inside.check(dataset.background)
     dataset.static_background()
     _check_view(parts[0], dataset)
-    inside(dataset.sound(""))
+    inside.check(dataset.sound(""))
     return dataset
 
 
-def _read_transforms(root: Path, inside: Inside) -> list[Field]:
-    """The training part and the held-out one, or all frames in one."""
+def _read_transforms(root: Path, inside: BoundedFolder) -> list[Field]:
+    """Reads the training part and the held-out one, or all frames in one."""
     missing = "not a folder that AD-NeRF, RAD-NeRF or ER-NeRF made; their process.py --task 9 writes it"
     names = ["transforms_train.json", "transforms_val.json"]
     if not (root / names[0]).exists() and (root / "transforms.json").exists():
         names = ["transforms.json"]
-    return [read_json(inside(root / name), missing, MEND) for name in names]
+    return [read_json(inside.check(root / name), missing, MEND) for name in names]
 
 
 def _read_views(parts: list[Field]) -> tuple[dict[int, Field], frozenset[int] | None]:
-    """The matrices of the frames by their numbers, and which frames are held out."""
+    """Reads the matrices of the frames by their numbers, and which frames are held out."""
     views: dict[int, Field] = {}
     numbers = []
     for part in parts:
@@ -209,7 +209,7 @@ def _read_views(parts: list[Field]) -> tuple[dict[int, Field], frozenset[int] | 
 
 
 def _read_camera(part: Field, picture: Path) -> Camera:
-    """The camera; the picture's size is its first frame's."""
+    """Reads the camera; the pictures' size is the first frame's."""
     height, width = read_image(picture, MEND).shape[:2]
     if max(height, width) > LARGEST_SIDE:
         raise InputError(f"{picture}: is larger than {LARGEST_SIDE} pixels; {MEND}")
@@ -222,16 +222,18 @@ def _read_camera(part: Field, picture: Path) -> Camera:
     return Camera(fl_x, fl_y, cx, cy, width, height)
 
 
-def _head_centre(part: Field) -> tuple[float, ...]:
+def _head_centre(part: Field) -> tuple[float, float, float]:
+    """Reads where the head's centre is in their world; the origin where nothing is said of it."""
     if HEAD_CENTRE not in part:
         return (0.0, 0.0, 0.0)
-    centre = tuple(value.number(-10, 10) for value in part[HEAD_CENTRE].list())
+    centre = [value.number(-10, 10) for value in part[HEAD_CENTRE].list()]
     if len(centre) != 3:
         raise part[HEAD_CENTRE].wrong("three numbers")
-    return centre
+    return centre[0], centre[1], centre[2]
 
 
-def _picture_folder(root: Path, inside: Inside) -> str:
+def _picture_folder(root: Path, inside: BoundedFolder) -> str:
+    """Returns the folder that holds the frames."""
     for name in IMAGES:
         if any(path.endswith(".jpg") for path in inside.files(root / name)):
             return name
@@ -239,6 +241,7 @@ def _picture_folder(root: Path, inside: Inside) -> str:
 
 
 def _need(folder: Path, present: set[str], suffix: str, numbers: dict[int, Field]) -> None:
+    """Raises InputError where a frame's file is not among those present."""
     for number in sorted(numbers):
         if f"{number}.{suffix}" not in present:
             raise InputError(f"{folder / f'{number}.{suffix}'} is missing, though {_place(numbers[number])} names its "
@@ -246,11 +249,12 @@ def _need(folder: Path, present: set[str], suffix: str, numbers: dict[int, Field
 
 
 def _place(matrix: Field) -> str:
+    """Returns the name of the file that a matrix is from."""
     return Path(str(matrix).split(": ")[0]).name
 
 
 def _read_points(root: Path, present: set[str], views: dict[int, Field], count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Their landmarks, [count, 68, 2], and for which frames there are any; zeros elsewhere."""
+    """Reads their landmarks, [count, 68, 2], and for which frames there are any; zeros elsewhere."""
     points, found = np.zeros((count, 68, 2), np.float32), np.zeros(count, bool)
     for number in views:
         name = f"{number}.lms"
@@ -262,7 +266,7 @@ def _read_points(root: Path, present: set[str], views: dict[int, Field], count: 
 
 
 def _read_lms(path: Path) -> np.ndarray:
-    """68 lines of x and y."""
+    """Reads 68 lines of x and y, [68, 2]."""
     try:
         values = np.array(read_text(path, 1 << 16, MEND).split(), np.float64)
     except ValueError as error:
@@ -273,13 +277,16 @@ def _read_lms(path: Path) -> np.ndarray:
 
 
 def _in_picture(points: np.ndarray, camera: Camera) -> np.ndarray:
-    """Whether at most a fifth of the landmarks is outside; [F, 68, 2] -> bool [F]."""
+    """Returns whether at most a fifth of the landmarks is outside; [F, 68, 2] -> bool [F]."""
     inside = ((points >= 0) & (points < [camera.w, camera.h])).all(axis=-1)
     return inside.mean(axis=1) >= 0.8
 
 
 def _openness(units: Path, marks: np.ndarray, usable: np.ndarray) -> np.ndarray:
-    """How far the eyes are open, [F] in 0..1: by OpenFace's action unit 45 as in ER-NeRF, else by the landmarks."""
+    """Returns how far the eyes are open, [F] in 0..1.
+
+    It is told by OpenFace's action unit 45 as in ER-NeRF, else by the landmarks.
+    """
     if os.path.lexists(units):
         blinks = _read_blinks(units)
         if abs(len(blinks) - len(marks)) > 25:
@@ -293,7 +300,7 @@ def _openness(units: Path, marks: np.ndarray, usable: np.ndarray) -> np.ndarray:
 
 
 def _read_blinks(path: Path) -> np.ndarray:
-    """OpenFace's AU45_r, [rows]."""
+    """Reads OpenFace's AU45_r, [rows]."""
     mend = "run OpenFace again, or remove the file"
     rows = csv_rows(path, read_text(path, MOST_BYTES, mend))
     try:
@@ -307,7 +314,7 @@ def _read_blinks(path: Path) -> np.ndarray:
 
 
 def _poses(views: dict[int, Field], count: int, scale: float, centre: tuple[float, ...]) -> np.ndarray:
-    """Cameras in our world, [count, 4, 4]; frames without one have their neighbour's."""
+    """Returns the cameras in our world, [count, 4, 4]; frames without one have their neighbour's."""
     numbers = np.array(sorted(views))
     poses = np.array([views[k].value for k in numbers], np.float64)
     poses[:, :3, 3] = (poses[:, :3, 3] - centre) * scale
@@ -318,7 +325,7 @@ def _poses(views: dict[int, Field], count: int, scale: float, centre: tuple[floa
 def _frames(
     name: str, poses: np.ndarray, marks: np.ndarray, usable: np.ndarray, openness: np.ndarray, camera: Camera
 ) -> list[Frame]:
-    """The frames of the clip; boxes of unusable ones are the whole picture."""
+    """Returns the frames of the clip; boxes of unusable ones are the whole picture."""
     whole, frames = [0, 0, camera.w, camera.h], []
     for k, seen in enumerate(usable):
         face = padded_box(marks[k], 0.05, (camera.w, camera.h)) if seen else whole
@@ -328,7 +335,7 @@ def _frames(
 
 
 def _check_view(part: Field, dataset: RadFolder) -> None:
-    """That the cameras look at a head at the origin from where a camera may be."""
+    """Checks that the cameras look at a head at the origin from where a camera may be."""
     seen = [frame for frame in dataset.frames if frame.usable]
     if not seen:
         raise InputError(f"{dataset.root}: no frame has landmarks inside the picture; {MEND}")

@@ -10,7 +10,6 @@ from __future__ import annotations
 import io
 import json
 import math
-import os
 import re
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -18,12 +17,13 @@ from typing import ClassVar
 
 import cv2
 import numpy as np
+from jaxtyping import Float32, UInt8
 
 from aed_nerfstudio.dataset.checked_json import Field, check_poses, read_json
 from aed_nerfstudio.dataset.picture_files import MOST_BYTES, fault
 from aed_nerfstudio.errors import InputError
 from aed_nerfstudio.files import replacing, write
-from aed_nerfstudio.outside import is_file, read_array, read_bytes
+from aed_nerfstudio.outside import BoundedFolder, is_file, read_array, read_bytes
 
 FORMAT = "aed-talking-face"
 VERSION = 2
@@ -35,13 +35,13 @@ VALIDATION_SHARE = 11
 BACKGROUND, TORSO, NECK, HEAD = 0, 1, 2, 3
 """Values of the parsing maps."""
 FLAGS = ("blurred", "mouth_covered", "eyes_covered", "other_face", "pose_outlier")
-"""What may be said against a frame."""
+"""The faults that a frame may have."""
 LARGEST_SIDE = 16384
-"""Of a picture, pixels."""
+"""The longest side of a picture, pixels."""
 FARTHEST_MARK = 1e6
-"""Of a landmark from the picture's corner, pixels."""
+"""The largest distance of a landmark from the picture's corner, pixels."""
 FARTHEST = 1000.0
-"""Distance of a camera from the head, units."""
+"""The largest distance of a camera from the head, units."""
 MEND = "run `aed process` again"
 
 
@@ -81,12 +81,13 @@ class Frame:
 
     @property
     def stem(self) -> str:
+        """Returns the frame's name in every folder, without a suffix: its clip and its number in that."""
         return f"{self.clip}/{self.index:05d}"
 
 
 @dataclass
 class Camera:
-    """Shared pinhole camera, pixels."""
+    """The pinhole camera that all frames share, pixels."""
 
     fl_x: float
     fl_y: float
@@ -96,14 +97,14 @@ class Camera:
     h: int
 
     def resized(self, width: int, height: int) -> Camera:
-        """The same view in another number of pixels."""
+        """Returns the same view in another number of pixels."""
         across, down = width / self.w, height / self.h
         return Camera(self.fl_x * across, self.fl_y * down, self.cx * across, self.cy * down, width, height)
 
 
 @dataclass
 class Dataset:
-    """Everything of a dataset folder but its pixels."""
+    """What is in a dataset folder, all but its pixels."""
 
     root: Path
     camera: Camera
@@ -123,54 +124,56 @@ class Dataset:
     """What a user should do about a damaged file."""
 
     def clip(self, name: str) -> Clip:
+        """Returns the clip of a name."""
         return next(c for c in self.clips if c.name == name)
 
     @property
     def labels(self) -> list[str]:
-        """Every frame's emotion and intensity in one word, such as `happy strong`."""
+        """Returns every frame's emotion and intensity in one word, such as `happy strong`."""
         known = {clip.name: f"{clip.emotion} {clip.intensity}" for clip in self.clips}
         return [known[frame.clip] for frame in self.frames]
 
     def path(self, kind: str, frame: Frame) -> Path:
-        """File of a frame; kind is images, parsing or torso."""
+        """Returns the file of a frame; kind is images, parsing or torso."""
         return self.root / kind / f"{frame.stem}.{'jpg' if kind == 'images' else 'png'}"
 
     def pictures_of(self, frame: Frame) -> list[Path]:
-        """Files of a frame's pictures."""
+        """Returns the files of a frame's pictures."""
         return [self.path(kind, frame) for kind in ("images", "parsing", "torso")]
 
     @property
     def background(self) -> Path:
+        """Returns the file of the picture without the person."""
         return self.root / "background.png"
 
     @property
     def sources(self) -> list[Path]:
-        """What is read of the folder: files, and folders whose files are."""
+        """Returns what is read of the folder: files, and folders whose files are."""
         frames = {self.path(kind, frame).parent for kind in ("images", "parsing", "torso") for frame in self.frames}
         return [*frames, *folder_parts(self.root)]
 
     def sound(self, clip: str) -> Path:
-        """File of a clip's sound; there may be none."""
+        """Returns the file of a clip's sound; there may be none."""
         return self.root / "audio" / f"{clip}.wav"
 
-    def image(self, frame: Frame) -> np.ndarray:
-        """A frame as it was filmed, uint8 [h, w, 3]."""
+    def image(self, frame: Frame) -> UInt8[np.ndarray, "h w 3"]:
+        """Reads a frame as it was filmed, uint8 [h, w, 3]."""
         return self._sized(self.path("images", frame), 3)
 
-    def torso(self, frame: Frame) -> np.ndarray:
-        """A frame's torso without the head, uint8 [h, w, 4] RGBA."""
+    def torso(self, frame: Frame) -> UInt8[np.ndarray, "h w 4"]:
+        """Reads a frame's torso without the head, uint8 [h, w, 4] RGBA."""
         return self._sized(self.path("torso", frame), 4)
 
-    def parsing(self, frame: Frame) -> np.ndarray:
-        """What each pixel of a frame is, uint8 [h, w]: BACKGROUND, TORSO, NECK or HEAD."""
+    def parsing(self, frame: Frame) -> UInt8[np.ndarray, "h w"]:
+        """Reads what each pixel of a frame is, uint8 [h, w]: BACKGROUND, TORSO, NECK or HEAD."""
         return self._sized(self.path("parsing", frame), 1)
 
-    def static_background(self) -> np.ndarray:
-        """The picture without the person, uint8 [h, w, 3]."""
+    def static_background(self) -> UInt8[np.ndarray, "h w 3"]:
+        """Reads the picture without the person, uint8 [h, w, 3]."""
         return self._sized(self.background, 3)
 
     def _sized(self, path: Path, channels: int) -> np.ndarray:
-        """A picture of the camera's size; its alpha is dropped where it is not asked for."""
+        """Reads a picture of the camera's size; its alpha is dropped where it is not asked for."""
         image = read_image(path, self.mend, (self.camera.w, self.camera.h))
         if channels == 3 and image.ndim == 3:
             image = image[..., :3]
@@ -179,19 +182,22 @@ class Dataset:
             raise InputError(f"{path} has shape {image.shape}, expected {expected}; {self.mend}")
         return image
 
-    def features(self, clip: str) -> np.ndarray:
-        """Audio features of a clip, float32 [2*count, feature_dim]."""
+    def features(self, clip: str) -> Float32[np.ndarray, "steps feature_dim"]:
+        """Reads the audio features of a clip, float32 [2*count, feature_dim]."""
         path = self.root / "audio_features" / f"{clip}.npy"
         array = _read_array(path, (2 * self.clip(clip).count, self.feature_dim))
         if not np.isfinite(array).all():
             raise InputError(f"{path} holds numbers that are not finite; {MEND}")
         return array
 
-    def landmarks(self, clip: str) -> np.ndarray:
-        """Landmarks of a clip, float32 [count, 478, 3] pixels; anything, NaN too, in frames that are not usable."""
+    def landmarks(self, clip: str) -> Float32[np.ndarray, "f 478 3"]:
+        """Reads the landmarks of a clip, float32 [count, 478, 3] pixels.
+
+        In frames that are not usable they may be anything, NaN too.
+        """
         path = self.root / "landmarks" / f"{clip}.npy"
         array = _read_array(path, (self.clip(clip).count, 478, 3))
-        there = (np.abs(array) <= FARTHEST_MARK).all(axis=(1, 2))
+        there = np.asarray((np.abs(array) <= FARTHEST_MARK).all(axis=(1, 2)))
         lost = [f.index for f in self.frames if f.clip == clip and f.usable and not there[f.index]]
         if lost:
             raise InputError(f"{path} holds no pixels in frame {lost[0]}, which is usable; {MEND}")
@@ -199,14 +205,14 @@ class Dataset:
         return array
 
     def split(self, name: str) -> list[int]:
-        """Indices of the usable frames of `train` (first 10/11 of each clip) or `val`/`test` (the last 1/11)."""
+        """Returns the indices of the usable frames of `train` (the first 10/11 of clips), `val` or `test` (others)."""
         counts = {c.name: c.count for c in self.clips}
         first_val = {c: n - max(1, n // VALIDATION_SHARE) for c, n in counts.items()}
         is_train = name == "train"
         return [i for i, f in enumerate(self.frames) if f.usable and (f.index < first_val[f.clip]) == is_train]
 
     def longest_take(self) -> list[int]:
-        """Indices of the training frames of the clip that has most of them, the first of equals."""
+        """Returns the indices of the training frames of the clip that has most of them, the first of equals."""
         training = self.split("train")
         names = [self.frames[i].clip for i in training]
         longest = max(dict.fromkeys(names), key=names.count, default=None)
@@ -241,11 +247,13 @@ def write_array(path: Path, array: np.ndarray, root: Path | None = None) -> None
 def write_arrays(path: Path, root: Path | None = None, **arrays: np.ndarray | float | tuple) -> None:
     """Writes a `.npz` file atomically; root: as for `write_json`."""
     data = io.BytesIO()  # NumPy's archive, left open by a full disk, would complain about it at the program's end
-    np.savez(data, **arrays)
+    np.savez(data, allow_pickle=False, **{name: np.asarray(array) for name, array in arrays.items()})
     write(path, data.getvalue(), root)
 
 
-def write_image(path: Path, image: np.ndarray, quality: int = 97, root: Path | None = None) -> None:
+def write_image(
+    path: Path, image: UInt8[np.ndarray, "h w *channels"], quality: int = 97, root: Path | None = None
+) -> None:
     """Writes an RGB, RGBA or single-channel uint8 image atomically; the suffix chooses JPEG or PNG. root: as for
     `write_json`."""
     if image.ndim == 3:
@@ -257,7 +265,7 @@ def write_image(path: Path, image: np.ndarray, quality: int = 97, root: Path | N
 
 
 def _read_array(path: Path, shape: tuple[int, ...]) -> np.ndarray:
-    """A `.npy` file of real numbers as float32."""
+    """Reads a `.npy` file of real numbers as float32."""
     array = read_array(path, f"{MEND} to rebuild it")
     if array.shape != shape:
         raise InputError(f"{path} has shape {array.shape}, expected {shape}; {MEND}")
@@ -267,7 +275,7 @@ def _read_array(path: Path, shape: tuple[int, ...]) -> np.ndarray:
 
 def read_image(
     path: Path, mend: str = f"{MEND} to rebuild it", size: tuple[int, int] | None = None
-) -> np.ndarray:
+) -> UInt8[np.ndarray, "h w *channels"]:
     """Reads an image as uint8: [H,W,3] RGB, [H,W,4] RGBA or [H,W].
 
     mend: what the error tells the user to do. size: width and height that it must have; any when None.
@@ -335,7 +343,7 @@ def write_dataset(dataset: Dataset) -> None:
 
 
 def _plain(value: object) -> object:
-    """A report as JSON knows it: NumPy's numbers as Python's, and null for what is not finite."""
+    """Returns a report as JSON knows it: NumPy's numbers as Python's, and null for what is not finite."""
     if isinstance(value, dict):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple, np.ndarray)):
@@ -353,10 +361,11 @@ def read_dataset(root: Path) -> Dataset:
             in it is wrong, which is named: `transforms.json: frames[12].lips_box must be ...`.
     """
     root = Path(root)
-    inside = Inside(root)
+    inside = BoundedFolder(root)
     missing = f"no finished dataset folder; make one with `aed process VIDEO --output {root}`"
     info, transforms = (
-        read_json(inside(root / name), missing, MEND + " to rebuild it") for name in ("dataset.json", "transforms.json")
+        read_json(inside.check(root / name), missing, MEND + " to rebuild it")
+        for name in ("dataset.json", "transforms.json")
     )
     _check_format(info)
     emotions, audio = info["emotions"], info["audio"]
@@ -368,7 +377,7 @@ def read_dataset(root: Path) -> Dataset:
         raise info["clips"].wrong("a list of clips with different names")
     frames = _read_frames(transforms["frames"], clips, camera)
     _check_lists(transforms, frames)
-    report = inside(root / "report.json")
+    report = inside.check(root / "report.json")
     dataset = Dataset(
         root=root,
         camera=camera,
@@ -428,13 +437,14 @@ def _read_clip(field: Field, categories: list[str], intensities: list[str]) -> C
 
 
 def _read_front_end(field: Field) -> str:
-    if not re.fullmatch(r"\w[\w.-]*(/\w[\w.-]*)?", field.text()):
+    name = field.text()
+    if not re.fullmatch(r"\w[\w.-]*(/\w[\w.-]*)?", name):
         raise field.wrong("the name of an audio front end")
-    return field.value
+    return name
 
 
 def _read_frames(field: Field, clips: list[Clip], camera: Camera) -> list[Frame]:
-    """The frames, which must be those of the clips, in their order."""
+    """Reads the frames, which must be those of the clips, in their order."""
     fields, frames = list(field.list()), []
     total = sum(clip.count for clip in clips)
     if len(fields) != total:
@@ -475,7 +485,7 @@ def _read_box(field: Field, camera: Camera) -> list[int]:
 
 
 def _check_lists(transforms: Field, frames: list[Frame]) -> None:
-    """The lists by which other nerfstudio methods split the frames."""
+    """Checks the lists by which other nerfstudio methods split the frames."""
     known = {f"images/{frame.stem}.jpg" for frame in frames}
     for part in ("train", "val", "test"):
         for name in transforms.get(f"{part}_filenames", []).list():
@@ -483,34 +493,9 @@ def _check_lists(transforms: Field, frames: list[Frame]) -> None:
                 raise name.wrong("the file_path of a frame")
 
 
-class Inside:
-    """Refuses paths that lead out of a folder through links."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = os.path.realpath(root)
-
-    def __call__(self, path: Path) -> Path:
-        real = os.path.realpath(path)
-        if os.path.commonpath([real, self.root]) != self.root:
-            raise InputError(f"{path} leads outside the dataset folder, to {real}; copy the files into it")
-        return path
-
-    def files(self, folder: Path) -> set[str]:
-        """Names of the files in a folder; none where it does not exist."""
-        try:
-            with os.scandir(self(folder)) as entries:
-                found = {entry.name: entry for entry in entries}
-        except OSError:
-            return set()
-        for entry in found.values():
-            if entry.is_symlink():
-                self(folder / entry.name)
-        return {name for name, entry in found.items() if entry.is_file()}
-
-
-def _check_files(dataset: Dataset, inside: Inside) -> None:
-    """That what the usable frames need is there and lies in the folder, and that the audio features fit."""
-    lost = [] if is_file(inside(dataset.background)) else [dataset.background]
+def _check_files(dataset: Dataset, inside: BoundedFolder) -> None:
+    """Checks that what the usable frames need is there and lies in the folder, and that the audio features fit."""
+    lost = [] if is_file(inside.check(dataset.background)) else [dataset.background]
     for kind, suffix in (("images", "jpg"), ("parsing", "png"), ("torso", "png")):
         found = {clip.name: inside.files(dataset.root / kind / clip.name) for clip in dataset.clips}
         # By name, because tens of thousands of paths take seconds to make.
@@ -523,14 +508,15 @@ def _check_files(dataset: Dataset, inside: Inside) -> None:
         raise InputError(f"{lost[0]} is missing; {MEND} to rebuild it")
     for clip in dataset.clips:
         for path in (dataset.sound(clip.name), dataset.root / "landmarks" / f"{clip.name}.npy"):
-            inside(path)
-        inside(dataset.root / "audio_features" / f"{clip.name}.npy")
+            inside.check(path)
+        inside.check(dataset.root / "audio_features" / f"{clip.name}.npy")
         dataset.features(clip.name)
 
 
 def check_pictures(dataset: Dataset) -> None:
-    """That every picture of the usable frames is there, whole to its end and of the camera's size, by its header and
-    its last bytes: for 10 000 frames a second or two.
+    """Checks that every picture of the usable frames is there, whole to its end and of the camera's size.
+
+    It is told by headers and last bytes: for 10 000 frames in a second or two.
 
     Raises:
         InputError: one is not.
@@ -544,7 +530,7 @@ def check_pictures(dataset: Dataset) -> None:
 
 
 def check_pixels(dataset: Dataset) -> None:
-    """Reads every picture of the usable frames, and their landmarks.
+    """Reads every picture of the usable frames, and their landmarks, to find out whether they are whole.
 
     Raises:
         InputError: one is missing, damaged or of another size.

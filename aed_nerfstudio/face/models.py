@@ -16,7 +16,7 @@ from pathlib import Path
 import platformdirs
 
 from aed_nerfstudio.errors import InputError
-from aed_nerfstudio.files import make_folder, temporary_beside
+from aed_nerfstudio.files import make_folder, move, temporary_beside
 
 SETTING = "AED_MODELS"
 """Environment variable: a folder that holds model files by their names."""
@@ -105,7 +105,7 @@ def _fetch(model: Model, place: Path) -> Path:
             raise InputError(f"{model.address}: gave another file than {model.name} ({size} bytes, SHA-256 "
                              f"{digest.hexdigest()}, expected {model.sha256}); fetch it elsewhere and put it at "
                              f"{place}, or into a folder that the environment variable {SETTING} names")  # fmt: skip
-        os.replace(temporary, place)
+        move(temporary, place)
     except (OSError, http.client.HTTPException) as error:
         reason = getattr(error, "reason", error)
         raise InputError(f"{model.name} is needed and cannot be fetched ({reason}); fetch {model.address} where there "

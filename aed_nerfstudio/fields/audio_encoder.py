@@ -1,13 +1,14 @@
-"""Audio windows -> a_h (paper section 3.2; RAD-NeRF's AudioNet and AudioAttNet)."""
+"""The network from audio windows to a_h (paper section 3.2; RAD-NeRF's AudioNet and AudioAttNet)."""
 
 from __future__ import annotations
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 
 class AudioEncoder(nn.Module):
-    """Eight neighbouring windows [8, 16, feature_dim] -> a_h [dim].
+    """Encodes eight neighbouring windows of audio features [8, 16, feature_dim] as a_h [dim].
 
     Kaiming initialisation with zero biases: PyTorch's default shrinks the signal at each of the six layers until a_h
     hardly varies over frames.
@@ -31,10 +32,11 @@ class AudioEncoder(nn.Module):
         for module in [*self.convs, *self.project]:
             if isinstance(module, nn.Conv1d | nn.Linear):
                 nn.init.kaiming_normal_(module.weight, a=0.02)
-                nn.init.zeros_(module.bias)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
 
-    def forward(self, audio: Tensor) -> Tensor:
-        """audio [B, 8, 16, feature_dim] (or without B) -> a_h [B, dim] (or [dim])."""
+    def forward(self, audio: Float[Tensor, "*b window 16 feature_dim"]) -> Float[Tensor, "*b dim"]:
+        """Encodes windows: audio [B, 8, 16, feature_dim] (or without B) -> a_h [B, dim] (or [dim])."""
         single = audio.dim() == 3
         if single:
             audio = audio[None]

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from aed_nerfstudio.backends import Backend
-from aed_nerfstudio.fields.hash_grid import HashGridLayout, encode
+from aed_nerfstudio.fields.grid_layout import HashGridLayout
+from aed_nerfstudio.fields.hash_grid import encode
 
 
 class ExpressionGrid(nn.Module):
-    """Features that are linear in the expression's coefficients: `params` is [coefficients, entries * features].
+    """A grid whose features are linear in the expression's coefficients.
+
+    `params` is [coefficients, entries * features].
 
     The tables are blended before the lookup, so a frame costs one lookup however many coefficients there are, and a
     mixture of two expressions is the mixture of their features.
@@ -19,22 +23,31 @@ class ExpressionGrid(nn.Module):
     def __init__(self, layout: HashGridLayout, coefficients: int, backend: Backend = "auto") -> None:
         super().__init__()
         self.layout = layout
-        self.backend = backend
+        self.backend: Backend = backend
         self.params = nn.Parameter(torch.empty(coefficients, layout.n_entries * layout.n_features))
         nn.init.uniform_(self.params, -1e-4, 1e-4)
 
     @property
     def n_outputs(self) -> int:
+        """Returns how many features a point has, L * F."""
         return self.layout.n_outputs
 
-    def blend(self, coefficients: Tensor) -> Tensor:
-        """The tables of C expressions, coefficients [C, K] -> [C, entries * features]."""
+    def blend(self, coefficients: Float[Tensor, "c k"]) -> Float[Tensor, "c params"]:
+        """Returns the tables of C expressions: coefficients [C, K] -> [C, entries * features]."""
         return coefficients @ self.params
 
-    def forward(self, x: Tensor, tables: Tensor, counts: list[int]) -> Tensor:
-        """Coordinates x [N, D] in [0, 1], tables of C frames from `blend`, counts: rows of x of each frame, in order.
+    def forward(
+        self, x: Float[Tensor, "n d"], tables: Float[Tensor, "c params"], counts: list[int]
+    ) -> Float[Tensor, "n features"]:
+        """Encodes the points of C frames, each with its frame's table.
 
-        Returns: features [N, L * F].
+        Args:
+            x: coordinates [N, D] in [0, 1], the first frame's first.
+            tables: of the frames, [C, entries * features], from `blend`.
+            counts: how many rows of x each frame has; they sum to N.
+
+        Returns:
+            Features [N, L * F].
         """
         parts = [
             encode(part, table.view(-1, self.layout.n_features), self.layout, self.backend)

@@ -2,38 +2,66 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-if TYPE_CHECKING:
-    from aed_nerfstudio.fields.hash_grid import HashGridLayout
+from aed_nerfstudio.fields.grid_layout import HashGridLayout
 
 
+@runtime_checkable
 class GridKernels(Protocol):
-    """A backend's kernels: coordinates x [N, D] in [0, 1], table [n_entries, 2], grad [N, 2L]; contiguous, and float32
-    but for the table where `GridFunction` was given another type."""
+    """What a backend's kernels compute from coordinates x [N, D] in [0, 1], table [n_entries, 2] and grad [N, 2L].
 
-    def features(self, x: Tensor, table: Tensor, layout: HashGridLayout) -> Tensor:
-        """[N, 2L], of the table's type."""
-
-    def gradient_of_x(self, x: Tensor, table: Tensor, grad: Tensor, layout: HashGridLayout) -> Tensor:
-        """[N, D]."""
-
-    def gradient_of_table(self, x: Tensor, table: Tensor, grad: Tensor, layout: HashGridLayout) -> Tensor:
-        """[n_entries, 2]."""
-
-
-class GridFunction(torch.autograd.Function):
-    """Features [N, 2L] of coordinates x [N, D] from a table [n_entries, 2], both float32; gradients of first order.
-
-    dtype: that the table is converted to, and the features have; gradients stay float32.
+    All are contiguous, and float32 but for the table where `GridFunction` was given another type.
     """
 
     @staticmethod
-    def forward(ctx, x, table, layout, kernels, dtype):
+    def features(
+        x: Float[Tensor, "n d"], table: Float[Tensor, "entries 2"], layout: HashGridLayout
+    ) -> Float[Tensor, "n features"]:
+        """Returns the features [N, 2L], of the table's type."""
+        ...
+
+    @staticmethod
+    def gradient_of_x(
+        x: Float[Tensor, "n d"],
+        table: Float[Tensor, "entries 2"],
+        grad: Float[Tensor, "n features"],
+        layout: HashGridLayout,
+    ) -> Float[Tensor, "n d"]:
+        """Returns the gradient of the coordinates, [N, D]."""
+        ...
+
+    @staticmethod
+    def gradient_of_table(
+        x: Float[Tensor, "n d"],
+        table: Float[Tensor, "entries 2"],
+        grad: Float[Tensor, "n features"],
+        layout: HashGridLayout,
+    ) -> Float[Tensor, "entries 2"]:
+        """Returns the gradient of the table, [n_entries, 2]."""
+        ...
+
+
+class GridFunction(torch.autograd.Function):
+    """Looks up the features [N, 2L] of coordinates x [N, D] in a table [n_entries, 2], both float32.
+
+    Gradients are of first order and float32; `dtype` is the type that the table is converted to and the features have.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: Float[Tensor, "n d"],
+        table: Float[Tensor, "entries 2"],
+        layout: HashGridLayout,
+        kernels: type[GridKernels],
+        dtype: torch.dtype,
+    ) -> Float[Tensor, "n features"]:
         # Clamped once here: in the kernels it would be repeated for every level, at a tenth to a fifth of their speed.
         clamped, table = x.detach().clamp(0.0, 1.0).contiguous(), table.detach().to(dtype).contiguous()
         # Coordinates outside [0, 1] get no gradient, as from torch's clamp.
@@ -44,7 +72,7 @@ class GridFunction(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, grad):
+    def backward(ctx: Any, grad: Float[Tensor, "n features"]) -> tuple[Tensor | None, Tensor | None, None, None, None]:
         x, table, outside = ctx.saved_tensors
         grad = grad.contiguous().float()
         grad_x = grad_table = None

@@ -5,6 +5,11 @@ The kernels take coordinates that are already clamped; one far outside would rea
 The layout arrays (scales, resolutions, offsets, hashed) are those of `HashGridLayout`.
 """
 
+# pyright: reportCallIssue=false
+# Numba's decorators change what a function takes, of which its types say nothing.
+
+from __future__ import annotations
+
 import numba
 import numpy as np
 import torch
@@ -13,6 +18,7 @@ from numba.core import cgutils, types
 from numba.extending import intrinsic
 
 from aed_nerfstudio.fields.grid_function import GridFunction
+from aed_nerfstudio.fields.grid_layout import HashGridLayout
 
 f32 = np.float32
 u32 = np.uint32
@@ -319,27 +325,29 @@ _BACKWARD_X = {2: backward_x_2d, 3: backward_x_3d}
 
 
 class _NumbaKernels:
-    """`GridKernels` on the CPU."""
+    """The `GridKernels` of the CPU."""
 
     @staticmethod
-    def features(x, table, layout):
+    def features(x: torch.Tensor, table: torch.Tensor, layout: HashGridLayout) -> torch.Tensor:
         features = torch.empty(x.shape[0], 2 * layout.n_levels)
         _FORWARD[layout.n_dims](x.numpy(), table.numpy(), *layout.arrays, features.numpy())
         return features
 
     @staticmethod
-    def gradient_of_x(x, table, grad, layout):
+    def gradient_of_x(x: torch.Tensor, table: torch.Tensor, grad: torch.Tensor, layout: HashGridLayout) -> torch.Tensor:
         grad_x = torch.empty_like(x)
         _BACKWARD_X[layout.n_dims](x.numpy(), table.numpy(), grad.numpy(), *layout.arrays, grad_x.numpy())
         return grad_x
 
     @staticmethod
-    def gradient_of_table(x, table, grad, layout):
+    def gradient_of_table(
+        x: torch.Tensor, table: torch.Tensor, grad: torch.Tensor, layout: HashGridLayout
+    ) -> torch.Tensor:
         grad_table = torch.empty_like(table)
         _BACKWARD_TABLE[layout.n_dims](x.numpy(), grad.numpy(), *layout.arrays, grad_table.numpy())
         return grad_table
 
 
-def encode_numba(x, table, layout):
-    """x [N, D] in [0, 1], table [n_entries, 2] -> features [N, 2L], on the CPU."""
+def encode_numba(x: torch.Tensor, table: torch.Tensor, layout: HashGridLayout) -> torch.Tensor:
+    """Encodes coordinates on the CPU: x [N, D] in [0, 1], table [n_entries, 2] -> features [N, 2L]."""
     return GridFunction.apply(x.float(), table.float(), layout, _NumbaKernels, torch.float32)

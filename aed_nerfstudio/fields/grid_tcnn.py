@@ -11,24 +11,25 @@ import functools
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
 from aed_nerfstudio.errors import InputError
-from aed_nerfstudio.fields.hash_grid import HashGridLayout
+from aed_nerfstudio.fields.grid_layout import HashGridLayout
 
 # exp2f of a GPU may err by this share of its result.
 _MARGIN = np.float32(1 + 2.0**-21)
 
 
-def level_scales(growth: np.float32, layout: HashGridLayout) -> np.ndarray:
-    """[L] float32, the levels' scales as tiny-cuda-nn computes them from `per_level_scale`, in float32 throughout."""
+def level_scales(growth: np.float32, layout: HashGridLayout) -> Float[np.ndarray, " levels"]:
+    """Returns the levels' scales, [L] float32, as tiny-cuda-nn computes them, in float32 throughout."""
     levels = np.arange(layout.n_levels, dtype=np.float32)
     return np.exp2(levels * np.log2(growth)) * np.float32(layout.base_resolution) - np.float32(1)
 
 
 def encoding_config(layout: HashGridLayout) -> dict:
-    """tiny-cuda-nn's configuration of a layout.
+    """Returns tiny-cuda-nn's configuration of a layout.
 
     tiny-cuda-nn takes the scales' growth in float32, where a scale that should be 31 may come out as 31.000002 and its
     level a vertex wider, which moves all entries behind it. A growth smaller by a few units in the last place gives
@@ -56,8 +57,8 @@ def encoding_config(layout: HashGridLayout) -> dict:
 
 @functools.cache
 def _native(layout: HashGridLayout, device: torch.device):
-    """tiny-cuda-nn's module of a layout, without parameters."""
-    from tinycudann.modules import _C
+    """Returns tiny-cuda-nn's module of a layout, without parameters."""
+    from tinycudann.modules import _C  # pyright: ignore[reportMissingImports]  # seldom installed
 
     module = _C.create_encoding(layout.n_dims, encoding_config(layout), _C.Precision.Fp32)
     expected = layout.n_entries * layout.n_features
@@ -69,9 +70,14 @@ def _native(layout: HashGridLayout, device: torch.device):
     return module
 
 
-def encode_tcnn(x: Tensor, table: Tensor, layout: HashGridLayout) -> Tensor:
-    """x [N, D] in [0, 1] (clamped), table [n_entries, 2] -> features [N, 2L], on a GPU, differentiable in both."""
-    from tinycudann.modules import _C, _module_function
+def encode_tcnn(
+    x: Float[Tensor, "n d"], table: Float[Tensor, "entries 2"], layout: HashGridLayout
+) -> Float[Tensor, "n features"]:
+    """Encodes coordinates on a GPU: x [N, D] in [0, 1] (clamped), table [n_entries, 2] -> features [N, 2L].
+
+    The features are differentiable in both arguments.
+    """
+    from tinycudann.modules import _C, _module_function  # pyright: ignore[reportMissingImports]  # seldom installed
 
     n_points, block = x.shape[0], int(_C.batch_size_granularity())
     padding = -n_points % block if n_points else block

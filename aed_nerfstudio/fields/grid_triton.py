@@ -5,6 +5,9 @@ a block of points: one level of them in `forward_features` and `backward_table`,
 over them.
 """
 
+# pyright: reportGeneralTypeIssues=false
+# Triton's types say that the functions of its language never return, which is so outside kernels.
+
 from __future__ import annotations
 
 import functools
@@ -15,6 +18,7 @@ import triton.language as tl
 
 from aed_nerfstudio.backends import interpreted
 from aed_nerfstudio.fields.grid_function import GridFunction
+from aed_nerfstudio.fields.grid_layout import HashGridLayout
 
 # A program of the interpreter costs the same however wide it is.
 _WIDTHS = [(8192, 4)] if interpreted() else [(128, 4), (256, 4), (256, 8), (512, 8)]
@@ -154,8 +158,8 @@ def backward_x(
 
 
 @functools.cache
-def _arrays(layout, device):
-    """The layout on a device, in the order the kernels take it."""
+def _arrays(layout: HashGridLayout, device: torch.device) -> tuple[torch.Tensor, ...]:
+    """Returns the layout on a device, in the order in which the kernels take it."""
     sizes = layout.offsets[1:] - layout.offsets[:-1]
     arrays = (
         layout.scales,
@@ -183,29 +187,31 @@ def _launch(kernel, tensors, layout, n_points, levels):
 
 
 class _TritonKernels:
-    """`GridKernels` on a GPU."""
+    """The `GridKernels` of a GPU."""
 
     @staticmethod
-    def features(x, table, layout):
+    def features(x: torch.Tensor, table: torch.Tensor, layout: HashGridLayout) -> torch.Tensor:
         features = table.new_empty(x.shape[0], 2 * layout.n_levels)
         _launch(forward_features, (x, table, features), layout, x.shape[0], layout.n_levels)
         return features
 
     @staticmethod
-    def gradient_of_x(x, table, grad, layout):
+    def gradient_of_x(x: torch.Tensor, table: torch.Tensor, grad: torch.Tensor, layout: HashGridLayout) -> torch.Tensor:
         grad_x = torch.empty_like(x)
         _launch(backward_x, (x, table, grad, grad_x), layout, x.shape[0], 1)
         return grad_x
 
     @staticmethod
-    def gradient_of_table(x, table, grad, layout):
+    def gradient_of_table(
+        x: torch.Tensor, table: torch.Tensor, grad: torch.Tensor, layout: HashGridLayout
+    ) -> torch.Tensor:
         grad_table = torch.zeros_like(table, dtype=torch.float32)
         _launch(backward_table, (x, grad, grad_table), layout, x.shape[0], layout.n_levels)
         return grad_table
 
 
-def encode_triton(x, table, layout):
-    """x [N, D] in [0, 1], table [n_entries, 2] -> features [N, 2L], on a GPU (or in Triton's interpreter).
+def encode_triton(x: torch.Tensor, table: torch.Tensor, layout: HashGridLayout) -> torch.Tensor:
+    """Encodes coordinates on a GPU (or in Triton's interpreter): x [N, D] in [0, 1], table [n_entries, 2] -> [N, 2L].
 
     Under autocast (`--mixed-precision True`) the table is read in its type and the features have it.
     """

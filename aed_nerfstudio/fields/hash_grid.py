@@ -1,75 +1,20 @@
 """Multiresolution hash grid in instant-ngp's layout, on any backend of `aed_nerfstudio.backends`."""
 
-import math
-from dataclasses import dataclass, field
+from __future__ import annotations
 
-import numpy as np
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from aed_nerfstudio.backends import Backend, resolve
+from aed_nerfstudio.fields.grid_layout import HASH_PRIMES, HashGridLayout
 from aed_nerfstudio.fields.grid_numba import encode_numba
 
-HASH_PRIMES = (1, 2654435761, 805459861)
 
-
-@dataclass(frozen=True)
-class HashGridLayout:
-    """Where every level's entries lie in the table, as in tiny-cuda-nn's HashGrid.
-
-    Level l interpolates at x * scales[l] + 0.5. A level whose resolution ** n_dims entries fit in 2 ** log2_size stores
-    them densely (x fastest); a larger one is hashed into 2 ** log2_size entries.
-    """
-
-    n_dims: int
-    n_levels: int = 16
-    n_features: int = 2
-    log2_size: int = 16
-    base_resolution: int = 16
-    top_resolution: int = 2048
-    scales: np.ndarray = field(init=False, repr=False, compare=False)
-    """[L] float32, cells along an axis of [0, 1]."""
-    resolutions: np.ndarray = field(init=False, repr=False, compare=False)
-    """[L] uint32, vertices along an axis."""
-    offsets: np.ndarray = field(init=False, repr=False, compare=False)
-    """[L + 1] int64, first entry of each level, then the total."""
-    hashed: np.ndarray = field(init=False, repr=False, compare=False)
-    """[L] bool."""
-
-    def __post_init__(self):
-        if self.n_dims not in (2, 3):
-            raise ValueError(f"a hash grid has 2 or 3 dimensions, not {self.n_dims}")
-        if self.n_levels < 1 or self.n_features < 1 or not 3 <= self.log2_size <= 31:
-            raise ValueError("a hash grid needs at least one level, one feature and 3 <= log2_size <= 31")
-        if not 2 <= self.base_resolution <= self.top_resolution:
-            raise ValueError(f"bad resolutions, from {self.base_resolution} to {self.top_resolution}")
-        growth = math.exp(math.log(self.top_resolution / self.base_resolution) / max(self.n_levels - 1, 1))
-        # Rounded to float32 before the ceiling, so that the top level's 2047.0000000001 does not become 2049 vertices.
-        scales = np.array([self.base_resolution * growth**level - 1 for level in range(self.n_levels)], np.float32)
-        resolutions = np.ceil(scales).astype(np.int64) + 1
-        vertices = resolutions**self.n_dims
-        entries = np.minimum((vertices + 7) // 8 * 8, 2**self.log2_size)
-        object.__setattr__(self, "scales", scales)
-        object.__setattr__(self, "resolutions", resolutions.astype(np.uint32))
-        object.__setattr__(self, "offsets", np.concatenate([[0], np.cumsum(entries)]).astype(np.int64))
-        object.__setattr__(self, "hashed", vertices > 2**self.log2_size)
-
-    @property
-    def n_entries(self) -> int:
-        return int(self.offsets[-1])
-
-    @property
-    def n_outputs(self) -> int:
-        return self.n_levels * self.n_features
-
-    @property
-    def arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """(scales, resolutions, offsets, hashed), in the order the kernels take them."""
-        return self.scales, self.resolutions, self.offsets, self.hashed
-
-
-def encode_torch(x: Tensor, table: Tensor, layout: HashGridLayout) -> Tensor:
-    """Reference encoding, differentiable in both arguments.
+def encode_torch(
+    x: Float[Tensor, "n d"], table: Float[Tensor, "entries f"], layout: HashGridLayout
+) -> Float[Tensor, "n features"]:
+    """Encodes coordinates by plain tensor operations, differentiable in both arguments: the reference of the kernels.
 
     x [N, D] (clamped to [0, 1]), table [n_entries, F] -> features [N, L * F], float32, or float64 with such a table.
     """
@@ -82,7 +27,7 @@ def encode_torch(x: Tensor, table: Tensor, layout: HashGridLayout) -> Tensor:
         lower = position.detach().nan_to_num(0.0).floor()
         fraction = position - lower
         lower = lower.long()
-        level_features = 0.0
+        level_features = x.new_zeros(len(x), layout.n_features)
         for corner in range(2**layout.n_dims):
             weight = torch.ones_like(fraction[:, 0])
             index = torch.zeros_like(lower[:, 0])
@@ -102,8 +47,12 @@ def encode_torch(x: Tensor, table: Tensor, layout: HashGridLayout) -> Tensor:
     return torch.cat(features, dim=-1)
 
 
-def encode(x: Tensor, table: Tensor, layout: HashGridLayout, backend: Backend = "auto") -> Tensor:
-    """x [N, D] in [0, 1] (clamped), table [n_entries, F] -> features [N, L * F], differentiable in both.
+def encode(
+    x: Float[Tensor, "n d"], table: Float[Tensor, "entries f"], layout: HashGridLayout, backend: Backend = "auto"
+) -> Float[Tensor, "n features"]:
+    """Encodes coordinates: x [N, D] in [0, 1] (clamped), table [n_entries, F] -> features [N, L * F].
+
+    The features are differentiable in both arguments.
 
     Raises:
         InputError: the backend cannot be had on the table's device.
@@ -131,19 +80,20 @@ def encode(x: Tensor, table: Tensor, layout: HashGridLayout, backend: Backend = 
 
 
 class HashGrid(nn.Module):
-    """Trainable grid; `params` is flat, [n_entries * n_features], in tiny-cuda-nn's order on every backend."""
+    """A trainable grid; `params` is flat, [n_entries * n_features], in tiny-cuda-nn's order on every backend."""
 
     def __init__(self, layout: HashGridLayout, backend: Backend = "auto"):
         super().__init__()
         self.layout = layout
-        self.backend = backend
+        self.backend: Backend = backend
         self.params = nn.Parameter(torch.empty(layout.n_entries * layout.n_features))
         nn.init.uniform_(self.params, -1e-4, 1e-4)
 
     @property
     def n_outputs(self) -> int:
+        """Returns how many features a point has, L * F."""
         return self.layout.n_outputs
 
-    def forward(self, x: Tensor) -> Tensor:
-        """x [N, D] in [0, 1] (clamped) -> features [N, L * F]."""
+    def forward(self, x: Float[Tensor, "n d"]) -> Float[Tensor, "n features"]:
+        """Encodes coordinates x [N, D] in [0, 1] (clamped) -> features [N, L * F]."""
         return encode(x, self.params.view(-1, self.layout.n_features), self.layout, self.backend)

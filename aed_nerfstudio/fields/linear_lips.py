@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 PENALTIES = (3e2, 1e3, 3e3, 1e4, 3e4)
@@ -12,7 +13,9 @@ MOST_FRAMES = 3000
 
 
 class LinearLips(nn.Module):
-    """Linear from a window [16, feature_dim] to a lip shape; fitted once, in closed form, and not trained further.
+    """A linear map from a window [16, feature_dim] to a lip shape.
+
+    It is fitted once, in closed form, and not trained further.
 
     A minute of speech has some thousand frames, of which neighbours say the same: a network learns those by heart. On
     a real clip of 71 s ridge regression reads the held-out mouth opening with r = 0.69 where the convolutional encoder
@@ -21,11 +24,14 @@ class LinearLips(nn.Module):
 
     def __init__(self, feature_dim: int, outputs: int, window: int = 16) -> None:
         super().__init__()
+        self.weight: Tensor
+        self.bias: Tensor
+        self.fitted: Tensor
         self.register_buffer("weight", torch.zeros(outputs, window * feature_dim))
         self.register_buffer("bias", torch.zeros(outputs))
         self.register_buffer("fitted", torch.tensor(False))
 
-    def fit(self, windows: np.ndarray, shapes: np.ndarray) -> float:
+    def fit(self, windows: Float[np.ndarray, "f 16 feature_dim"], shapes: Float[np.ndarray, "f outputs"]) -> float:
         """Fits windows [F, 16, feature_dim] to shapes [F, outputs], frames in the order in which they were recorded.
 
         Returns the penalty, the one of `PENALTIES` with the smallest error on left-out stretches of the recording. Of
@@ -56,6 +62,6 @@ class LinearLips(nn.Module):
         self.fitted.fill_(True)
         return best
 
-    def forward(self, windows: Tensor) -> Tensor:
-        """[B, 16, feature_dim] -> [B, outputs]."""
+    def forward(self, windows: Float[Tensor, "b 16 feature_dim"]) -> Float[Tensor, "b outputs"]:
+        """Returns the lip shapes of windows: [B, 16, feature_dim] -> [B, outputs]."""
         return nn.functional.linear(windows.flatten(1), self.weight, self.bias)

@@ -1,25 +1,27 @@
-"""Torso field, paper eq. 2: an image-plane point, moved by a pose-conditioned deformation, -> alpha and colour."""
+"""The torso field, paper eq. 2: an image-plane point, moved by a pose-conditioned deformation, -> alpha and colour."""
 
 from __future__ import annotations
 
 import math
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from aed_nerfstudio.backends import Backend
-from aed_nerfstudio.fields.hash_grid import HashGrid, HashGridLayout
+from aed_nerfstudio.fields.grid_layout import HashGridLayout
+from aed_nerfstudio.fields.hash_grid import HashGrid
 from aed_nerfstudio.fields.mlp import MLP
 
 
-def frequencies(x: Tensor, count: int) -> Tensor:
-    """[..., D] -> [..., D*(1+2*count)]: x and its sines and cosines at octaves."""
+def frequencies(x: Float[Tensor, "*n d"], count: int) -> Float[Tensor, "*n encoded"]:
+    """Returns x [..., D] with its sines and cosines at `count` octaves: [..., D * (1 + 2 * count)]."""
     scaled = x[..., None] * (2.0 ** torch.arange(count, device=x.device)) * math.pi
     return torch.cat([x, scaled.sin().flatten(-2), scaled.cos().flatten(-2)], -1)
 
 
 class TorsoField(nn.Module):
-    """Points [N,2] in [-1,1] and a head pose [6] -> alpha [N,1], colour [N,3].
+    """Computes the alpha [N, 1] and colour [N, 3] of points [N, 2] in [-1, 1] at a head pose [6].
 
     The pose moves the points and does nothing else, as in eq. 2: a network that also sees it paints a blurred average
     of all torsos instead. (RAD-NeRF's sees it.) It comes standardised: a head turns by a few degrees only, and raw
@@ -31,10 +33,13 @@ class TorsoField(nn.Module):
         self.grid = HashGrid(HashGridLayout(2, log2_size=log2_size, top_resolution=top_resolution), backend)
         self.deform = MLP(2 * (1 + 2 * 6) + 6 * (1 + 2 * 1), 64, 2, 3)
         with torch.no_grad():
-            self.deform[-1].weight.mul_(0.1)
+            self.deform.layers[-1].weight.mul_(0.1)
         self.net = MLP(32, 32, 4, 3)
 
-    def forward(self, points: Tensor, pose: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, points: Float[Tensor, "n 2"], pose: Float[Tensor, " 6"]
+    ) -> tuple[Float[Tensor, "n 1"], Float[Tensor, "n 3"]]:
+        """Returns the alpha [N, 1] and colour [N, 3] of points [N, 2]; the pose [6] is standardised."""
         # In units of three deviations, so that the sines' period holds the whole range.
         pose = frequencies(pose.clamp(-3, 3) / 3, 1)
         shift = self.deform.conditioned([frequencies(points, 6)], pose[None], [len(points)])

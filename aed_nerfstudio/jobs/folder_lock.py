@@ -10,11 +10,13 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from aed_nerfstudio.errors import InputError
 from aed_nerfstudio.files import make_folder, open_to_update, remove_parts, unwritable
 
 WAIT = 10.0
+"""Seconds to wait for a process that is about to end, unless a caller says otherwise."""
 _TEXT = re.compile(rb"(process \d+ on .*)?")
 """What is in a lock file."""
 
@@ -49,8 +51,8 @@ def folder_lock(folder: Path, wait: float | None = None) -> Iterator[None]:
         file.close()
 
 
-def _locked(path: Path, folder: Path, deadline: float):
-    """The lock file, open and locked."""
+def _locked(path: Path, folder: Path, deadline: float) -> BinaryIO:
+    """Opens the lock file and locks it."""
     make_folder(path.parent)
     while True:
         try:

@@ -36,7 +36,7 @@ class Outcome:
 
     @property
     def note(self) -> str:
-        """What the summary says of it at the end of its line."""
+        """Returns what the summary says of the job at the end of its line."""
         return self.error
 
 
@@ -85,11 +85,11 @@ class Record:
         self.outcomes = {job.name: self._known(job, before.get(job.name)) for job in jobs}
         self._write()
 
-    def finish(self, name: str, seconds: float, **found: Any) -> None:
+    def finish(self, name: str, seconds: float, **known: Any) -> None:
         """Notes how a job ended: `state`, and what else of the outcome is known."""
         outcome = self.outcomes[name]
         outcome.seconds = round(seconds, 1)
-        for key, value in found.items():
+        for key, value in known.items():
             setattr(outcome, key, value)
         self._write()
         ended = sum(o.state in ENDED for o in self.outcomes.values())
@@ -102,7 +102,7 @@ class Record:
             print(text, file=sys.stderr, flush=True)
 
     def close(self) -> None:
-        """Whatever has not ended was stopped."""
+        """Notes that whatever has not ended was stopped."""
         for outcome in self.outcomes.values():
             if outcome.state not in ENDED:
                 outcome.state = "stopped"
@@ -120,7 +120,7 @@ class Record:
         return {e["name"]: e for e in entries if _is_like(e, form)} if isinstance(entries, list) else {}
 
     def _known(self, job: Job, entry: dict | None) -> Outcome:
-        """What an earlier run has ended with the same key, else a new outcome."""
+        """Returns what an earlier run has ended with the same key, else a new outcome."""
         if entry and entry["key"] == job.key and entry["state"] == "done" and job.result.exists():
             return self.outcome(**entry)
         return self.outcome(job.name, key=job.key)
@@ -131,14 +131,14 @@ class Record:
 
 
 def _is_like(entry: object, form: dict) -> bool:
-    """Whether values of the same kinds have the same names."""
+    """Returns whether an entry has the names of the form, and values of the same kinds."""
     return isinstance(entry, dict) and entry.keys() == form.keys() and all(
         isinstance(entry[key], (int, float) if type(value) is float else type(value)) for key, value in form.items()
     )  # fmt: skip
 
 
 def summary(outcomes: Sequence[Outcome]) -> str:
-    """A table with a line for every job."""
+    """Returns a table with a line for every job."""
     width = max(len("name"), *(len(outcome.name) for outcome in outcomes)) + 2
     lines = [f"{'name':{width}}{'state':9}{'frames':>8}{'seconds':>9}  error"]
     for o in outcomes:

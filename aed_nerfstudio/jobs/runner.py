@@ -15,7 +15,7 @@ from functools import cache
 from typing import Any
 
 from aed_nerfstudio.bounds import RETRIES, WORKERS
-from aed_nerfstudio.errors import InputError, import_fault
+from aed_nerfstudio.errors import InputError, reason
 from aed_nerfstudio.jobs import last_rites
 from aed_nerfstudio.jobs.record import ENDED, Job, Outcome, Record
 
@@ -90,12 +90,12 @@ def _here(job: Job, work: Callable[..., dict], record: Record, retries: int) -> 
     start = time.monotonic()
     for attempt in range(1, retries + 2):
         try:
-            found = work(*job.arguments, progress=record.progress)
+            outcome = work(*job.arguments, progress=record.progress)
         except Exception as error:  # whatever it is must not stop the others
-            found = {"state": "failed", "error": reason(error)}
+            outcome = {"state": "failed", "error": reason(error)}
             if attempt <= retries:
                 continue
-        record.finish(job.name, seconds=time.monotonic() - start, attempts=attempt, **found)
+        record.finish(job.name, seconds=time.monotonic() - start, attempts=attempt, **outcome)
         return
 
 
@@ -135,7 +135,7 @@ def _on_ray(jobs: Sequence[Job], work: Callable[..., dict], record: Record, work
 
 @contextmanager
 def started_ray(workers: int | None, address: str | None) -> Iterator[Any]:
-    """The module, connected: to a cluster, or to a Ray of our own on this machine, which nobody else can reach.
+    """Yields Ray's module, connected to a cluster, or to a Ray of our own here, which nobody else can reach.
 
     Raises:
         InputError: Ray is not installed, or the cluster cannot be reached.
@@ -177,12 +177,12 @@ def _ray() -> Any:
 
 @cache
 def _token() -> str:
-    """The word of this process's own Rays."""
+    """Returns the word that this process's own Rays answer to."""
     return secrets.token_hex(32)
 
 
 def _connect(ray: Any, workers: int | None, address: str | None) -> subprocess.Popen | None:
-    """Connects, and where Ray is started for this starts what ends its processes should this one be killed."""
+    """Connects; where Ray is started for this, also starts what ends its processes should this one be killed."""
     import psutil  # a dependency of viser's
 
     quiet = {"logging_level": "ERROR", "log_to_driver": False}
@@ -200,12 +200,3 @@ def _connect(ray: Any, workers: int | None, address: str | None) -> subprocess.P
         raise InputError("Ray was used here before and listens to the network; run the jobs in a program of their own")
     started = set(psutil.Process().children()) - others
     return last_rites.begin([*started, *(child for process in started for child in process.children(recursive=True))])
-
-
-def reason(error: BaseException) -> str:
-    """An unexpected error in one line; of one that a task raised, what it was."""
-    error = getattr(error, "cause", None) or error
-    if fault := import_fault(error):
-        return fault
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return ": ".join([type(error).__name__, *lines[:1]])[:300]

@@ -1,4 +1,4 @@
-"""What Ctrl-C and SIGTERM do while a piece of work runs."""
+"""Decides what Ctrl-C and SIGTERM do while a piece of work runs."""
 
 from __future__ import annotations
 

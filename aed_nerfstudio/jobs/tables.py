@@ -12,7 +12,7 @@ from aed_nerfstudio.errors import InputError
 def read_rows(
     path: Path, required: Sequence[str], optional: Sequence[str] = (), header: bool = True
 ) -> list[tuple[int, dict[str, str]]]:
-    """The rows of a CSV file (UTF-8, comma or semicolon) as (line number, column -> text without outer spaces).
+    """Reads the rows of a CSV file (UTF-8, comma or semicolon) as (line number, column -> text without outer spaces).
 
     Empty lines and lines that start with # are left out; so are columns of other names.
 
@@ -29,14 +29,14 @@ def read_rows(
     text = outside.read_text(path, mend="save it as CSV UTF-8")
     lines = outside.split_lines(text)
     first = next((line for line in lines if line.strip() and not line.startswith("#")), "")
-    columns = None if header else [*required, *optional]
+    columns = [] if header else [*required, *optional]
     rows: list[tuple[int, dict[str, str]]] = []
     for line, cells in outside.csv_rows(path, text, ";" if first.count(";") > first.count(",") else ","):
         where = f"{path}, line {line}"
         if cells[0].startswith("#"):
             continue
         names = [cell.lower().replace("-", "_") for cell in cells]
-        if not rows and (columns is None or set(required) <= set(names)):
+        if not rows and (not columns or set(required) <= set(names)):
             columns, header = _columns(where, names, required, optional), True
             continue
         whole = lines[line - 1].strip()
@@ -48,13 +48,15 @@ def read_rows(
                 shown = f"the {len(columns)} columns of the header"
             raise InputError(f"{where}: {len(cells)} values; give {shown} (in quotes where a name holds a comma)")
         rows.append((line, dict(zip(columns, cells, strict=False))))
-    if columns is None:
+    if not columns:
         raise InputError(f"{path}: is empty; begin with the line {','.join(required)}")
     return rows
 
 
 def read_json_lines(path: Path) -> list[tuple[int, dict[str, object]]]:
-    """The objects of a file with one JSON object a line, as (line number, name -> value); empty lines are left out.
+    """Reads the objects of a file with one JSON object a line, as (line number, name -> value).
+
+    Empty lines are left out.
 
     Raises:
         InputError: the file cannot be read, or a line is no JSON object.

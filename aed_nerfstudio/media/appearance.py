@@ -6,18 +6,22 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import cast
 
 import av
+import av.error
+import av.filter
 import numpy as np
-from av.sidedata.sidedata import Type
+from av.sidedata.sidedata import SideDataContainer, Type
 from av.video.reformatter import ColorPrimaries, Colorspace, ColorTrc, Interpolation
+from jaxtyping import UInt8
 
 from aed_nerfstudio.errors import InputError
 
 MOST_PIXELS = 1 << 26
-"""Of a frame, as stored and as shown: twice those of 8K."""
+"""The largest frame, as stored and as shown: twice those of 8K."""
 WIDEST = 4
-"""Width over height of a pixel; those of real formats are below 2.2."""
+"""The largest width over height of a pixel; those of real formats are below 2.2."""
 LARGE = 576
 """Lines: pictures with more are in BT.709 where they do not say it, those with fewer in BT.601, as players take it."""
 UNSPECIFIED = 2
@@ -45,9 +49,12 @@ class Turn:
 
     @classmethod
     def of(cls, frame: av.VideoFrame) -> Turn:
-        """What a frame's display matrix asks for; other angles go to the nearest quarter turn."""
-        data = next((d for d in frame.side_data if d.type == Type.DISPLAYMATRIX), None)
-        if data is None or data.buffer_size < 36:
+        """Returns what a frame's display matrix asks for; other angles go to the nearest quarter turn."""
+        beside = cast(SideDataContainer, frame.side_data)  # which PyAV's types call a dict
+        if Type.DISPLAYMATRIX not in beside:
+            return cls()
+        data = beside[Type.DISPLAYMATRIX]
+        if data.buffer_size < 36:
             return cls()
         # A pixel (x, y) is shown at (a x + c y, b x + d y) and some offset; y points down.
         a, b, _, c, d = np.frombuffer(bytes(data), "=i4", 5).astype(np.int64)
@@ -56,11 +63,11 @@ class Turn:
         return cls(True, bool(c < 0), bool(b < 0))
 
     def size(self, width: int, height: int) -> tuple[int, int]:
-        """Width and height of what a picture of that size becomes."""
+        """Returns width and height of what a picture of that size becomes."""
         return (height, width) if self.exchanged else (width, height)
 
-    def of_picture(self, picture: np.ndarray) -> np.ndarray:
-        """uint8 [H, W, 3] -> [H, W, 3] or [W, H, 3]."""
+    def of_picture(self, picture: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "shown_h shown_w 3"]:
+        """Turns a picture, uint8 [H, W, 3] -> [H, W, 3] or [W, H, 3]."""
         if self == Turn():
             return np.ascontiguousarray(picture)
         import cv2  # a third of NumPy's time
@@ -72,7 +79,7 @@ class Turn:
 
     @property
     def rotation(self) -> int | None:
-        """Degrees anti-clockwise, 0, 90, 180 or 270; None: it mirrors."""
+        """Returns degrees anti-clockwise, 0, 90, 180 or 270; None: it mirrors."""
         turns = {(False, False, False): 0, (True, False, True): 90, (False, True, True): 180, (True, True, False): 270}
         return turns.get((self.exchanged, self.columns, self.rows))
 
@@ -81,7 +88,7 @@ class Appearance:
     """How the frames of one stream become pictures, all of one size."""
 
     def __init__(self, path: Path, stream: av.VideoStream, first: av.VideoFrame) -> None:
-        """first: the stream's first frame, whose size and turn are those of all.
+        """Takes size and turn of all frames from the stream's first one.
 
         Raises InputError when the frame or its pixels have no usable shape.
         """
@@ -98,18 +105,18 @@ class Appearance:
         self._graphs: dict[tuple, av.filter.Graph] = {}
 
     def notes(self, first: av.VideoFrame) -> list[str]:
-        """What should be said of how the stream is shown; first: its first frame."""
+        """Returns what should be said of how the stream is shown; first: its first frame."""
         notes = []
         if first.color_trc in HDR:
-            notes.append(f"{self.path.name}: is HDR ({HDR[first.color_trc]}), and is tone-mapped to SDR")
+            notes.append(f"{self.path.name}: is HDR ({HDR[ColorTrc(first.color_trc)]}), and is tone-mapped to SDR")
         if first.interlaced_frame:
             notes.append(f"{self.path.name}: is interlaced, and is deinterlaced; film progressively for sharp lips")
         if _transparent(first) and (first.reformat(format="rgba").to_ndarray()[..., 3] < 255).any():
             notes.append(f"{self.path.name}: is transparent, and is laid over black")
         return notes
 
-    def picture(self, frame: av.VideoFrame, size: tuple[int, int]) -> np.ndarray:
-        """A frame as shown, uint8 [H, W, 3] RGB; size: its width and height.
+    def picture(self, frame: av.VideoFrame, size: tuple[int, int]) -> UInt8[np.ndarray, "h w 3"]:
+        """Converts a frame to how it is shown, uint8 [H, W, 3] RGB; size: its width and height.
 
         Raises InputError when the frame is of another size than the first, or its colours cannot be converted.
         """
@@ -131,15 +138,15 @@ class Appearance:
         return self.turn.of_picture(picture)
 
     def _to_sdr(self, frame: av.VideoFrame, width: int, height: int) -> av.VideoFrame:
-        """A frame of another gamut or range, of that size, in BT.709."""
+        """Converts a frame of another gamut or range to BT.709 and that size."""
         key = (frame.format.name, frame.color_trc, frame.color_primaries, width, height)
         try:
             if key not in self._graphs:
                 self._graphs[key] = _colour_graph(frame, width, height)
             self._graphs[key].push(frame)
-            return self._graphs[key].pull()
+            return _next_picture(self._graphs[key])
         except av.error.FFmpegError as error:
-            kind = HDR.get(frame.color_trc, "wide-gamut")
+            kind = HDR.get(ColorTrc(frame.color_trc), "wide-gamut")
             raise InputError(f"{self.path}: its {kind} colours cannot be converted ({error}); make an SDR copy: "
                              "`ffmpeg -i IN -vf zscale=t=linear:npl=100,tonemap=hable,zscale=p=bt709:t=bt709:m=bt709:"
                              "r=tv,format=yuv420p OUT.mp4`") from error  # fmt: skip
@@ -152,11 +159,12 @@ def check_size(path: Path, width: int, height: int) -> None:
 
 
 def _transparent(frame: av.VideoFrame) -> bool:
+    """Returns whether a frame has an alpha channel."""
     return any(component.is_alpha for component in frame.format.components)
 
 
 def _colour_graph(frame: av.VideoFrame, width: int, height: int) -> av.filter.Graph:
-    """swscale's own tone and gamut mapping; small pictures first, because it costs more than scaling."""
+    """Builds swscale's own tone and gamut mapping; small pictures first, because it costs more than scaling."""
     graph = av.filter.Graph()
     graph.link_nodes(
         graph.add_buffer(width=frame.width, height=frame.height, format=frame.format, time_base=Fraction(1, 1000)),
@@ -169,7 +177,7 @@ def _colour_graph(frame: av.VideoFrame, width: int, height: int) -> av.filter.Gr
 
 
 def deinterlaced(frames: Iterator[av.VideoFrame], stream: av.VideoStream) -> Iterator[av.VideoFrame]:
-    """The frames with those that are interlaced made whole: as many, with the same times."""
+    """Yields the frames, those that are interlaced made whole: as many, with the same times."""
     graph = None
     for frame in frames:
         if graph is None and frame.interlaced_frame:
@@ -189,9 +197,15 @@ def deinterlaced(frames: Iterator[av.VideoFrame], stream: av.VideoStream) -> Ite
         yield from _pulled(graph)
 
 
+def _next_picture(graph: av.filter.Graph) -> av.VideoFrame:
+    """Takes the next frame out of a graph of pictures."""
+    return cast(av.VideoFrame, graph.pull())
+
+
 def _pulled(graph: av.filter.Graph) -> Iterator[av.VideoFrame]:
+    """Yields the frames that a graph has ready."""
     while True:
         try:
-            yield graph.pull()
+            yield _next_picture(graph)
         except (av.error.BlockingIOError, av.error.EOFError):
             return

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import av
 import numpy as np
+from jaxtyping import Float32
 
 from aed_nerfstudio.errors import InputError
 from aed_nerfstudio.files import replacing
@@ -44,8 +45,8 @@ class _Mixer:
         self.powers: dict[tuple[int, str], float] = {}
         self.power = self.apart = 0.0
 
-    def __call__(self, frame: av.AudioFrame) -> np.ndarray:
-        """A packed float frame of C channels as float32 [n].
+    def __call__(self, frame: av.AudioFrame) -> Float32[np.ndarray, " n"]:
+        """Mixes a packed float frame of C channels as float32 [n].
 
         FFmpeg's own down-mix to mono is not used: in float it raises the level by 3 dB and can pass 1. Packed, because
         PyAV 17.1 reads beyond the planes of eight channels.
@@ -65,8 +66,10 @@ class _Mixer:
         return mixture
 
     def better(self) -> set[tuple[int, str]] | None:
-        """The channels to keep instead: the loudest one where they cancel each other, and of more than two those with
-        sound where some are empty; None where all is well."""
+        """Returns the channels to keep instead; None where all is well.
+
+        Where channels cancel each other it is the loudest; of more than two, some of them empty, those with sound.
+        """
         if self.power < CANCELLED * self.apart:
             return {max(self.powers, key=lambda name: _weight(name) * self.powers[name])}
         heard = {name for name, power in self.powers.items() if power > EMPTY * max(self.powers.values())}
@@ -74,13 +77,14 @@ class _Mixer:
 
 
 def _channels(layout: av.AudioLayout) -> list[tuple[int, str]]:
-    """Numbers and names of a layout's channels."""
+    """Returns the numbers and names of a layout's channels."""
     if layout.nb_channels in UNNAMED and layout.name == f"{layout.nb_channels} channels":
         layout = av.AudioLayout(UNNAMED[layout.nb_channels])
     return [(number, channel.name) for number, channel in enumerate(layout.channels)]
 
 
 def _weight(channel: tuple[int, str]) -> float:
+    """Returns what a channel counts in the mixture."""
     return WEIGHTS.get(channel[1], OTHERS)
 
 
@@ -90,8 +94,8 @@ def read_audio(
     longest: float = math.inf,
     beside: int | None = None,
     notes: list[str] | None = None,
-) -> np.ndarray:
-    """The sound of any audio or video file: of the stream that players play, or the first that is not silent.
+) -> Float32[np.ndarray, " n"]:
+    """Reads the sound of any audio or video file: of the stream that players play, or the first that is not silent.
 
     Returns float32 [n], mono, full scale -1..1, at `sample_rate` Hz. Sample 0 is the file's time zero (see
     video_reader): a stream that starts late is padded with zeros in front, sound before zero (encoder delay) is cut,

@@ -75,6 +75,7 @@ def open_background(name: str) -> Background | None:
 
 
 def _of_file(path: Path) -> Background:
+    """Makes a background of a picture's or a video's file."""
     about = path.stat()
     stamp = f"{about.st_size} bytes of {about.st_mtime:.0f}"
     picture = _picture(path)
@@ -85,7 +86,7 @@ def _of_file(path: Path) -> Background:
 
 
 def _picture(path: Path) -> np.ndarray | None:
-    """A picture's file as [H, W, 3]; None where it is none, or one that moves."""
+    """Reads a picture's file as [H, W, 3]; None where it is none, or one that moves."""
     try:
         with open_file(path) as file, warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # there is a bound of our own
@@ -93,7 +94,7 @@ def _picture(path: Path) -> np.ndarray | None:
             image.draft("RGB", (LARGE_SIDE, LARGE_SIDE))  # of a JPEG that is larger than twice that, half the pixels
             if image.width * image.height > MOST_PIXELS:
                 raise InputError(f"{path}: {image.width} x {image.height} pixels are too many; make it smaller")
-            if image.format in MOVING and image.is_animated:
+            if image.format in MOVING and getattr(image, "is_animated", False):
                 return None
             return np.array(ImageOps.exif_transpose(image).convert("RGB"))
     except UnidentifiedImageError:
@@ -105,7 +106,7 @@ def _picture(path: Path) -> np.ndarray | None:
 
 
 def _of_video(path: Path, size: tuple[int, int], fps: float, first: int) -> Iterator[np.ndarray]:
-    """The video again and again, from the frame on that comes `first` after its start."""
+    """Yields the video again and again, from the frame on that comes `first` after its start."""
     while True:
         count = 0
         for picture in read_frames(path, fps):
@@ -116,5 +117,5 @@ def _of_video(path: Path, size: tuple[int, int], fps: float, first: int) -> Iter
 
 
 def _fill(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """A picture [H, W, 3] scaled and cropped to (width, height)."""
+    """Scales a picture [H, W, 3] and crops it to (width, height)."""
     return np.array(ImageOps.fit(Image.fromarray(picture), size, Image.Resampling.BICUBIC))

@@ -1,9 +1,10 @@
-"""Words on frames: a caption in a band below, and a mark in a corner."""
+"""Puts words on frames: a caption in a band below, and a mark in a corner."""
 
 from __future__ import annotations
 
 import cv2
 import numpy as np
+from jaxtyping import UInt8
 from PIL import Image, ImageDraw, ImageFont
 
 BAND = 24
@@ -11,8 +12,8 @@ BAND = 24
 MARK = "AI-generated"
 
 
-def labelled(face: np.ndarray, text: str) -> np.ndarray:
-    """A frame [H, W, 3] or [H, W, 4] with its label in an opaque band below, [H + BAND, W, C]."""
+def labelled(face: UInt8[np.ndarray, "h w c"], text: str) -> UInt8[np.ndarray, "h_and_band w c"]:
+    """Adds a label to a frame [H, W, 3] or [H, W, 4], in an opaque band below: [H + BAND, W, C]."""
     band = np.zeros((BAND, face.shape[1], 3), np.uint8)
     (width, _), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, 0.45, 1)
     scale = 0.45 * min(1.0, (face.shape[1] - 8) / max(width, 1))
@@ -40,15 +41,15 @@ class Mark:
 
     @staticmethod
     def _draw(text: str, letters: float, pad: int) -> np.ndarray:
-        """The plate, uint8 [h, w, 4] RGBA."""
+        """Draws the plate, uint8 [h, w, 4] RGBA."""
         font = ImageFont.load_default(letters)
         left, top, right, bottom = font.getbbox(text)
         plate = Image.new("RGBA", (round(right - left) + 2 * pad, round(bottom - top) + 2 * pad), (0, 0, 0, 150))
         ImageDraw.Draw(plate).text((pad - left, pad - top), text, (255, 255, 255, 255), font)
         return np.array(plate)
 
-    def __call__(self, frame: np.ndarray) -> np.ndarray:
-        """The frame, uint8 [H, W, 3] or [H, W, 4] of straight alpha, with the mark: a new array."""
+    def __call__(self, frame: UInt8[np.ndarray, "h w c"]) -> UInt8[np.ndarray, "h w c"]:
+        """Returns a copy of a frame, uint8 [H, W, 3] or [H, W, 4] of straight alpha, with the mark."""
         height, width = self._alpha.shape[:2]
         frame = frame.copy()
         corner = frame[-height:, -width:]

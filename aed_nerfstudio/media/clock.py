@@ -14,6 +14,8 @@ from functools import lru_cache
 from pathlib import Path
 
 import av
+import av.container
+import av.stream
 import numpy as np
 
 from aed_nerfstudio.errors import InputError
@@ -40,7 +42,7 @@ MEND = ("cut it there, or make a copy with a new clock: `ffmpeg -i IN -vf setpts
 
 @dataclass(frozen=True)
 class Clock:
-    """What mends the times of a file.
+    """The mend of a file's times.
 
     ends: seconds from the zero to the end of every stream, by its index in the file. standing: seconds that the last
     picture may stand. notes: what was mended.
@@ -53,7 +55,7 @@ class Clock:
     """By index: float [N], the seconds that are added to the times of its N packets."""
 
     def packets(self, container: av.container.InputContainer, stream: av.stream.Stream) -> Iterator[av.Packet]:
-        """The packets of a stream, with times that count from the time line's zero."""
+        """Yields the packets of a stream, with times that count from the time line's zero."""
         shifts = self.shifts[stream.index]
         for number, packet in enumerate(container.demux(stream)):
             if packet.time_base and number < len(shifts):
@@ -64,7 +66,7 @@ class Clock:
 
 
 def read_clock(path: Path, picture: int | None = None) -> Clock:
-    """The clock of a file. All of the file is read, the first time that it is asked for.
+    """Reads the clock of a file. All of the file is read, the first time that it is asked for.
 
     Args:
         path: a media file.
@@ -80,7 +82,10 @@ def read_clock(path: Path, picture: int | None = None) -> Clock:
 
 @dataclass(frozen=True)
 class _Run:
-    """Packets of one stream without a jump: seconds on the file's clock, and their middle place among all packets."""
+    """A run of packets of one stream without a jump.
+
+    begin and end are seconds on the file's clock, order is their middle place among all packets.
+    """
 
     begin: float
     end: float
@@ -88,7 +93,7 @@ class _Run:
 
     @classmethod
     def over(cls, runs: list[_Run]) -> _Run:
-        """Several as one."""
+        """Puts several together as one."""
         return cls(min(r.begin for r in runs), max(r.end for r in runs), float(np.median([r.order for r in runs])))
 
 
@@ -110,11 +115,11 @@ class _Packets:
 
     @property
     def contents(self) -> float:
-        """Seconds that there are contents for."""
+        """Returns the seconds that there are contents for."""
         return float(self.lengths.sum())
 
     def runs(self) -> tuple[np.ndarray, list[_Run]]:
-        """The runs between jumps, and for every packet the number of its run; -1 before the first one.
+        """Finds the runs between jumps, and for every packet the number of its run; -1 before the first one.
 
         Around a jump, pictures of both sides may be mixed, because they are stored in the order of decoding.
         """
@@ -135,6 +140,7 @@ class _Packets:
         return numbers, [self._run(numbers == run) for run in range(len(ends))]
 
     def _run(self, mine: np.ndarray) -> _Run:
+        """Returns the run of the packets that a mask tells."""
         shown = self.shown[mine]
         return _Run(float(np.nanmin(shown)), float(np.nanmax(shown + self.lengths[mine])),
                     float(np.median(self.order[mine])))  # fmt: skip
@@ -149,7 +155,7 @@ def _read_clock(path: Path, picture: int | None, *_: int) -> Clock:
             raise InputError(f"{path}: holds neither pictures nor sound; give a video or audio file")
         packets = _read_packets(path, container, streams)
         starts = [float(s.start_time * s.time_base) for s in streams if s.start_time is not None]
-    shifts = {found.index: np.zeros(len(found.shown)) for found in packets}
+    shifts: dict[int, np.ndarray] = {found.index: np.zeros(len(found.shown)) for found in packets}
     numbers, runs = {}, {}
     for found in packets:
         numbers[found.index], runs[found.index] = found.runs()
@@ -183,7 +189,7 @@ def _read_clock(path: Path, picture: int | None, *_: int) -> Clock:
 
 
 def _read_packets(path: Path, container: av.container.InputContainer, streams: list) -> list[_Packets]:
-    """What the packets of the streams say of themselves."""
+    """Reads what the packets of the streams say of themselves."""
     rows = {stream.index: array("d") for stream in streams}
     edited = "mov" in container.format.name
     seen: set[tuple[int, int | None]] = set()
@@ -199,10 +205,11 @@ def _read_packets(path: Path, container: av.container.InputContainer, streams: l
         if again > max(MOST_AGAIN, len(seen)):
             raise InputError(f"{path}: its edit list shows the same contents over and over; export it again")
         told = stamp is not None and not packet.is_discard
+        shown = stamp if packet.pts is None else packet.pts
         rows[packet.stream.index].extend((
             order,
-            scale * stamp if told else np.nan,
-            scale * (stamp if packet.pts is None else packet.pts) if told else np.nan,
+            scale * stamp if told and stamp is not None else np.nan,
+            scale * shown if told and shown is not None else np.nan,
             scale * (packet.duration or 0),
             told and not repeated,
         ))  # fmt: skip
@@ -210,6 +217,7 @@ def _read_packets(path: Path, container: av.container.InputContainer, streams: l
 
 
 def _packets(stream: av.stream.Stream, rows: array) -> _Packets:
+    """Makes a stream's packets of the rows that were noted: place, stamp, time shown, length and whether it counts."""
     order, stamps, shown, lengths, counted = np.array(rows).reshape(-1, 5).T
     at = np.flatnonzero(np.isfinite(stamps))
     steps = np.diff(stamps[at])
@@ -224,7 +232,10 @@ def _packets(stream: av.stream.Stream, rows: array) -> _Packets:
 
 
 def _parts(main: int, runs: dict[int, list[_Run]]) -> list[_Run]:
-    """The parts of a file: the runs of its main stream, put together where other contents fill the gap between them."""
+    """Returns the parts of a file.
+
+    They are the runs of its main stream, put together where other contents fill the gap between them.
+    """
     others = [run for index, theirs in runs.items() if index != main for run in theirs]
     groups = [[runs[main][0]]]
     for run in runs[main][1:]:
@@ -239,7 +250,10 @@ def _parts(main: int, runs: dict[int, list[_Run]]) -> list[_Run]:
 
 
 def _owner(path: Path, run: _Run, parts: list[_Run]) -> int:
-    """Number of the part that a run belongs to: by its times, and where several fit by its place in the file."""
+    """Returns the number of the part that a run belongs to.
+
+    It is told by its times, and where several fit by its place in the file.
+    """
     if len(parts) == 1:
         return 0
     # Before the first part and after the last one there may be anything.

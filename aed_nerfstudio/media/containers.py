@@ -7,6 +7,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import av
+import av.container
+import av.error
+import av.stream
 
 from aed_nerfstudio.errors import InputError
 from aed_nerfstudio.outside import regular_file
@@ -20,14 +23,14 @@ SOUND_RATES = (1000, 768_000)
 
 
 def damaged(path: Path, error: object = "") -> InputError:
-    """The error for a file whose contents break off: names it, FFmpeg's reason, and the mend."""
+    """Returns the error for a file whose contents break off: names it, FFmpeg's reason, and the mend."""
     reason = f" ({error})" if error else ""
     return InputError(f"{path}: truncated or damaged; re-export it{reason}")
 
 
 @contextmanager
 def open_media(path: str | Path) -> Iterator[av.container.InputContainer]:
-    """Open a media file for reading.
+    """Opens a media file for reading.
 
     Raises InputError when the file is missing, is no regular file, cannot be read or is no media file; and when FFmpeg
     fails on it inside the `with` block.
@@ -52,7 +55,10 @@ def open_media(path: str | Path) -> Iterator[av.container.InputContainer]:
 
 
 def picture_streams(container: av.container.InputContainer) -> list[av.VideoStream]:
-    """The moving-picture streams, without cover art and still images; those that players show by default first."""
+    """Returns the moving-picture streams, without cover art and still images.
+
+    Those that players show by default come first.
+    """
     name = container.format.name
     if any(part in name for part in NOT_VIDEO_FORMATS):
         return []
@@ -61,10 +67,11 @@ def picture_streams(container: av.container.InputContainer) -> list[av.VideoStre
     return sorted(found, key=_not_default)
 
 
-def picture_stream(
-    container: av.container.InputContainer, path: Path, index: int | None = None
-) -> av.VideoStream:
-    """A moving-picture stream: the default one, or the one of that index in the file; InputError when there is none."""
+def picture_stream(container: av.container.InputContainer, path: Path, index: int | None = None) -> av.VideoStream:
+    """Returns a moving-picture stream: the default one, or the one of that index in the file.
+
+    Raises InputError when there is none.
+    """
     streams = [s for s in picture_streams(container) if index in (None, s.index)]
     if not streams:
         raise InputError(f"{path}: holds no video stream; give a video file such as .mp4")
@@ -72,7 +79,7 @@ def picture_stream(
 
 
 def sound_streams(container: av.container.InputContainer) -> list[av.AudioStream]:
-    """The sound streams that can be decoded, those that players play by default first.
+    """Returns the sound streams that can be decoded, those that players play by default first.
 
     Raises InputError when one claims a rate of samples that no sound has.
     """
@@ -86,4 +93,5 @@ def sound_streams(container: av.container.InputContainer) -> list[av.AudioStream
 
 
 def _not_default(stream: av.stream.Stream) -> bool:
+    """Returns whether a stream is not one that players take by default."""
     return not stream.disposition & av.stream.Disposition.default

@@ -21,7 +21,7 @@ SOURCE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia
 """IPTC's name for media that a trained model has made."""
 CURVES = {"secp256r1": "es256", "secp384r1": "es384", "secp521r1": "es512"}
 MOST_BYTES = 1 << 20
-"""Of a PEM file."""
+"""The largest PEM file."""
 MEND = (
     "it must be a PEM chain, the signer's certificate first, that C2PA accepts: not self-signed, key usage "
     "digitalSignature, extended key usage emailProtection, and the key its own"
@@ -64,6 +64,7 @@ class Credentials:
             self._put(source, TYPES[self._output.suffix.lower()], target, tags)
 
     def _put(self, source: BinaryIO, media: str, target: BinaryIO, tags: Mapping[str, str]) -> None:
+        """Writes the source with a manifest to the target."""
         import c2pa
 
         created = {"action": "c2pa.created", "digitalSourceType": SOURCE}
@@ -85,7 +86,7 @@ class Credentials:
 
 
 def _check_dates(path: Path, pem: bytes) -> None:
-    """InputError where a certificate of the chain is of another time, which C2PA would only find on reading."""
+    """Raises InputError where a certificate of the chain is of another time, which C2PA would only find on reading."""
     from cryptography import x509
 
     try:
@@ -101,7 +102,7 @@ def _check_dates(path: Path, pem: bytes) -> None:
 
 
 def _algorithm(path: Path, pem: bytes) -> str:
-    """C2PA's name of the algorithm that a private key is for."""
+    """Returns C2PA's name of the algorithm that a private key is for."""
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa

@@ -13,7 +13,7 @@ class VideoFormat:
     """A kind of output; a folder of PNG files has no codec."""
 
     suffixes: tuple[str, ...]
-    """Of file names that mean it."""
+    """The ends of file names that mean it."""
     container: str = ""
     """FFmpeg's name."""
     codec: str = ""
@@ -22,10 +22,10 @@ class VideoFormat:
     transparent_pixels: str | None = None
     """The same with an alpha channel; None: cannot be transparent."""
     options: dict[str, str] = field(default_factory=dict)
-    """Of the encoder."""
+    """Options of the encoder."""
     sound: str = "aac"
     segment: str = ".mp4"
-    """Suffix of the files in which the pictures of an unfinished video wait."""
+    """The suffix of the files in which the pictures of an unfinished video wait."""
 
 
 _H264 = {"codec": "libx264", "pixels": "yuv420p", "options": {"crf": "18"}}
@@ -49,11 +49,11 @@ FORMATS = {
     ),
     "png": VideoFormat(("",), pixels="rgb24", transparent_pixels="rgba"),
 }
-"""By the name that `--format` takes."""
+"""The formats by the name that `--format` takes."""
 
 
 def choose_format(path: Path, name: str | None = None, transparent: bool = False) -> str:
-    """The format of an output, a key of `FORMATS`.
+    """Chooses the format of an output, a key of `FORMATS`.
 
     Args:
         path: where it is to be written; a name without a suffix is a folder of PNG files.

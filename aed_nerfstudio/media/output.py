@@ -16,7 +16,7 @@ from aed_nerfstudio.media.png_sequence import PngSequence
 from aed_nerfstudio.media.resumable_video import ResumableVideo
 
 LEAST_BYTES = {"prores": 0.05, "png": 0.02}
-"""Of a pixel, in formats that keep all of a picture; plain pictures take more."""
+"""The bytes of a pixel, in formats that keep all of a picture; plain pictures take more."""
 LEAST_BYTES_LOSSY = 0.002
 
 
@@ -39,7 +39,7 @@ class FrameStream:
 def open_output(
     path: Path, form: str | None = None, transparent: bool = False, **options
 ) -> ResumableVideo | PngSequence:
-    """What to write frames to; both kinds know how many `frames_written` they begin with.
+    """Opens what to write frames to; both kinds know how many `frames_written` they begin with.
 
     Args:
         path: of the video, or of the folder for PNG files; the folder that it lies in is made.
@@ -58,7 +58,7 @@ def open_output(
 
 
 def check_room(path: Path, form: str | None, transparent: bool, size: tuple[int, int], frames: int) -> None:
-    """InputError where the disk has surely no room for a render, which is told before its first frame.
+    """Raises InputError where the disk has surely no room for a render, which is told before its first frame.
 
     size: width and height in pixels. A video needs its room twice: its pictures wait in segments, to be joined.
     """
@@ -72,7 +72,10 @@ def check_room(path: Path, form: str | None, transparent: bool, size: tuple[int,
 
 
 def side_by_side(panels: Mapping[str, Iterator[np.ndarray]]) -> Iterator[np.ndarray]:
-    """Frames [H, W, C] of equal size by their captions -> [H + BAND, n * W, C]; a single panel passes as it is."""
+    """Yields frames [H, W, C] of equal size beside each other with captions, [H + BAND, n * W, C].
+
+    A single panel passes as it is.
+    """
     if len(panels) == 1:
         yield from next(iter(panels.values()))
         return
@@ -81,5 +84,5 @@ def side_by_side(panels: Mapping[str, Iterator[np.ndarray]]) -> Iterator[np.ndar
 
 
 def size_together(size: tuple[int, int], panels: int) -> tuple[int, int]:
-    """(width, height) of what `side_by_side` makes of panels of a (width, height)."""
+    """Returns (width, height) of what `side_by_side` makes of panels of a (width, height)."""
     return size if panels == 1 else (panels * size[0], size[1] + BAND)

@@ -93,7 +93,7 @@ class PngSequence:
                              "folder")  # fmt: skip
 
     def write(self, frame: np.ndarray) -> None:
-        """Append one frame, uint8 [H, W, 3], or [H, W, 4] with alpha, not premultiplied, when transparent.
+        """Appends one frame, uint8 [H, W, 3], or [H, W, 4] with alpha, not premultiplied, when transparent.
 
         Raises ValueError for another shape or type.
         """

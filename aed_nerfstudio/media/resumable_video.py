@@ -68,16 +68,16 @@ class ResumableVideo:
 
     @property
     def frames_written(self) -> int:
-        """Frames so far, those of the runs before included."""
+        """Returns how many frames there are, those of the runs before included."""
         return self._finished + (0 if self._writer is None else self._writer.frames_written)
 
     def _segments(self) -> list[tuple[Path, int]]:
-        """Finished segments in order, with how many frames they have."""
+        """Returns the finished segments in order, with how many frames they have."""
         paths = sorted(self._folder.glob(f"segment-*{FORMATS[self._form].segment}"))
         return [(path, int(path.stem.split("-")[2])) for path in paths]
 
     def write(self, frame: np.ndarray) -> None:
-        """Append one frame; see `VideoWriter.write`."""
+        """Appends one frame; see `VideoWriter.write`."""
         if self._writer is None:
             path = self._folder / f"open{FORMATS[self._form].segment}"
             form = next(key for key, kind in FORMATS.items() if kind.codec == FORMATS[self._form].codec)
@@ -99,6 +99,7 @@ class ResumableVideo:
         self._finished += count
 
     def _join(self) -> None:
+        """Joins the finished segments to the video."""
         with _JoinedVideo(self.path, [path for path, _ in self._segments()], **self._sound) as video:
             video.finish = self._finish
             for path, _ in self._segments():
@@ -144,6 +145,7 @@ class _JoinedVideo(VideoFile):
             for packet in source.demux(stream):
                 if packet.size == 0:  # the end
                     continue
+                assert packet.pts is not None and packet.dts is not None  # in what we have written ourselves
                 unit = packet.time_base * self.rate  # containers round times, frames lie at whole numbers
                 packet.pts = start + round(packet.pts * unit)
                 packet.dts = start + round(packet.dts * unit)

@@ -36,6 +36,6 @@ def begin(path: Path, settings: Mapping, output: Path) -> None:
 
 
 def _shown(value: object) -> str:
-    """A value for people, not too long."""
+    """Returns a value for people, not too long."""
     text = value if isinstance(value, str) else json.dumps(value)
     return text if len(text) <= 60 else f"{text[:57]}..."

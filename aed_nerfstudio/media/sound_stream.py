@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from typing import cast
 
 import av
+import av.container
 import numpy as np
 
 CHUNK = 1024
@@ -29,7 +31,7 @@ class SoundStream:
             raise ValueError(f"sample_rate must be one of {RATES}, not {rate}")
         self._container, self._samples, self._rate = container, samples, rate
         self._position = 0
-        self._stream = container.add_stream(codec, rate=rate, layout="mono")
+        self._stream = cast(av.AudioStream, container.add_stream(codec, rate=rate, layout="mono"))
         self._form = "s16" if codec == "pcm_s16le" else "flt" if codec == "libopus" else "fltp"
 
     def write_until(self, seconds: Fraction, last: bool = False) -> None:

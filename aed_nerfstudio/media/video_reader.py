@@ -10,8 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import av
+import av.container
 import numpy as np
 
 from aed_nerfstudio.media.appearance import Appearance, check_size, deinterlaced
@@ -53,20 +55,23 @@ class VideoInfo:
 
 
 def fitted(size: tuple[int, int], longest: int | None) -> tuple[int, int]:
-    """Width and height of a picture that is made smaller until no side is longer than `longest` pixels."""
+    """Returns width and height of a picture that is made smaller until no side is longer than `longest` pixels."""
     share = min(1.0, (longest or max(size)) / max(size))
     return max(1, round(share * size[0])), max(1, round(share * size[1]))
 
 
 def video_streams(path: str | Path) -> list[int]:
-    """The indices in the file of its moving-picture streams, the one that players show first; InputError for none."""
+    """Returns the indices in the file of its moving-picture streams, the one that players show first.
+
+    Raises InputError where there is none.
+    """
     with open_media(path) as container:
         picture_stream(container, Path(path))
         return [stream.index for stream in picture_streams(container)]
 
 
 def probe(path: str | Path, stream: int | None = None) -> VideoInfo:
-    """Describe a video file: reads its clock, which the first time takes all of the file, and decodes its first frame.
+    """Describes a video file: reads its clock, which the first time takes all of the file, and decodes its first frame.
 
     stream: index of the stream of pictures; the default one when None.
 
@@ -90,7 +95,7 @@ def probe(path: str | Path, stream: int | None = None) -> VideoInfo:
 
 
 def _open_stream(container: av.container.InputContainer, path: Path, index: int | None) -> av.VideoStream:
-    """A stream of pictures, ready to be decoded."""
+    """Returns a stream of pictures, ready to be decoded."""
     stream = picture_stream(container, path, index)
     check_size(path, stream.codec_context.width, stream.codec_context.height)
     stream.thread_type = "AUTO"
@@ -98,10 +103,10 @@ def _open_stream(container: av.container.InputContainer, path: Path, index: int 
 
 
 def _decoded(container: av.container.InputContainer, stream: av.VideoStream, clock: Clock) -> Iterator[av.VideoFrame]:
-    """A stream's frames, with times from the time line's zero."""
-    decoder = stream.codec_context
+    """Yields a stream's frames, with times from the time line's zero."""
+    decoder: av.VideoCodecContext = stream.codec_context
     if stream.metadata.get("alpha_mode") == "1" and decoder.name in WITH_ALPHA:
-        decoder = av.CodecContext.create(WITH_ALPHA[decoder.name], "r")
+        decoder = cast(av.VideoCodecContext, av.CodecContext.create(WITH_ALPHA[decoder.name], "r"))
     for packet in clock.packets(container, stream):
         if packet.size or packet.dts is None:  # else: the picture before stands on
             yield from decoder.decode(packet)
@@ -135,6 +140,7 @@ def read_frames(
         k = 0
 
         def picture() -> np.ndarray:
+            assert appearance is not None and shown is not None  # after the first frame
             return appearance.picture(shown, fitted(appearance.size, longest))
 
         for frame in deinterlaced(_decoded(container, pictures, clock), pictures):
@@ -158,7 +164,7 @@ def read_frames(
             shown, shown_time, image = frame, time, None
         if shown is None:
             raise damaged(path, "no frame could be decoded")
-        length = float(shown.duration * shown.time_base) if shown.duration else 1.0 / source_fps
+        length = float(shown.duration * (shown.time_base or 0)) if shown.duration else 1.0 / source_fps
         # A last frame of nearly no length is still shown if an output instant falls on it.
         end = shown_time + max(min(length, clock.standing), 2 * TIME_SLACK)
         while k / fps < end - TIME_SLACK or k == 0:
@@ -167,7 +173,7 @@ def read_frames(
             yield image
             k += 1
         if pictures.duration is not None and not clock.notes:
-            declared = float(pictures.duration * pictures.time_base)
+            declared = float(pictures.duration * (pictures.time_base or 0))
             missing = declared - (end - first_time)
             if missing > max(TRUNCATED_SECONDS, TRUNCATED_FRACTION * declared):
                 raise damaged(path, f"it declares {declared:.1f} s of video and ends {missing:.1f} s early")

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
+from typing import cast
 
 import av
+import av.error
 import numpy as np
+from jaxtyping import UInt8
 
 from aed_nerfstudio.errors import InputError
-from aed_nerfstudio.files import temporary_beside, unwritable
+from aed_nerfstudio.files import move, temporary_beside, unwritable
 from aed_nerfstudio.media.formats import FORMATS, choose_format
 from aed_nerfstudio.media.provenance import SYNTHETIC_NOTE
 from aed_nerfstudio.media.sound_stream import SoundStream
@@ -67,14 +69,14 @@ class VideoFile:
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
-        """What the disk has against it is one error."""
+        """Turns what the disk has against the work into one error."""
         try:
             yield
         except OSError as error:
             raise unwritable(self.path, error) from error
 
     def _written(self, count: int) -> None:
-        """Pictures have been written; the sound follows."""
+        """Counts pictures that have been written, and lets the sound follow."""
         self.frames_written += count
         if self._sound is not None:
             self._sound.write_until(self.frames_written / self.rate)
@@ -84,7 +86,7 @@ class VideoFile:
             raise ValueError(f"{self.path}: the writer is closed")
 
     def close(self) -> None:
-        """Complete the file and put it at `path`; a second call does nothing.
+        """Completes the file and puts it at `path`; a second call does nothing.
 
         Raises InputError when no frame was written (nothing is left then).
         """
@@ -101,14 +103,14 @@ class VideoFile:
                 self._container.close()
                 if self.finish is not None:
                     self.finish(self._temporary)
-                os.replace(self._temporary, self.path)
+                move(self._temporary, self.path)
         except BaseException:
             self._discard()
             raise
         self._temporary = None
 
     def _discard(self) -> None:
-        """Close the container, whatever state it is in, and remove the temporary file."""
+        """Closes the container, whatever state it is in, and removes the temporary file."""
         try:
             if getattr(self, "_container", None) is not None:
                 self._container.close()
@@ -170,13 +172,14 @@ class VideoWriter(VideoFile):
 
     def _open_pictures(self) -> None:
         width, height = self.size
-        self._video = self._container.add_stream(self.form.codec, rate=self.rate, options=dict(self.form.options))
+        stream = self._container.add_stream(self.form.codec, rate=self.rate, options=dict(self.form.options))
+        self._video = cast(av.VideoStream, stream)
         self._video.width, self._video.height = width + width % 2, height + height % 2
         self._video.pix_fmt = self.form.transparent_pixels if self.transparent else self.form.pixels
         self._video.time_base = 1 / self.rate
 
-    def write(self, frame: np.ndarray) -> None:
-        """Append one frame, uint8 [H, W, 3] RGB of the size given at construction ([H, W, 4] with alpha, not
+    def write(self, frame: UInt8[np.ndarray, "h w c"]) -> None:
+        """Appends one frame, uint8 [H, W, 3] RGB of the size given at construction ([H, W, 4] with alpha, not
         premultiplied, when transparent), and the sound that goes with it.
 
         Raises ValueError for another shape or type, or when the writer is closed.

@@ -1,9 +1,12 @@
 """Emission-absorption compositing of packed samples with a constant step."""
 
-from typing import NamedTuple, Protocol
+from __future__ import annotations
+
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
@@ -13,24 +16,24 @@ from aed_nerfstudio.rendering.ray_marching import PackedSamples
 
 
 class Composited(NamedTuple):
-    """Per-ray sums; rays without samples are zero. weights_i = T_i (1 - exp(-sigma_i step))."""
+    """What R rays add up to, and their samples' weights; rays without samples are zero."""
 
-    rgb: Tensor
-    """[R, 3], sum of weight * colour, without a background."""
-    accumulation: Tensor
-    """[R], sum of weights."""
-    depth: Tensor
-    """[R], sum of weight * t; carries no gradient."""
-    extra_sums: Tensor
-    """[R, K], plain sum over the samples, as RAD-NeRF sums its ambient coordinates."""
-    weights: Tensor
-    """[M]."""
+    rgb: Float[Tensor, "r 3"]
+    """Sum of weight * colour, without a background."""
+    accumulation: Float[Tensor, " r"]
+    """Sum of weights."""
+    depth: Float[Tensor, " r"]
+    """Sum of weight * t; carries no gradient."""
+    extra_sums: Float[Tensor, "r k"]
+    """Plain sum over the samples, as RAD-NeRF sums its ambient coordinates."""
+    weights: Float[Tensor, " m"]
+    """Of the samples: weights_i = T_i (1 - exp(-sigma_i step))."""
 
 
 def composite(
-    sigmas: Tensor,
-    rgbs: Tensor,
-    extras: Tensor | None,
+    sigmas: Float[Tensor, " m"],
+    rgbs: Float[Tensor, "m 3"],
+    extras: Float[Tensor, "m k"] | None,
     samples: PackedSamples,
     step: float,
     backend: Backend = "auto",
@@ -52,7 +55,7 @@ def composite(
     chosen = resolve(backend, sigmas.device).compositing
     if chosen == "torch":
         return composite_torch(sigmas, rgbs, extras, samples, step)
-    chosen_kernels = NumbaKernels
+    chosen_kernels: type[CompositeKernels] = NumbaKernels
     if chosen == "triton":
         from aed_nerfstudio.rendering.compositing_triton import TritonKernels  # takes a second to import
 
@@ -60,8 +63,17 @@ def composite(
     return Composited(*_Composite.apply(sigmas, rgbs, extras, samples.t, samples.ray_starts, step, chosen_kernels))
 
 
-def composite_torch(sigmas: Tensor, rgbs: Tensor, extras: Tensor, samples: PackedSamples, step: float) -> Composited:
-    """Reference compositing, on any device and in the precision of its arguments, which are those of `composite`."""
+def composite_torch(
+    sigmas: Float[Tensor, " m"],
+    rgbs: Float[Tensor, "m 3"],
+    extras: Float[Tensor, "m k"],
+    samples: PackedSamples,
+    step: float,
+) -> Composited:
+    """Composites by plain tensor operations, on any device and in its arguments' precision: the kernels' reference.
+
+    The arguments are those of `composite`.
+    """
     optical = sigmas * step
     # One running sum over all rays, from which each ray's start is taken off: in float32 that difference would lose the
     # digits of late rays.
@@ -83,41 +95,62 @@ def composite_torch(sigmas: Tensor, rgbs: Tensor, extras: Tensor, samples: Packe
     )
 
 
+Tensors = tuple[Tensor, ...]
+
+
+@runtime_checkable
 class CompositeKernels(Protocol):
     """A backend's kernels, which overwrite `out`; all tensors are contiguous."""
 
-    def forward(self, given: tuple[Tensor, ...], step: float, out: tuple[Tensor, ...]) -> None:
-        """sigmas, rgbs, extras, t, ray_starts -> rgb, accumulation, depth, extra_sums, weights."""
+    @staticmethod
+    def forward(inputs: Tensors, step: float, out: Tensors) -> None:
+        """Computes rgb, accumulation, depth, extra_sums and weights from sigmas, rgbs, extras, t and ray_starts."""
 
-    def backward(
-        self, given: tuple[Tensor, ...], step: float, grads: tuple[Tensor, ...], out: tuple[Tensor, ...]
-    ) -> None:
-        """sigmas, rgbs, weights, ray_starts and the gradients of rgb, accumulation, extra_sums, weights -> those of
-        sigmas, rgbs, extras."""
+    @staticmethod
+    def backward(inputs: Tensors, step: float, grads: Tensors, out: Tensors) -> None:
+        """Computes the gradients of sigmas, rgbs and extras.
+
+        inputs: sigmas, rgbs, weights, ray_starts. grads: of rgb, accumulation, extra_sums, weights.
+        """
 
 
 class NumbaKernels:
-    """`CompositeKernels` on the CPU."""
+    """The `CompositeKernels` of the CPU."""
 
     @staticmethod
-    def forward(given, step, out):
-        kernels.composite_forward(*(a.numpy() for a in given), np.float32(step), *(a.numpy() for a in out))
+    def forward(inputs: Tensors, step: float, out: Tensors) -> None:
+        sigmas, rgbs, extras, t, ray_starts = _arrays(inputs)
+        kernels.composite_forward(sigmas, rgbs, extras, t, ray_starts, np.float32(step), *_arrays(out))
 
     @staticmethod
-    def backward(given, step, grads, out):
-        kernels.composite_backward(*(a.numpy() for a in given), np.float32(step), *(a.numpy() for a in (*grads, *out)))
+    def backward(inputs: Tensors, step: float, grads: Tensors, out: Tensors) -> None:
+        sigmas, rgbs, weights, ray_starts = _arrays(inputs)
+        kernels.composite_backward(sigmas, rgbs, weights, ray_starts, np.float32(step), *_arrays((*grads, *out)))
+
+
+def _arrays(tensors: Tensors) -> list[np.ndarray]:
+    return [tensor.numpy() for tensor in tensors]
 
 
 class _Composite(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, sigmas, rgbs, extras, t, ray_starts, step, chosen_kernels):
-        given = tuple(a.detach().contiguous() for a in (sigmas, rgbs, extras, t, ray_starts))
-        sigmas, rgbs, extras, _, ray_starts = given
+    def forward(
+        ctx: Any,
+        sigmas: Tensor,
+        rgbs: Tensor,
+        extras: Tensor,
+        t: Tensor,
+        ray_starts: Tensor,
+        step: float,
+        chosen_kernels: type[CompositeKernels],
+    ) -> Tensors:
+        inputs = tuple(a.detach().contiguous() for a in (sigmas, rgbs, extras, t, ray_starts))
+        sigmas, rgbs, extras, _, ray_starts = inputs
         n_rays = ray_starts.shape[0] - 1
         rgb, extra_sums = sigmas.new_empty(n_rays, 3), sigmas.new_empty(n_rays, extras.shape[1])
         accumulation, depth = sigmas.new_empty(n_rays), sigmas.new_empty(n_rays)
         out = (rgb, accumulation, depth, extra_sums, torch.empty_like(sigmas))
-        chosen_kernels.forward(given, step, out)
+        chosen_kernels.forward(inputs, step, out)
         ctx.save_for_backward(sigmas, rgbs, out[-1], ray_starts)
         ctx.step, ctx.kernels = step, chosen_kernels
         ctx.mark_non_differentiable(depth)
@@ -125,7 +158,14 @@ class _Composite(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, grad_rgb, grad_accumulation, _grad_depth, grad_extra_sums, grad_weights):
+    def backward(
+        ctx: Any,
+        grad_rgb: Tensor,
+        grad_accumulation: Tensor,
+        _grad_depth: Tensor,
+        grad_extra_sums: Tensor,
+        grad_weights: Tensor,
+    ) -> tuple[Tensor | None, ...]:
         sigmas, rgbs, weights, ray_starts = ctx.saved_tensors
         grads = tuple(a.contiguous() for a in (grad_rgb, grad_accumulation, grad_extra_sums, grad_weights))
         grad_extras = sigmas.new_empty(sigmas.shape[0], grad_extra_sums.shape[1])

@@ -3,6 +3,9 @@
 A program handles a block of rays and walks along them, as far as its longest one goes. All floats are float32.
 """
 
+# pyright: reportGeneralTypeIssues=false
+# Triton's types say that the functions of its language never return, which is so outside kernels.
+
 from __future__ import annotations
 
 import torch
@@ -10,6 +13,8 @@ import triton
 import triton.language as tl
 
 _WIDTH = 128
+
+Tensors = tuple[torch.Tensor, ...]
 
 
 @triton.jit
@@ -115,12 +120,12 @@ def _launch(kernel, tensors, n_rays, step, n_extras):
 
 
 class TritonKernels:
-    """`CompositeKernels` on a GPU (or in Triton's interpreter)."""
+    """The `CompositeKernels` of a GPU (or of Triton's interpreter)."""
 
     @staticmethod
-    def forward(given, step, out):
-        _launch(composite_forward, (*given, *out), out[1].shape[0], step, given[2].shape[1])
+    def forward(inputs: Tensors, step: float, out: Tensors) -> None:
+        _launch(composite_forward, (*inputs, *out), out[1].shape[0], step, inputs[2].shape[1])
 
     @staticmethod
-    def backward(given, step, grads, out):
-        _launch(composite_backward, (*given, *grads, *out), grads[1].shape[0], step, out[2].shape[1])
+    def backward(inputs: Tensors, step: float, grads: Tensors, out: Tensors) -> None:
+        _launch(composite_backward, (*inputs, *grads, *out), grads[1].shape[0], step, out[2].shape[1])

@@ -23,12 +23,12 @@ class CudaGraphs:
     """
 
     def __init__(self, most: int) -> None:
-        """most: recordings that are kept, the latest used."""
+        """Keeps at most so many recordings, the latest used."""
         self.most = most
         self._kept: OrderedDict[Hashable, _Recording | None] = OrderedDict()
 
     def run(self, key: Hashable, function: Callable[..., Tensors], inputs: list[Tensor]) -> Tensors:
-        """What the function makes of the inputs, all on one CUDA device; not differentiable.
+        """Returns what the function makes of the inputs, all on one CUDA device; not differentiable.
 
         Args:
             key: all that decides the work besides the inputs' values: their shapes and types, the addresses of what
@@ -42,9 +42,10 @@ class CudaGraphs:
                 self._kept.popitem(last=False)
             return function(*inputs)
         self._kept.move_to_end(key)
-        if self._kept[key] is None:
-            self._kept[key] = _Recording(function, inputs)
-        return self._kept[key].replay(inputs)
+        recording = self._kept[key]
+        if recording is None:
+            recording = self._kept[key] = _Recording(function, inputs)
+        return recording.replay(inputs)
 
 
 class _Recording:
@@ -61,7 +62,8 @@ class _Recording:
         torch.clear_autocast_cache()
 
     def replay(self, inputs: list[Tensor]) -> Tensors:
-        for own, given in zip(self.inputs, inputs, strict=True):
-            own.copy_(given, non_blocking=True)
+        """Does the recorded work with other inputs, and returns copies of its outputs."""
+        for own, new in zip(self.inputs, inputs, strict=True):
+            own.copy_(new, non_blocking=True)
         self.graph.replay()
         return {name: tensor.clone() for name, tensor in self.outputs.items()}

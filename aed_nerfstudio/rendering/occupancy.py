@@ -1,8 +1,12 @@
-"""Occupancy grid of the head, on nerfacc's estimator; everything but `sampling` runs on the CPU as well."""
+"""The occupancy grid of the head, on nerfacc's estimator; everything but `sampling` runs on the CPU as well."""
+
+from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import torch
+from jaxtyping import Bool, Float
 from nerfacc import OccGridEstimator
 from torch import Tensor
 
@@ -14,37 +18,41 @@ _CHUNK_POINTS = 1 << 15
 
 
 class HeadOccupancy(OccGridEstimator):
-    """Single-level grid over [-1, 1]^3. Until the first update every cell that is not carved away is occupied.
+    """A grid of one level over [-1, 1]^3. Until the first update every cell that is not carved away is occupied.
 
     backend: of `march`.
     """
 
-    def __init__(self, resolution: int = 128, backend: Backend = "auto"):
-        super().__init__(roi_aabb=[-1.0, -1.0, -1.0, 1.0, 1.0, 1.0], resolution=resolution, levels=1)
+    def __init__(self, resolution: int = 128, backend: Backend = "auto") -> None:
+        box = torch.tensor([-1.0, -1.0, -1.0, 1.0, 1.0, 1.0])
+        super().__init__(roi_aabb=box, resolution=resolution, levels=1)
+        self.occs: Tensor
+        self.binaries: Tensor
+        self.allowed: Tensor
         self.binaries.fill_(True)
-        self.backend = backend
+        self.backend: Backend = backend
         self.register_buffer("allowed", torch.ones_like(self.binaries))
 
-    def carve(self, keep: Tensor) -> None:
+    def carve(self, keep: Bool[Tensor, "x y z"]) -> None:
         """Leaves the cells where keep, bool [X, Y, Z], is False empty for ever (see `visual_hull`)."""
         self.allowed &= keep
         self.binaries &= keep
 
     def march(
         self,
-        origins: Tensor,
-        directions: Tensor,
-        aabb: Tensor,
+        origins: Float[Tensor, "r 3"],
+        directions: Float[Tensor, "r 3"],
+        aabb: Float[Tensor, " 6"],
         step: float,
         max_samples: int,
         near: float = 0.05,
-        jitter: Tensor | None = None,
+        jitter: Float[Tensor, " r"] | None = None,
     ) -> PackedSamples:
-        """Samples in occupied cells; arguments as in `march_rays`."""
+        """Returns the samples in occupied cells; arguments as in `march_rays`."""
         return march_rays(origins, directions, self.binaries[0], aabb, step, max_samples, near, jitter, self.backend)
 
-    def sampling(self, *args, **kwargs):
-        """nerfacc's own marcher, which exists for CUDA only."""
+    def sampling(self, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor, Tensor]:
+        """Marches with nerfacc's own kernels, which exist for CUDA only."""
         if self.device.type != "cuda":
             raise NotImplementedError("nerfacc's sampling needs CUDA; use HeadOccupancy.march, which runs anywhere")
         return super().sampling(*args, **kwargs)
@@ -59,7 +67,7 @@ class HeadOccupancy(OccGridEstimator):
         warmup_steps: int = 256,
         every: int = 16,
     ) -> bool:
-        """Every `every` steps, refreshes the grid from density_fn: positions [N, 3] -> densities [N] or [N, 1].
+        """Refreshes, every `every` steps, the grid from density_fn: positions [N, 3] -> densities [N] or [N, 1].
 
         A cell is occupied when its decayed maximum density exceeds min(mean density, threshold), as in RAD-NeRF, or
         when one of its 26 neighbours is. nerfacc expects density * step here; densities per world unit are kept
@@ -89,7 +97,10 @@ class HeadOccupancy(OccGridEstimator):
 
     @torch.no_grad()
     def _sample_uniform_and_occupied_cells(self, n: int) -> list[Tensor]:
-        """nerfacc's draw, each cell once: of a cell drawn twice, the order of threads would decide what is kept."""
+        """Draws cells as nerfacc does, but each once.
+
+        Of a cell that is drawn twice, the order of threads would decide what is kept.
+        """
         cells = [drawn.unique() for drawn in super()._sample_uniform_and_occupied_cells(n)]
         return [level[torch.randperm(len(level), device=level.device)] for level in cells]
 
@@ -118,7 +129,7 @@ class HeadOccupancy(OccGridEstimator):
         self.binaries = kept
 
 
-def dilate(cells: Tensor) -> Tensor:
+def dilate(cells: Bool[Tensor, "*n x y z"]) -> Bool[Tensor, "*n x y z"]:
     """Grows the true cells of a bool [..., X, Y, Z] by one cell, diagonals included."""
     for axis in (-3, -2, -1):
         size = cells.shape[axis]
@@ -130,14 +141,14 @@ def dilate(cells: Tensor) -> Tensor:
 
 
 def visual_hull(
-    masks: Tensor,
-    camera_to_worlds: Tensor,
+    masks: Bool[Tensor, "n h w"],
+    camera_to_worlds: Float[Tensor, "n rows 4"],
     focal: float,
     centre: tuple[float, float],
     resolution: int,
     share: float = 0.9,
-) -> Tensor:
-    """Cells of a grid over [-1, 1]^3 that the silhouettes of an object allow.
+) -> Bool[Tensor, "x y z"]:
+    """Returns the cells of a grid over [-1, 1]^3 that the silhouettes of an object allow.
 
     Args:
         masks: bool [N, H, W], True where the object is seen; give them the margin that the cells should have.

@@ -4,10 +4,14 @@ Sample k of a ray is at t = t_enter + (jitter + k) * step, where t_enter is the 
 aligned clipping box, whichever is farther. The first max_samples samples that lie in occupied cells are kept.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
+from jaxtyping import Bool, Float, Int64, UInt8
 from torch import Tensor
 
 from aed_nerfstudio.backends import Backend, resolve
@@ -19,19 +23,20 @@ _CHUNK_CANDIDATES = 1 << 22
 
 @dataclass
 class PackedSamples:
-    """Samples of R rays, ray by ray and front to back."""
+    """The M samples of R rays, ray by ray and front to back."""
 
-    positions: Tensor
-    """[M, 3] world coordinates."""
-    t: Tensor
-    """[M] distance along the ray, in lengths of its direction."""
-    ray_indices: Tensor
-    """[M] int64, the ray of each sample."""
-    ray_starts: Tensor
-    """[R + 1] int64, ray r has samples ray_starts[r] up to ray_starts[r + 1]."""
+    positions: Float[Tensor, "m 3"]
+    """World coordinates."""
+    t: Float[Tensor, " m"]
+    """Distances along the ray, in lengths of its direction."""
+    ray_indices: Int64[Tensor, " m"]
+    """The ray of each sample."""
+    ray_starts: Int64[Tensor, " r_and_1"]
+    """[R + 1]; ray r has samples ray_starts[r] up to ray_starts[r + 1]."""
 
     @property
     def n_rays(self) -> int:
+        """Returns how many rays there are, R."""
         return self.ray_starts.shape[0] - 1
 
     def __len__(self) -> int:
@@ -40,17 +45,17 @@ class PackedSamples:
 
 @torch.no_grad()
 def march_rays(
-    origins: Tensor,
-    directions: Tensor,
-    occupancy: Tensor,
-    aabb: Tensor,
+    origins: Float[Tensor, "r 3"],
+    directions: Float[Tensor, "r 3"],
+    occupancy: Bool[Tensor, "g g g"] | UInt8[Tensor, "g g g"],
+    aabb: Float[Tensor, " 6"],
     step: float,
     max_samples: int,
     near: float = 0.05,
-    jitter: Tensor | None = None,
+    jitter: Float[Tensor, " r"] | None = None,
     backend: Backend = "auto",
 ) -> PackedSamples:
-    """Samples of rays in occupied cells; not differentiable.
+    """Returns the samples of rays in occupied cells; not differentiable.
 
     Args:
         origins, directions: [R, 3] in world units; a direction need not be normalised, t is in its lengths.
@@ -68,21 +73,21 @@ def march_rays(
     """
     arguments = _checked(origins, directions, occupancy, aabb, step, max_samples, near, jitter)
     chosen = resolve(backend, origins.device).marching
-    return {"numba": _march_rays_numba, "triton": _march_rays_triton, "torch": march_rays_torch}[chosen](*arguments)
+    return {"numba": _march_rays_numba, "triton": _march_rays_triton, "torch": _march_rays_torch}[chosen](arguments)
 
 
 @torch.no_grad()
 def march_rays_within(
     capacity: int,
-    origins: Tensor,
-    directions: Tensor,
-    occupancy: Tensor,
-    aabb: Tensor,
+    origins: Float[Tensor, "r 3"],
+    directions: Float[Tensor, "r 3"],
+    occupancy: Bool[Tensor, "g g g"] | UInt8[Tensor, "g g g"],
+    aabb: Float[Tensor, " 6"],
     step: float,
     max_samples: int,
     near: float = 0.05,
 ) -> tuple[PackedSamples, Tensor]:
-    """As `march_rays` on Triton, without waiting for the device, which alone knows how many samples there are.
+    """Marches as `march_rays` on Triton, without waiting for the device, which alone knows how many samples there are.
 
     Returns: the first `capacity` samples, and rows of zeros that belong to no ray behind them where there are fewer;
     how many there are, int64 [].
@@ -93,12 +98,34 @@ def march_rays_within(
     from aed_nerfstudio.rendering.ray_marching_triton import march_and_pack  # not installed everywhere
 
     arguments = _checked(origins, directions, occupancy, aabb, step, max_samples, near, None)
-    *packed, wanted = march_and_pack(*arguments, capacity)
+    *packed, wanted = march_and_pack(*arguments, capacity=capacity)
     return PackedSamples(*packed), wanted
 
 
-def _checked(origins, directions, occupancy, aabb, step, max_samples, near, jitter) -> tuple:
-    """What the marchers take: float32, jitter [R], occupancy bool; all on the rays' device."""
+class _Rays(NamedTuple):
+    """What the marchers take, float32, all on the rays' device; see `march_rays`."""
+
+    origins: Float[Tensor, "r 3"]
+    directions: Float[Tensor, "r 3"]
+    occupancy: Bool[Tensor, "g g g"]
+    aabb: Float[Tensor, " 6"]
+    step: float
+    max_samples: int
+    near: float
+    jitter: Float[Tensor, " r"]
+
+
+def _checked(
+    origins: Tensor,
+    directions: Tensor,
+    occupancy: Tensor,
+    aabb: Tensor,
+    step: float,
+    max_samples: int,
+    near: float,
+    jitter: Tensor | None,
+) -> _Rays:
+    """Returns what the marchers take of what `march_rays` was given; ValueError where it does not fit together."""
     if origins.shape != directions.shape or origins.ndim != 2 or origins.shape[1] != 3:
         raise ValueError(f"expected rays [R, 3], got {list(origins.shape)} and {list(directions.shape)}")
     if occupancy.ndim != 3 or len(set(occupancy.shape)) != 1:
@@ -115,10 +142,11 @@ def _checked(origins, directions, occupancy, aabb, step, max_samples, near, jitt
     occupancy = occupancy.to(origins.device).bool()
     # near and step are rounded once, the same for all marchers.
     near, step = float(np.float32(near)), float(np.float32(step))
-    return origins, directions, occupancy, aabb, step, max_samples, near, jitter
+    return _Rays(origins, directions, occupancy, aabb, step, max_samples, near, jitter)
 
 
-def _march_rays_numba(origins, directions, occupancy, aabb, step, max_samples, near, jitter) -> PackedSamples:
+def _march_rays_numba(rays: _Rays) -> PackedSamples:
+    origins, directions, occupancy, aabb, step, max_samples, near, jitter = rays
     o, d = origins.detach().contiguous().numpy(), directions.detach().contiguous().numpy()
     low, high = aabb[:3].contiguous().numpy(), aabb[3:].contiguous().numpy()
     n_rays = o.shape[0]
@@ -144,17 +172,19 @@ def _march_rays_numba(origins, directions, occupancy, aabb, step, max_samples, n
     t = np.empty(n_samples, np.float32)
     ray_indices = np.empty(n_samples, np.int64)
     kernels.pack(o, d, t_samples, ray_starts, positions, t, ray_indices)
-    return PackedSamples(*(torch.from_numpy(a) for a in (positions, t, ray_indices, ray_starts)))
+    positions, t, ray_indices, ray_starts = map(torch.from_numpy, (positions, t, ray_indices, ray_starts))
+    return PackedSamples(positions, t, ray_indices, ray_starts)
 
 
-def _march_rays_triton(*arguments) -> PackedSamples:
+def _march_rays_triton(rays: _Rays) -> PackedSamples:
     from aed_nerfstudio.rendering.ray_marching_triton import march_and_pack  # not installed everywhere
 
-    return PackedSamples(*march_and_pack(*arguments)[:-1])
+    return PackedSamples(*march_and_pack(*rays)[:-1])
 
 
-def march_rays_torch(origins, directions, occupancy, aabb, step, max_samples, near, jitter) -> PackedSamples:
-    """Vectorised reference marcher, on any device. Takes what `_checked` gives."""
+def _march_rays_torch(rays: _Rays) -> PackedSamples:
+    """Marches by plain tensor operations, on any device: the kernels' reference."""
+    origins, directions, occupancy, aabb, step, max_samples, near, jitter = rays
     size = occupancy.shape[0]
     step_t = torch.tensor(step, dtype=torch.float32, device=origins.device)
     parallel = torch.tensor(kernels.PARALLEL_EPSILON, dtype=torch.float32, device=origins.device)
@@ -172,18 +202,18 @@ def march_rays_torch(origins, directions, occupancy, aabb, step, max_samples, ne
     if len(hit_rays):
         n_steps = int(((t_exit - first)[hit_rays].max() / step_t).ceil().item()) + 2
         ks = torch.arange(n_steps, dtype=torch.float32, device=origins.device)
-        for rays in hit_rays.split(max(1, _CHUNK_CANDIDATES // n_steps)):
-            t = first[rays, None] + ks * step_t
-            keep = t < t_exit[rays, None]
+        for chunk in hit_rays.split(max(1, _CHUNK_CANDIDATES // n_steps)):
+            t = first[chunk, None] + ks * step_t
+            keep = t < t_exit[chunk, None]
             flat_index = torch.zeros(t.shape, dtype=torch.long, device=t.device)
             for axis in range(3):
-                cell = (origins[rays, axis, None] + t * directions[rays, axis, None] + 1.0) * (size / 2)
+                cell = (origins[chunk, axis, None] + t * directions[chunk, axis, None] + 1.0) * (size / 2)
                 keep &= (cell >= 0) & (cell < size)
                 flat_index = flat_index * size + cell.clamp(0, size - 1).long()
             keep &= occupancy.reshape(-1)[flat_index]
             keep &= keep.cumsum(dim=1) <= max_samples
             row, column = torch.nonzero(keep, as_tuple=True)
-            ray_parts.append(rays[row])
+            ray_parts.append(chunk[row])
             t_parts.append(t[row, column])
     ray_indices = torch.cat(ray_parts) if ray_parts else hit_rays
     t = torch.cat(t_parts) if t_parts else origins.new_zeros(0)

@@ -4,6 +4,10 @@ A program handles a block of rays. All floats are float32, and none of their ope
 the one of the torch reference, for identical samples.
 """
 
+# pyright: reportGeneralTypeIssues=false, reportArgumentType=false
+# Triton's types say that the functions of its language never return, which is so outside kernels, and that constants of
+# a kernel must be wrapped, which its launcher does.
+
 from __future__ import annotations
 
 import torch
@@ -101,9 +105,17 @@ def pack(
 
 
 def march_and_pack(
-    origins, directions, occupancy, aabb, step, max_samples, near, jitter, capacity: int | None = None
-) -> tuple[torch.Tensor, ...]:
-    """Takes what `march_rays` prepared.
+    origins: torch.Tensor,
+    directions: torch.Tensor,
+    occupancy: torch.Tensor,
+    aabb: torch.Tensor,
+    step: float,
+    max_samples: int,
+    near: float,
+    jitter: torch.Tensor,
+    capacity: int | None = None,
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Marches rays, given what `march_rays` has prepared, and packs their samples.
 
     Returns: positions, t, ray_indices and ray_starts of `PackedSamples`, and how many samples there are, []. With a
     capacity the first so many, padded with zeros; without, all, for which the host waits for the device.
@@ -118,8 +130,8 @@ def march_and_pack(
     with torch.cuda.device_of(o):
         if n_rays:
             cells = occupancy.contiguous().view(torch.uint8)
-            given = (o, d, jitter.contiguous(), cells, aabb.contiguous(), t_samples, counts)
-            march[grid](*given, n_rays, near, step, size=len(cells), max_samples=max_samples, **exact)
+            inputs = (o, d, jitter.contiguous(), cells, aabb.contiguous(), t_samples, counts)
+            march[grid](*inputs, n_rays, near, step, size=len(cells), max_samples=max_samples, **exact)
             torch.cumsum(counts, 0, out=ray_starts[1:])
         wanted = ray_starts[-1].clone()
         if capacity is None:

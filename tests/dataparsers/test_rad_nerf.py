@@ -135,6 +135,7 @@ def top(**values):
 def farther(root):
     """Cameras in millimetres."""
     for part in ("train", "val"):
+
         def scale(tree):
             for entry in tree["frames"]:
                 entry["transform_matrix"] = (np.array(entry["transform_matrix"]) * [1, 1, 1, 1000]).tolist()

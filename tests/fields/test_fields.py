@@ -3,7 +3,8 @@ import torch
 
 from aed_nerfstudio.fields.audio_encoder import AudioEncoder
 from aed_nerfstudio.fields.expression_grid import ExpressionGrid
-from aed_nerfstudio.fields.hash_grid import HashGridLayout, encode_torch
+from aed_nerfstudio.fields.grid_layout import HashGridLayout
+from aed_nerfstudio.fields.hash_grid import encode_torch
 from aed_nerfstudio.fields.head_field import HeadField, spherical_harmonics
 from aed_nerfstudio.fields.mlp import MLP, truncated_exp
 from aed_nerfstudio.fields.torso_field import TorsoField

@@ -3,7 +3,8 @@ import pytest
 import torch
 
 from aed_nerfstudio.errors import InputError
-from aed_nerfstudio.fields.hash_grid import HashGrid, HashGridLayout
+from aed_nerfstudio.fields.grid_layout import HashGridLayout
+from aed_nerfstudio.fields.hash_grid import HashGrid
 
 
 def test_layout_3d_matches_instant_ngp():
@@ -71,6 +72,6 @@ def test_kernels_have_two_features_an_entry():
     assert HashGrid(layout, "torch")(torch.rand(4, 3)).shape == (4, 64)
 
 
-def test_unknown_backend():
+def test_unknown_backend(unchecked_shapes):
     with pytest.raises(InputError, match="must be one of auto, torch"):
         HashGrid(HashGridLayout(2), "cuda")(torch.rand(4, 2))

@@ -46,8 +46,8 @@ def called(folder: Path) -> str:
 
 def test_failures_stop_nothing_and_crashes_are_tried_again(tmp_path):
     assert run(tmp_path, a="one", b="bad", c="crash", d="two") == {
-        "a": ("done", 1, ""), "b": ("failed", 1, "bad input"), "c": ("failed", 2, "RuntimeError: out of luck"),
-        "d": ("done", 1, "")}  # fmt: skip
+        "a": ("done", 1, ""), "b": ("failed", 1, "bad input"), "d": ("done", 1, ""),
+        "c": ("failed", 2, "RuntimeError: out of luck second line")}  # fmt: skip
     assert called(tmp_path) == "abccd"
 
 

@@ -149,6 +149,7 @@ def test_high_dynamic_range_is_mapped_and_said(tmp_path, actor, transfer, name):
 
 def test_interlaced_pictures_are_made_whole(tmp_path):
     """A bright bar moves between the two fields of a frame: combs before, none after."""
+
     def picture(place: int) -> np.ndarray:
         out = np.full((96, 128, 3), 40, np.uint8)
         out[:, place : place + 30] = 220

@@ -104,7 +104,7 @@ def test_interrupt_keeps_a_playable_file(tmp_path):
     assert abs(read_audio(path).size - 7 * 640) <= 640
 
 
-def test_refusals(tmp_path):
+def test_refusals(unchecked_shapes, tmp_path):
     with pytest.raises(InputError, match="none"):
         VideoWriter(tmp_path / "none" / "a.mp4")
     with pytest.raises(InputError, match="a.txt"):

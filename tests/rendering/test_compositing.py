@@ -62,7 +62,7 @@ def test_opaque_samples_and_no_extras(backend):
     assert sigmas.grad.isfinite().all()
 
 
-def test_rejects():
+def test_rejects(unchecked_shapes):
     samples = packed([3])
     with pytest.raises(ValueError):
         composite(torch.ones(3, 1), torch.ones(3, 3), None, samples, 0.1)

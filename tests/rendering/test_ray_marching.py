@@ -47,7 +47,7 @@ def test_box_outside_the_grid_and_ray_from_inside():
     assert_identical(samples, march_rays(origins, directions, occupancy, box, 0.1, 100, backend="torch"))
 
 
-def test_rejects():
+def test_rejects(unchecked_shapes):
     occupancy = torch.ones(8, 8, 8, dtype=torch.bool)
     rays = torch.zeros(2, 3)
     for arguments in (

@@ -38,7 +38,8 @@ def wheel(tmp_path_factory):
 
 
 def test_no_module_is_missing(wheel):
-    files = [path for suffix in ("py", "js", "jinja", "typed", "avatar") for path in (ROOT / PACKAGE).rglob(f"*.{suffix}")]
+    suffixes = ("py", "js", "jinja", "typed", "avatar")
+    files = [path for suffix in suffixes for path in (ROOT / PACKAGE).rglob(f"*.{suffix}")]
     expected = {str(path.relative_to(ROOT)) for path in files}
     for folder in ("dataparsers", "method_configs"):
         expected |= {f"{PACKAGE}/{path.relative_to(ROOT)}" for path in (ROOT / folder).rglob("*.py")}

@@ -66,6 +66,7 @@ from aed_nerfstudio.face.face_mesh import COUNT, OUTER_LIPS, padded_box
 from aed_nerfstudio.files import inside
 from aed_nerfstudio.media.audio_io import is_silent, read_audio, write_wav
 from aed_nerfstudio.media.video_reader import probe
+from aed_nerfstudio.outside import read_array
 
 VERSION = 5
 """Of the stages: raised when one of them makes something else of the same input."""
@@ -133,7 +134,12 @@ class Processing:
             source = take.source
             given = [stamp(path) for path in (source.video, source.sound, source.features) if path]
             key = digest(take.take.as_dict(), given, self.options.front_end, self.options.audio_shift)
-            report["clips"][take.name] = self._stage(f"audio:{take.name}", key, partial(self._sound, take))
+            sound = self._stage(f"audio:{take.name}", key, partial(self._sound, take))
+            report["clips"][take.name] = {
+                "audio_shift_seconds": sound["audio_shift_seconds"],
+                "crop": list(take.take.crop),  # left, top, side: pixels of the video
+                "view": take.view,
+            }
         return self._finish(whole, takes, poses, report)
 
     def _stage(self, name: str, key: str, make: Callable[[bool], dict]) -> dict:
@@ -466,7 +472,7 @@ class Processing:
         else:
             features = extract_features(samples, count, options.front_end)
         write_array(self.root / "audio_features" / f"{take.name}.npy", features, self.root)
-        return {"warnings": warnings, "feature_dim": features.shape[1], "audio_shift_seconds": options.audio_shift}
+        return {"warnings": warnings, "audio_shift_seconds": options.audio_shift}
 
     def _finish(self, whole: str, takes: list[TakeState], poses: HeadPoses, report: dict) -> Dataset:
         """Removes what earlier tries left and writes the description."""
@@ -479,12 +485,8 @@ class Processing:
                               take.take.first / FPS))  # fmt: skip
             frames += _frames(take, cameras[first : first + count], self.size)
             first += count
-        dims = {found.pop("feature_dim") for found in report["clips"].values()}
-        for take in takes:
-            found = report["clips"][take.name]
-            found.pop("warnings")
-            found["crop"] = list(take.take.crop)  # left, top, side: pixels of the video
-            found["view"] = take.view
+        # Of the files: what 0.1 has noted of a sound lacks it where a full disk had stopped its last stage.
+        dims = {read_array(self.root / "audio_features" / f"{take.name}.npy").shape[1] for take in takes}
         if len(dims) > 1:
             raise InputError(f"{self.root}: the feature files have different sizes ({sorted(dims)}); give files of one "
                              "front end")  # fmt: skip
@@ -513,7 +515,6 @@ class Processing:
             for text in self.warnings:
                 print(f"warning: {text}", file=sys.stderr)
         return dataset
-
 
     def _remove_older(self, counts: dict[str, int]) -> None:
         """Removes what earlier tries made and this one did not, and nothing that others have put into the folder.

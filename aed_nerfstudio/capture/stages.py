@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import time
@@ -64,7 +65,7 @@ class Stages:
         make_own(self.work, WORK_KIND)
 
     def run(self, name: str, key: str, make: Callable[[bool], dict | None]) -> dict:
-        """What the stage found out: from the file where it is done, else by making it now.
+        """Returns what the stage found out, as a copy: from the file where it is done, else by making it now.
 
         make: is told whether files of a stopped run with the same key are there, which it may keep.
         """
@@ -81,15 +82,15 @@ class Stages:
             self.done[name] = entry
             self.begun.pop(name)
             self._write()
-        return entry["found"]
+        return copy.deepcopy(entry["found"])  # the record itself is written again and again
 
     def key(self, name: str) -> str | None:
         """The key under which a stage was done; None where it was not."""
         return self.done[name]["key"] if name in self.done else None
 
     def found(self, name: str) -> dict:
-        """What a stage that is done found out."""
-        return self.done[name]["found"]
+        """Returns what a stage that is done found out, as a copy."""
+        return copy.deepcopy(self.done[name]["found"])
 
     def seconds(self) -> dict[str, float]:
         """Time spent, by the first word of the stages' names."""

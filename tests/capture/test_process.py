@@ -14,6 +14,7 @@ from aed_nerfstudio.capture.landmarks import EYES, cut, eye_openness, head_crop,
 from aed_nerfstudio.capture.process import ProcessOptions, process_videos
 from aed_nerfstudio.capture.processing import Processing
 from aed_nerfstudio.capture.stages import Stages
+from aed_nerfstudio.commands.main import main
 from aed_nerfstudio.dataset.schema import HEAD, TORSO, Dataset, read_dataset, read_image
 from aed_nerfstudio.errors import InputError
 from aed_nerfstudio.face.face_mesh import OUTER_LIPS, mouth_opening
@@ -229,6 +230,24 @@ def actor_video(tmp_path_factory):
     path = tmp_path_factory.mktemp("actor") / "actor.mp4"
     record_video(path, seconds=2.2, size=96)
     return path
+
+
+def test_the_command_makes_and_judges_a_dataset(tmp_path, actor_video, capsys):
+    command = ["process", str(actor_video), "--output", str(tmp_path / "out"), "--size", "64"]
+    command += ["--audio-features", "none", "--emotion", "happy", "--intensity", "strong"]
+    main([*command, "--consent", "Nobody is shown."])
+    dataset = read_dataset(tmp_path / "out")
+    (clip,) = dataset.clips
+    assert (clip.count, clip.emotion, clip.intensity) == (55, "happy", "strong")
+    assert (dataset.camera.w, dataset.front_end, dataset.consent) == (64, "none", "Nobody is shown.")
+    printed = capsys.readouterr().out
+    assert "fail: length: 2.2 s are usable" in printed and "out: not usable: length" in printed
+    assert "Next: ns-train" not in printed and "No consent" not in printed
+    assert (tmp_path / "out" / "inspect" / "inspect.html").exists()
+    with pytest.raises(SystemExit) as end:
+        main([*command, "--size", "96"])
+    assert end.value.code == 1
+    assert "out: holds a dataset of other videos or options" in capsys.readouterr().err.splitlines()[-1]
 
 
 @pytest.mark.hostile

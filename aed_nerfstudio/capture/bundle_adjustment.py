@@ -17,7 +17,8 @@ import numpy as np
 from scipy.linalg import cho_factor, cho_solve, solve_triangular
 from scipy.spatial.transform import Rotation
 
-from aed_nerfstudio.capture.face_shape import STABLE, rough_poses
+from aed_nerfstudio.capture.face_shape import rough_poses
+from aed_nerfstudio.face.face_mesh import STABLE
 
 USUAL_SHARE = 2.4  # focal length in picture widths: a talking head filmed with a moderate telephoto lens
 CHUNK = 200_000  # observations whose derivatives are held at once

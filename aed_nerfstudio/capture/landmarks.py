@@ -11,14 +11,8 @@ import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
 from aed_nerfstudio.face.face_finder import FaceFinder
-from aed_nerfstudio.face.face_mesh import INNER_LIPS, OUTER_LIPS
+from aed_nerfstudio.face.face_mesh import EYES, LIPS
 
-# Rings between the outer and the inner contour: they move with the lips as well.
-MIDDLE_LIPS = [76, 77, 90, 180, 85, 16, 315, 404, 320, 307, 306, 408, 304, 303, 302, 11, 72, 73, 74, 184,
-               62, 96, 89, 179, 86, 15, 316, 403, 319, 325, 292, 407, 272, 271, 268, 12, 38, 41, 42, 183]  # fmt: skip
-LIPS = sorted({*OUTER_LIPS, *INNER_LIPS, *MIDDLE_LIPS})
-# Corner, corner, then pairs (upper, lower) of lid points: the six points of the usual eye aspect ratio, both eyes.
-EYES = ([33, 133, 160, 144, 158, 153], [362, 263, 385, 380, 387, 373])
 LONGEST = 1280  # pixels: FaceMesh looks at 192 x 192 of the face, so more costs time and tells nothing
 SMOOTHING = 0.7  # frames: enough to calm the jitter of single frames, too little to lag behind a nod
 LOST_FRAMES = 25  # after this many frames without the face its last place says nothing any more

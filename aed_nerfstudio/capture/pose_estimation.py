@@ -24,10 +24,11 @@ from aed_nerfstudio.capture.bundle_adjustment import (
     resect,
     robust_weights,
 )
-from aed_nerfstudio.capture.face_shape import STABLE, head_frame, mean_face
+from aed_nerfstudio.capture.face_shape import head_frame, mean_face
 from aed_nerfstudio.capture.rigid_tracks import RigidTracks
 from aed_nerfstudio.capture.steady_motion import far_off, smooth_motion
 from aed_nerfstudio.dataset.schema import METRES_PER_UNIT
+from aed_nerfstudio.face.face_mesh import STABLE
 
 SHARE_SPREAD = 0.35  # of its logarithm: from 1.2 to 4.8 in two standard deviations
 SHAPE_SPREAD_CM = 0.5  # of the identity's offsets from FaceMesh's mean face

@@ -62,7 +62,7 @@ from aed_nerfstudio.dataset.schema import (
 from aed_nerfstudio.driving.emotion import CATEGORIES, INTENSITIES
 from aed_nerfstudio.errors import InputError
 from aed_nerfstudio.face.engine import engine_name
-from aed_nerfstudio.face.face_mesh import COUNT, OUTER_LIPS, padded_box
+from aed_nerfstudio.face.face_mesh import CHIN, COUNT, OUTER_LIPS, padded_box
 from aed_nerfstudio.files import inside
 from aed_nerfstudio.media.audio_io import is_silent, read_audio, write_wav
 from aed_nerfstudio.media.video_reader import probe
@@ -74,7 +74,6 @@ FIRST_ENGINE = "mediapipe 0.10.9 face mesh"
 """What found faces before there was a choice: folders begun with it go on, so its name is in no stage's key."""
 IMPRECISE = 0.02  # of the picture: mean distance of landmarks from where the pose puts them
 UNSURE_FOCAL = 0.2  # standard deviation over value
-CHIN = 152  # landmark
 SHORT_SOUND = 0.5  # seconds that sound may lack at the end without a word
 PICTURES = {"images": "jpg", "parsing": "png", "torso": "png"}
 """Folders with a folder for each take, and what its frames' files end in."""

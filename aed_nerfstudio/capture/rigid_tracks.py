@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 
 from aed_nerfstudio.capture.bundle_adjustment import USUAL_SHARE, landmark_poses
+from aed_nerfstudio.face.face_mesh import BROWS, CHIN, EYE_RINGS, FOREHEAD, NOSE_BASE, NOSE_BRIDGE, OVAL
 
 KEYFRAMES = 12  # at most, new ones in one clip
 KEYFRAME_FOUND = 0.3  # of a keyframe's points; where fewer are found in a frame it is as good as none
@@ -31,14 +32,6 @@ WINDOW = 19
 LEAST_TEXTURE = 4.0  # squared grey levels, larger eigenvalue of the structure tensor
 BEST_MATCH = 0.08  # pixels: the error of a match where texture is plenty
 PICTURE_NOISE = 0.9  # grey levels over the window: a match's variance is its square over the structure tensor
-
-# Rings of FaceMesh: the oval from the forehead's middle, image right first; lids with their surroundings; brows.
-OVAL = [10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377, 152, 148, 176, 149,
-        150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109]  # fmt: skip
-EYE_RINGS = ([226, 247, 30, 29, 27, 28, 56, 190, 243, 112, 26, 22, 23, 24, 110, 25],
-             [446, 467, 260, 259, 257, 258, 286, 414, 463, 341, 256, 252, 253, 254, 339, 255])  # fmt: skip
-BROWS = ([70, 63, 105, 66, 107, 55, 65, 52, 53, 46], [300, 293, 334, 296, 336, 285, 295, 282, 283, 276])
-NOSE_BASE = 2
 
 
 @dataclass
@@ -119,7 +112,7 @@ def _quadric(xy: np.ndarray) -> np.ndarray:
 def _hull(landmarks: np.ndarray) -> np.ndarray:
     """The outline [n, 2] of forehead, temples and the hair above them, down to the nose's base, pixels."""
     oval = landmarks[OVAL, :2]
-    centre, up = landmarks[168, :2], landmarks[10, :2] - landmarks[152, :2]
+    centre, up = landmarks[NOSE_BRIDGE, :2], landmarks[FOREHEAD, :2] - landmarks[CHIN, :2]
     up = up / np.linalg.norm(up)
     height = (oval - centre) @ up
     above = height > 0

@@ -14,15 +14,10 @@ import numpy as np
 
 from aed_nerfstudio.capture.background import USUAL, Background
 from aed_nerfstudio.capture.filling import guided_filter
-from aed_nerfstudio.capture.landmarks import LIPS
 from aed_nerfstudio.capture.matting import refine_mask
 from aed_nerfstudio.dataset.schema import BACKGROUND, HEAD, NECK, TORSO
+from aed_nerfstudio.face.face_mesh import BROWS_WITH_EYES, CHIN, FACE_SIDES, FOREHEAD, JAW, LIPS, NOSE_BRIDGE, OVAL
 
-OVAL = [10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377, 152, 148, 176, 149,
-        150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109]  # fmt: skip
-# From below the ear on the image's left along the jaw to below the one on the right.
-JAW = [132, 58, 172, 136, 150, 149, 176, 148, 152, 377, 400, 378, 379, 365, 397, 288, 361]
-BROWS_AND_EYES = [[70, 63, 105, 66, 107, 133, 145, 33], [336, 296, 334, 293, 300, 263, 374, 362]]
 SIDE_SHARE = 0.32  # of the face's width, on either side: room for ears and hair
 SKIN_DISTANCE = 3.0  # Mahalanobis
 BIN_BITS = 3  # of a channel's eight that a colour histogram does without
@@ -77,10 +72,10 @@ class _Half:
         codes = (bins >> BIN_BITS).astype(np.int32) @ np.array([BINS * BINS, BINS, 1], np.int32)
         oval = _polygon(points[OVAL], small.shape)
         face = oval.copy()
-        for part in (*BROWS_AND_EYES, LIPS):
+        for part in (*BROWS_WITH_EYES, LIPS):
             face &= ~_polygon(cv2.convexHull(points[part].astype(np.float32))[:, 0], small.shape)
         skin = _skin_table(bins[face])[codes] < SKIN_DISTANCE
-        return cls(small, points, float(np.linalg.norm(points[152] - points[10])), codes, oval, face, skin)
+        return cls(small, points, float(np.linalg.norm(points[CHIN] - points[FOREHEAD])), codes, oval, face, skin)
 
     def hair(self, person: np.ndarray) -> np.ndarray:
         """The hair above the face, bool [H, W]: what of the head is neither near the face nor of its colour."""
@@ -182,7 +177,7 @@ def _touching(mask: np.ndarray, seed: np.ndarray) -> np.ndarray:
 def _usual(half: _Half, background: Background) -> np.ndarray:
     """How often the person is at a pixel of a frame, of 255, seen from the room or from the head: uint8 [H, W]."""
     points, shape, (x, y) = half.points, half.oval.shape, background.anchor
-    shift = np.float32([[0.5, 0, points[152, 0] - x / 2], [0, 0.5, points[152, 1] - y / 2]])
+    shift = np.float32([[0.5, 0, points[CHIN, 0] - x / 2], [0, 0.5, points[CHIN, 1] - y / 2]])
     along = cv2.warpAffine(background.usual[1], shift, shape[::-1], borderMode=cv2.BORDER_REPLICATE)
     return cv2.max(along, cv2.resize(background.usual[0], shape[::-1], interpolation=cv2.INTER_AREA))
 
@@ -207,10 +202,11 @@ def head_region(points: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     points: [478, >=2] pixels. The region leans with the head.
     """
     points = points[:, :2].astype(np.float64)
-    up = points[10] - points[152]
+    up = points[FOREHEAD] - points[CHIN]
     height = np.linalg.norm(up)
     up /= height
-    width = np.linalg.norm(points[454] - points[234])
+    left, right = FACE_SIDES
+    width = np.linalg.norm(points[right] - points[left])
     right = np.array([-up[1], up[0]])  # square to `up`, towards the image's right
     jaw = points[JAW] - 0.015 * height * up  # FaceMesh's chin ends a little above the shadow under the chin
     side = SIDE_SHARE * width
@@ -254,8 +250,8 @@ def _skin_table(colours: np.ndarray) -> np.ndarray:
 def _hair_zone(half: _Half, evidence: np.ndarray) -> np.ndarray:
     """Where a person mask, uint8 [H, W], is unsure in bulk beside and behind the neck: bool [H, W]."""
     ys = np.arange(len(evidence))[:, None]
-    unsure = (evidence > 25) & (evidence < SURE) & (ys > half.points[168, 1])
-    return _opened(unsure & (ys < half.points[152, 1] + HAIR_REACH * half.height), 0.02 * half.height)
+    unsure = (evidence > 25) & (evidence < SURE) & (ys > half.points[NOSE_BRIDGE, 1])
+    return _opened(unsure & (ys < half.points[CHIN, 1] + HAIR_REACH * half.height), 0.02 * half.height)
 
 
 def _missed(half: _Half, evidence: np.ndarray, usual: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
@@ -266,14 +262,14 @@ def _missed(half: _Half, evidence: np.ndarray, usual: np.ndarray | None) -> tupl
     see `_usual`; with it, hair hangs where it does in most frames, for a mask that is unsure is so by turns.
     """
     height, points = half.height, half.points
-    ys, chin = np.arange(len(evidence))[:, None], points[152, 1]
+    ys, chin = np.arange(len(evidence))[:, None], points[CHIN, 1]
     surely = evidence > SURE
     # Above the chin no clothes are taken for background.
     free = half.likely((evidence < 13) & (ys < chin))
     if usual is None:
         zone = _hair_zone(half, evidence)
     else:
-        zone = (usual > 127) & ~surely & (ys > points[168, 1]) & (ys < chin + HAIR_REACH * height)
+        zone = (usual > 127) & ~surely & (ys > points[NOSE_BRIDGE, 1]) & (ys < chin + HAIR_REACH * height)
         zone = _opened(zone, 0.02 * height)
     hanging = zone
     if zone.any():
@@ -304,7 +300,7 @@ def _split_by_colour(image: np.ndarray, points: np.ndarray, mask: np.ndarray, ha
     Colours are judged on a picture of half the size, the borders that the mesh gives are drawn at full size.
     """
     head = mask & (head_region(points, mask.shape) | _polygon(points[OVAL], mask.shape))
-    points, height, chin = half.points, half.height, half.points[152, 1]
+    points, height, chin = half.points, half.height, half.points[CHIN, 1]
     person, above = _halved(mask), _touching(_halved(head), half.oval)
     ys = np.arange(len(person))[:, None]
     body, near = person & ~above, _grown(above, 0.03 * height)
@@ -338,7 +334,7 @@ def _islands(body: np.ndarray, near: np.ndarray, half: _Half) -> tuple[np.ndarra
     lowest = stats[:, cv2.CC_STAT_TOP] + stats[:, cv2.CC_STAT_HEIGHT]
     at_head = np.zeros(count, bool)
     at_head[pieces[near]] = True
-    above = at_head & (lowest < half.points[152, 1])
+    above = at_head & (lowest < half.points[CHIN, 1])
     small = ~above & (stats[:, cv2.CC_STAT_AREA] < (ISLAND * half.height) ** 2) & (lowest < len(body))
     above[0] = small[0] = False
     return above[pieces], small[pieces]
@@ -367,7 +363,8 @@ def _neck(half: _Half, body: np.ndarray, near: np.ndarray) -> tuple[np.ndarray, 
     share = cv2.blur(neck.astype(np.float32), (3, 3)) / np.maximum(cv2.blur(body.astype(np.float32), (3, 3)), 1e-3)
     neck |= share > 0.5
     rest = body & ~neck
-    thin = rest & ~_opened(rest, 0.015 * height) & (np.arange(len(body))[:, None] < half.points[152, 1] + 0.25 * height)
+    high = np.arange(len(body))[:, None] < half.points[CHIN, 1] + 0.25 * height
+    thin = rest & ~_opened(rest, 0.015 * height) & high
     return neck | (thin & _grown(neck, 0.03 * height)), of_neck
 
 

@@ -13,11 +13,11 @@ import numpy as np
 
 from aed_nerfstudio.capture.landmarks import around_face
 from aed_nerfstudio.face.face_finder import FaceFinder
+from aed_nerfstudio.face.face_mesh import CHIN, FOREHEAD
 
 AGREED = 0.6  # of the looks: 0.75 when all goes well
 FEWEST = 6  # looks that found a face
 LOOKED_AT = 6  # pictures
-CHIN, FOREHEAD = 152, 10  # landmarks
 
 
 class FewPictures:

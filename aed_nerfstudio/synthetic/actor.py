@@ -15,10 +15,18 @@ from pathlib import Path
 import numpy as np
 
 from aed_nerfstudio.errors import InputError
+from aed_nerfstudio.synthetic.painting import (
+    BODY,
+    LEFT_EYE,
+    MOUTH,
+    PLUG,
+    RIGHT_EYE,
+    TEETH,
+    TONGUE,
+    hair_depth,
+    lip_depth,
+)
 
-BODY, LEFT_EYE, RIGHT_EYE, TEETH, TONGUE, PLUG, MOUTH = 0, 1, 2, 3, 4, 5, 6
-"""Materials of triangles; PLUG is the neck's continuation inside the head, drawn in torso pictures only,
-and MOUTH the skin behind the lips."""
 _GROUPS = {"body": BODY, "helper-l-eye": LEFT_EYE, "helper-r-eye": RIGHT_EYE, "helper-upper-teeth": TEETH,
            "helper-lower-teeth": TEETH, "helper-tongue": TONGUE}
 LOWEST = 4.6  # nothing below this height (dm) is kept
@@ -84,8 +92,6 @@ def _smooth_step(low: float, high: float, x: np.ndarray) -> np.ndarray:
 
 def _inside_mouth(points: np.ndarray, triangles: np.ndarray) -> np.ndarray:
     """bool [V]: skin reached from the throat without crossing the lips; points: canonical [V, 3]."""
-    from aed_nerfstudio.synthetic.scene import lip_depth
-
     x, y, z = points.T
     corner = (np.abs(x) > 0.2) & (z > 1.25)
     closed = corner | (np.array([lip_depth(*p) for p in points]) > -0.02)
@@ -154,8 +160,6 @@ class Actor:
                 weights[f"head/{name}"] = float(rng.uniform(0.1, 0.5))
         rest = _macro(assets["base"], weights)[assets["used"]]
         # Hair has a thickness: the scalp is pushed outwards where the shader paints hair.
-        from aed_nerfstudio.synthetic.scene import hair_depth
-
         centre = rest[(canonical[:, 1] > 8.2) & (_skin_mask(assets))].mean(0)
         outwards = rest - centre
         outwards /= np.linalg.norm(outwards, axis=1, keepdims=True) + 1e-9

@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from aed_nerfstudio.capture.landmarks import EYES, cut, eye_openness, head_crop, smooth_landmarks
+from aed_nerfstudio.capture.landmarks import cut, eye_openness, head_crop, smooth_landmarks
 from aed_nerfstudio.capture.process import ProcessOptions, process_videos
 from aed_nerfstudio.capture.processing import Processing
 from aed_nerfstudio.capture.stages import Stages
 from aed_nerfstudio.commands.main import main
 from aed_nerfstudio.dataset.schema import HEAD, TORSO, Dataset, read_dataset, read_image
 from aed_nerfstudio.errors import InputError
-from aed_nerfstudio.face.face_mesh import OUTER_LIPS, mouth_opening
+from aed_nerfstudio.face.face_mesh import EYES, OUTER_LIPS, mouth_opening
 from aed_nerfstudio.media.video_writer import VideoWriter
 from aed_nerfstudio.synthetic.actor import Actor
 from aed_nerfstudio.synthetic.performance import HeadPose

@@ -14,6 +14,7 @@ from aed_nerfstudio.capture.parsers import open_parser
 from aed_nerfstudio.capture.tracking import MINIMUM_SECONDS, too_short
 from aed_nerfstudio.driving.emotion import CATEGORIES, INTENSITIES
 from aed_nerfstudio.errors import InputError
+from aed_nerfstudio.files import stamp
 from aed_nerfstudio.media.containers import open_media, sound_streams
 from aed_nerfstudio.media.video_reader import probe
 from aed_nerfstudio.outside import read_array
@@ -61,12 +62,6 @@ class Source:
     def inputs(self) -> dict:
         """What identifies its contents."""
         return {k: stamp(v) if isinstance(v, Path) else v for k, v in asdict(self).items()}
-
-
-def stamp(path: Path) -> list:
-    """What a file is recognised by later: its place, size and time."""
-    status = path.stat()
-    return [str(path.resolve()), status.st_size, status.st_mtime_ns]
 
 
 def read_sources(videos: list[Path], options: ProcessOptions) -> list[Source]:

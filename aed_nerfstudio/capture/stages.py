@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import hashlib
 import json
 import time
 from collections.abc import Callable, Iterable
@@ -17,12 +16,6 @@ from aed_nerfstudio.files import make_own, remove_own, remove_parts_below
 FILE = ".stages.json"
 WORK = ".work"
 WORK_KIND = "folder for the stages of aed process"
-
-
-def digest(*parts: object) -> str:
-    """A short name of anything that JSON can hold: equal for equal values, in this run and in later ones."""
-    text = json.dumps(parts, sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:20]
 
 
 def _is_entry(entry: dict) -> bool:

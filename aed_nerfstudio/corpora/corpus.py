@@ -9,11 +9,12 @@ from pathlib import Path
 import numpy as np
 
 from aed_nerfstudio import outside
-from aed_nerfstudio.capture.process import process_videos
-from aed_nerfstudio.capture.sources import ProcessOptions, check_sound, stamp
+from aed_nerfstudio.capture.run import process_videos
+from aed_nerfstudio.capture.sources import ProcessOptions, check_sound
 from aed_nerfstudio.capture.tracking import MINIMUM_SECONDS
 from aed_nerfstudio.dataset.schema import Dataset, write_json
 from aed_nerfstudio.errors import InputError
+from aed_nerfstudio.files import stamp
 from aed_nerfstudio.media.audio_io import write_wav
 from aed_nerfstudio.media.video_reader import probe
 

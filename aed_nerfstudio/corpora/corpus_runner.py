@@ -9,12 +9,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from aed_nerfstudio.capture.sources import ProcessOptions
-from aed_nerfstudio.capture.stages import digest
 from aed_nerfstudio.corpora.corpus import CorpusPlan, CorpusTake, known_stamp, run_plan
 from aed_nerfstudio.corpora.corpus_tables import take_of_row
 from aed_nerfstudio.corpora.mead import videos_in
 from aed_nerfstudio.errors import InputError
-from aed_nerfstudio.files import keep_apart
+from aed_nerfstudio.files import digest, keep_apart
 from aed_nerfstudio.jobs.folder_lock import folder_lock
 from aed_nerfstudio.jobs.record import Job, Outcome, Record
 from aed_nerfstudio.jobs.runner import Workers, run_jobs

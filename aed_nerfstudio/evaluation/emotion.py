@@ -265,17 +265,6 @@ def aligned(landmarks: np.ndarray, face: np.ndarray) -> np.ndarray:
     return out
 
 
-def shrunk_covariance(deviations: np.ndarray) -> np.ndarray:
-    """Covariance [D, D] of deviations from known means [N, D], shrunk by Ledoit and Wolf's (2004) estimate."""
-    count, size = deviations.shape
-    sample = deviations.T @ deviations / count
-    scale = np.trace(sample) / size
-    spread = np.square(sample).sum() - size * scale**2
-    noise = (np.square(np.square(deviations).sum(axis=1)).sum() / count - np.square(sample).sum()) / count
-    share = float(np.clip(noise / max(spread, 1e-30), 0, 1))
-    return (1 - share) * sample + share * scale * np.eye(size)
-
-
 @dataclass
 class ExpressionClassifier:
     """What every label of a person looks like; the module's description says how it measures.
@@ -294,6 +283,8 @@ class ExpressionClassifier:
     @classmethod
     def fit(cls, landmarks: np.ndarray, covariates: np.ndarray, labels: list[Label]) -> ExpressionClassifier:
         """Learns from frames: landmarks [F, 478, 3] pixels, all finite; covariates [F, 4]; a label each."""
+        from sklearn.covariance import ledoit_wolf  # slow to import
+
         face = mean_face(landmarks, np.ones(len(landmarks), bool))
         names = list(dict.fromkeys(labels))
         member = np.array([names.index(label) for label in labels])
@@ -309,7 +300,8 @@ class ExpressionClassifier:
         slopes = np.linalg.solve(moves.T @ moves + ridge, moves.T @ within(raw))
         middle = covariates.mean(axis=0)
         values = raw - (covariates - middle) @ slopes
-        variances, axes = np.linalg.eigh(shrunk_covariance(within(values)))
+        covariance, _ = ledoit_wolf(within(values), assume_centered=True)
+        variances, axes = np.linalg.eigh(covariance)
         whitening = axes / np.sqrt(np.maximum(variances, 1e-12))
         centroids = np.stack([values[member == k].mean(axis=0) for k in range(len(names))]) @ whitening
         return cls(face, middle, slopes, whitening, names, centroids)

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from aed_nerfstudio.capture.process import ProcessOptions, process_videos
+from aed_nerfstudio.capture.run import ProcessOptions, process_videos
 from aed_nerfstudio.dataset.schema import FPS, read_dataset
 from aed_nerfstudio.errors import InputError
 from aed_nerfstudio.media.audio_io import read_audio
@@ -123,7 +123,7 @@ def test_what_was_made_of_good_videos_survives_a_bad_one(tmp_path, pictures):
 RUN = """
 import os, sys, resource
 from pathlib import Path
-from aed_nerfstudio.capture.process import ProcessOptions, process_videos
+from aed_nerfstudio.capture.run import ProcessOptions, process_videos
 from aed_nerfstudio.errors import InputError
 if sys.argv[3] != "0":
     resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[3]), resource.RLIM_INFINITY))

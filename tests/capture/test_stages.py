@@ -2,9 +2,9 @@
 
 import pytest
 
-from aed_nerfstudio.capture.stages import FILE, WORK, Stages, digest
+from aed_nerfstudio.capture.stages import FILE, WORK, Stages
 from aed_nerfstudio.errors import InputError
-from aed_nerfstudio.files import MARK, temporary_beside
+from aed_nerfstudio.files import MARK, digest, temporary_beside
 
 
 def test_done_stages_are_not_made_again(tmp_path):

@@ -19,7 +19,6 @@ from aed_nerfstudio.evaluation.emotion import (
     evaluate_emotion,
     learn_expressions,
     rigid_region,
-    shrunk_covariance,
     similarity,
     trained_labels,
     without_weakest,
@@ -200,17 +199,6 @@ def test_size_and_place_of_the_face_do_not_matter_and_lost_faces_have_no_label(r
     assert after[:3] == pytest.approx(before[:3], abs=1e-6)
     assert np.isnan(after[3]).all() and learnt.nearest(moved, covariates)[3] is None
     assert set(learnt.nearest(np.full_like(moved, np.nan), covariates)) == {None}
-
-
-def test_shrinkage_keeps_the_scale_and_follows_the_evidence():
-    rng = np.random.default_rng(2)
-    axes = np.diag([1.0, 4, 9])
-    many = rng.multivariate_normal(np.zeros(3), axes, 20000)
-    assert shrunk_covariance(many) == pytest.approx(axes, abs=0.3)
-    few = many[:2]
-    shrunk = shrunk_covariance(few)
-    assert np.trace(shrunk) == pytest.approx(np.square(few).sum() / 2)
-    assert np.linalg.eigvalsh(shrunk).min() > 0
 
 
 def test_identity_similarity_tells_people_apart_and_not_their_moods():

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
+from aed_nerfstudio.capture.description import remove_older
 from aed_nerfstudio.capture.landmarks import cut, eye_openness, head_crop, smooth_landmarks
-from aed_nerfstudio.capture.process import ProcessOptions, process_videos
-from aed_nerfstudio.capture.processing import Processing
+from aed_nerfstudio.capture.run import ProcessOptions, process_videos
 from aed_nerfstudio.capture.stages import Stages
 from aed_nerfstudio.commands.main import main
 from aed_nerfstudio.dataset.schema import HEAD, TORSO, Dataset, read_dataset, read_image
@@ -274,9 +274,8 @@ def test_takes_that_a_strangers_folder_names_remove_nothing_outside(tmp_path):
     output.mkdir()
     for name in (str(outside.parent), "../../outside"):
         (output / ".stages.json").write_text(json.dumps({"done": {}, "begun": {}, "made": [name]}))
-        processing = Processing([], output, Stages(output), ProcessOptions(), False)
         with pytest.raises(InputError, match="outside"):
-            processing._remove_older({})
+            remove_older(output, Stages(output).made, {})
     assert outside.read_text() == "precious"
 
 

@@ -43,6 +43,7 @@ class TakeState:
 
     @property
     def name(self) -> str:
+        """Returns the take's name, which is that of its files."""
         return self.take.name
 
     def usable_frames(self) -> list[int]:
@@ -66,7 +67,7 @@ class Capture:
 
     @property
     def size(self) -> int:
-        """Side of the pictures, pixels."""
+        """Returns the side of the pictures, pixels."""
         return self.options.size
 
     def stage(self, name: str, key: str, make: Callable[[bool], dict]) -> dict:

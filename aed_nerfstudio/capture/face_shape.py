@@ -24,7 +24,7 @@ EARS_BEHIND_BRIDGE_CM = 9.0
 
 
 def similarity(source: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """What best maps source [N, 3] onto each target [F, N, 3]: scales [F], rotations [F, 3, 3], shifts [F, 3].
+    """Returns what best maps source [N, 3] onto each target [F, N, 3]: scales [F], rotations [F, 3, 3], shifts [F, 3].
 
     Umeyama's closed form.
     """
@@ -38,7 +38,7 @@ def similarity(source: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.n
 
 
 def mean_face(landmarks: np.ndarray, usable: np.ndarray) -> np.ndarray:
-    """The person's mean face from FaceMesh's own depth, over frames spread over all usable ones.
+    """Returns the person's mean face from FaceMesh's own depth, over frames spread over all usable ones.
 
     landmarks: [F, 478, 3] pixels. usable: bool [F], at least one. Returns [478, 3] cm in the head frame.
     """
@@ -56,13 +56,13 @@ def mean_face(landmarks: np.ndarray, usable: np.ndarray) -> np.ndarray:
 
 
 def to_head_frame(face: np.ndarray) -> np.ndarray:
-    """A face [478, 3] in any scale, place and (roughly frontal, y up) attitude -> cm in the head frame."""
+    """Brings a face [478, 3] of any scale, place and (roughly frontal, y up) attitude to cm in the head frame."""
     scale, axes, origin = head_frame(face)
     return scale * (face - origin) @ axes.T
 
 
 def head_frame(face: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
-    """Scale, axes [3, 3] (rows) and origin [3] of the head frame of a face [478, 3] (roughly frontal, y up)."""
+    """Returns scale, axes [3, 3] (rows) and origin [3] of a face's head frame: [478, 3], roughly frontal, y up."""
     x = (face[TWINS[:, 1]] - face[TWINS[:, 0]]).mean(axis=0)
     x /= np.linalg.norm(x)
     # The line from the chin to the top of the forehead is upright in a face that looks straight ahead.
@@ -80,7 +80,7 @@ def head_frame(face: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
 
 
 def rough_poses(landmarks: np.ndarray, face: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Weak-perspective poses of a face [478, 3] from FaceMesh's depth.
+    """Returns weak-perspective poses of a face [478, 3] from FaceMesh's depth.
 
     landmarks: [F, 478, 3] pixels, all finite. Returns scales [F] (pixels a cm), rotations [F, 3, 3] (head to OpenCV
     camera) and shifts [F, 2] (pixels of the head's origin).

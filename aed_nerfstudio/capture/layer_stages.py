@@ -19,7 +19,9 @@ from aed_nerfstudio.files import digest, stamp
 
 
 def make_layers(run: Capture, takes: list[TakeState]) -> dict:
-    """Stages `person:`, `background` and `parsing:`: writes all layers; returns what is reported of the background."""
+    """Makes the stages `person:`, `background` and `parsing:`: writes all layers; returns what is reported of the
+    background.
+    """
     options = run.options
     weights = stamp(options.parser_weights) if options.parser_weights else None
     key = digest([[take.key, take.usable_frames()] for take in takes], options.parser, weights)

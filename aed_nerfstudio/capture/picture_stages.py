@@ -47,7 +47,7 @@ MOUTH_TEXTS = {
 
 
 def make_pictures(run: Capture, keys: list[str], tracks: list[VideoTrack], takes: list[Take]) -> list[TakeState]:
-    """Stages `frames:`: writes the pictures and landmarks of all takes, and returns what is known of these.
+    """Makes the stages `frames:`: writes the pictures and landmarks of all takes, and returns what is known of these.
 
     Args:
         run: whose folder it is.
@@ -100,7 +100,7 @@ class _Measured:
             self.numbers[name][index] = value
 
 
-def _frames(run: Capture, source: Source, takes: list[Take], track: VideoTrack, _: bool) -> dict:
+def _frames(run: Capture, source: Source, takes: list[Take], track: VideoTrack, _going_on: bool) -> dict:
     """Makes the pictures of all takes of a video, and says what shows in them."""
     warnings: list[str] = []
     measured = {take.name: _Measured(take, track, run.size) for take in takes}

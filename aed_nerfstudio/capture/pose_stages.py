@@ -20,7 +20,8 @@ UNSURE_FOCAL = 0.2  # standard deviation over value
 
 
 def find_poses(run: Capture, takes: list[TakeState]) -> HeadPoses:
-    """Stages `flow:` and `pose`: returns the poses of all frames; frames without a trustworthy one become unusable.
+    """Makes the stages `flow:` and `pose`: returns the poses of all frames; frames without a trustworthy one become
+    unusable.
 
     Raises:
         InputError: no frame is usable.

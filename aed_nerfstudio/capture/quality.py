@@ -109,19 +109,21 @@ def measure_frame(image: np.ndarray, landmarks: np.ndarray) -> FrameMeasure:
 
 
 def face_detail(image: np.ndarray, landmarks: np.ndarray) -> float:
-    """`FrameMeasure.detail` of another picture of the same frame, the video's own; arguments as of `measure_frame`."""
+    """Returns `FrameMeasure.detail` of another picture of the same frame, the video's own; arguments as of
+    `measure_frame`.
+    """
     return _detail(cv2.cvtColor(_cut_face(image, landmarks[:, :2])[0], cv2.COLOR_RGB2GRAY))
 
 
 def _cut_face(image: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The part of a picture that landmarks [478, 2] lie in, and its upper left corner, float32 [2]."""
+    """Returns the part of a picture that landmarks [478, 2] lie in, and its upper left corner, float32 [2]."""
     low = np.clip(np.floor(points.min(axis=0)).astype(int), 0, np.array(image.shape[1::-1]) - 2)
     high = np.maximum(np.ceil(points.max(axis=0)).astype(int) + 1, low + 2)
     return image[low[1] : high[1], low[0] : high[0]], low.astype(np.float32)
 
 
 def _sharpness(grey: np.ndarray, scale: float) -> float:
-    """Variance of the Laplacian of a picture that is shrunk by a factor of at most 1 first."""
+    """Returns the variance of the Laplacian of a picture that is shrunk by a factor of at most 1 first."""
     if scale < 1:
         size = [max(2, round(scale * side)) for side in grey.shape[::-1]]
         grey = cv2.resize(grey, size, interpolation=cv2.INTER_AREA)
@@ -129,7 +131,7 @@ def _sharpness(grey: np.ndarray, scale: float) -> float:
 
 
 def _detail(grey: np.ndarray) -> float:
-    """See `FrameMeasure`; uint8 [h, w]."""
+    """Returns `detail` of a `FrameMeasure` from a grey picture, uint8 [h, w]."""
     full = min(1.0, SHARPNESS_SIZE / len(grey))
     fine = grey.astype(np.float32)
     for share in DETAILS:
@@ -140,13 +142,13 @@ def _detail(grey: np.ndarray) -> float:
 
 
 def _features(face: np.ndarray, points: np.ndarray, height: float) -> tuple[float, float]:
-    """`inside` and `whites` of a `FrameMeasure`."""
+    """Returns `inside` and `whites` of a `FrameMeasure`."""
     lab = cv2.cvtColor(face.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
     if height > 50:
         lab = cv2.GaussianBlur(lab, (0, 0), 0.008 * height)
 
     def at(places: np.ndarray) -> np.ndarray:
-        """Colours [..., 3] at places [..., 2]."""
+        """Returns colours [..., 3] at places [..., 2]."""
         flat = places.reshape(-1, 1, 2).astype(np.float32)
         found = cv2.remap(lab, flat, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         return found.reshape(*places.shape[:-1], 3)
@@ -163,8 +165,8 @@ def _features(face: np.ndarray, points: np.ndarray, height: float) -> tuple[floa
 def _lip_contrast(face: np.ndarray, points: np.ndarray) -> tuple[float, float]:
     lab = cv2.cvtColor(face, cv2.COLOR_RGB2LAB).astype(np.float32)
     mask = np.zeros(face.shape[:2], np.uint8)
-    cv2.fillPoly(mask, [np.round(points[OUTER_LIPS]).astype(np.int32)], 1)
-    cv2.fillPoly(mask, [np.round(points[INNER_LIPS]).astype(np.int32)], 0)
+    cv2.fillPoly(mask, [np.round(points[OUTER_LIPS]).astype(np.int32)], (1,))
+    cv2.fillPoly(mask, [np.round(points[INNER_LIPS]).astype(np.int32)], (0,))
     if not mask.any():
         return 0.0, 0.0
     radius = max(1, round(0.02 * np.ptp(points[:, 1])))
@@ -183,14 +185,14 @@ def _patch(image: np.ndarray, points: np.ndarray) -> np.ndarray:
 
 
 def relative_sharpness(sharpness: np.ndarray, usable: np.ndarray) -> np.ndarray:
-    """Sharpness [F] over the median of the usable frames; 1 where it is not known."""
+    """Returns sharpness [F] over the median of the usable frames; 1 where it is not known."""
     if not usable.any():
         return np.ones(len(sharpness))
     return np.where(usable, sharpness / max(float(np.median(sharpness[usable])), 1e-6), 1.0)
 
 
 def seen_open(inside: np.ndarray, opening: np.ndarray, usable: np.ndarray) -> np.ndarray:
-    """Frames that show an open mouth: bool [F]; inside, opening: [F] as in `FrameMeasure`.
+    """Finds frames that show an open mouth: bool [F]; inside, opening: [F] as in `FrameMeasure`.
 
     Landmarks alone do not tell: on a mask they lie as if it were a mouth, and move a little.
     """
@@ -198,7 +200,7 @@ def seen_open(inside: np.ndarray, opening: np.ndarray, usable: np.ndarray) -> np
 
 
 def clip_view(measures: dict[str, np.ndarray], usable: np.ndarray) -> ClipView | None:
-    """What the usable frames of a clip show at all; None without any.
+    """Returns what the usable frames of a clip show at all; None without any.
 
     measures: [F, ...] by the names of `FrameMeasure`. usable: bool [F].
     """
@@ -215,7 +217,7 @@ def clip_view(measures: dict[str, np.ndarray], usable: np.ndarray) -> ClipView |
 
 
 def mouth_covered(lips: np.ndarray, usable: np.ndarray, opened: np.ndarray) -> np.ndarray:
-    """Frames in which the lips look like what is around them: bool [F].
+    """Finds frames in which the lips look like what is around them: bool [F].
 
     lips: [F, 2] as `FrameMeasure.lips`. opened: bool [F], see `seen_open`; where there are enough of them they say how
     lips look here, so most frames may be covered. Nothing is found where the lips hardly differ from the skin in the
@@ -230,7 +232,7 @@ def mouth_covered(lips: np.ndarray, usable: np.ndarray, opened: np.ndarray) -> n
 
 
 def eyes_covered(patches: np.ndarray, usable: np.ndarray) -> np.ndarray:
-    """Frames in which the eyes' part of the face looks as it never does else: bool [F].
+    """Finds frames in which the eyes' part of the face looks as it never does else: bool [F].
 
     patches: uint8 [F, 48, 48]. What is there in most frames, such as glasses, is usual; see `ClipView.eyes`.
     """

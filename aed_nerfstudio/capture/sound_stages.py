@@ -19,7 +19,7 @@ SHORT_SOUND = 0.5  # seconds that sound may lack at the end without a word
 
 
 def make_sound(run: Capture, takes: list[TakeState]) -> dict[str, float]:
-    """Stages `audio:`: writes sound and features; returns by how many seconds each take's sound was shifted."""
+    """Makes the stages `audio:`: writes sound and features; returns the seconds by which each take's was shifted."""
     shifts = {}
     for take in takes:
         source = take.source

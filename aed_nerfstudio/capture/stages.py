@@ -7,6 +7,7 @@ import json
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 from aed_nerfstudio import outside
 from aed_nerfstudio.dataset.schema import write_json
@@ -19,7 +20,7 @@ WORK_KIND = "folder for the stages of aed process"
 
 
 def _is_entry(entry: dict) -> bool:
-    """Whether this is what is kept of a stage that is done."""
+    """Returns whether this is what is kept of a stage that is done."""
     kinds = {"key": str, "found": dict, "seconds": (int, float)}
     return kinds.keys() <= entry.keys() and all(isinstance(entry[name], kind) for name, kind in kinds.items())
 
@@ -40,7 +41,7 @@ class Stages:
         self.made: list[str] = []
         """Names of all takes that were ever made here."""
         try:
-            stored = outside.read_json(root / FILE, finite=True)
+            stored: Any = outside.read_json(root / FILE, finite=True)
             self.made = [str(name) for name in stored.get("made", [])]
             self.begun = {name: str(key) for name, key in stored["begun"].items()}
             self.done = {name: entry for name, entry in stored["done"].items() if _is_entry(entry)}
@@ -78,7 +79,7 @@ class Stages:
         return copy.deepcopy(entry["found"])  # the record itself is written again and again
 
     def key(self, name: str) -> str | None:
-        """The key under which a stage was done; None where it was not."""
+        """Returns the key under which a stage was done; None where it was not."""
         return self.done[name]["key"] if name in self.done else None
 
     def found(self, name: str) -> dict:
@@ -86,7 +87,7 @@ class Stages:
         return copy.deepcopy(self.done[name]["found"])
 
     def seconds(self) -> dict[str, float]:
-        """Time spent, by the first word of the stages' names."""
+        """Returns the seconds spent, by the first word of the stages' names."""
         out: dict[str, float] = {}
         for name, entry in self.done.items():
             part = name.split(":")[0]
@@ -100,7 +101,7 @@ class Stages:
             self._write()
 
     def close(self, last: str) -> None:
-        """The folder is whole: only its last stage is remembered, and what only the stages needed is removed."""
+        """Notes that the folder is whole: only its last stage stays in the record, and the other stages' files go."""
         if self.done.keys() != {last}:
             self.done, self.begun, self.made = {last: self.done[last]}, {}, []
             self._write()
@@ -108,7 +109,7 @@ class Stages:
         remove_parts_below(self.root)
 
     def forget(self) -> None:
-        """Nothing is done."""
+        """Notes that nothing is done."""
         self.done, self.begun = {}, {}
         self._write()
         self.remove_work()

@@ -33,7 +33,7 @@ def track_key(video: Path, engine: str) -> str:
 
 
 def track_videos(run: Capture) -> tuple[list[str], list[VideoTrack]]:
-    """Stages `track:`: returns the key and the track of every video.
+    """Makes the stages `track:`: returns the key and the track of every video.
 
     Raises:
         InputError: no face is found in a video, or it lies on its side.
@@ -84,7 +84,7 @@ def _check_upright(video: Path, pictures: dict[int, np.ndarray], track: VideoTra
 
 
 def cut_takes(run: Capture, keys: list[str], tracks: list[VideoTrack]) -> list[Take]:
-    """Stage `takes`: returns the takes of all videos; keys: of their tracks."""
+    """Makes the stage `takes`: returns the takes of all videos; keys: of their tracks."""
     found = run.stage("takes", digest(keys, run.size), lambda _: _cut(run, tracks))
     takes = [Take(**{**take, "crop": tuple(take["crop"])}) for take in found["takes"]]
     run.stages.remember(take.name for take in takes)

@@ -37,7 +37,9 @@ _SINGLE = {
 
 
 def _weights() -> np.ndarray:
-    """float32 [478, 68]: each vertex as a mean of the points; the root of the nose where nothing is known of it."""
+    """Returns float32 [478, 68]: each vertex as a mean of the points; the root of the nose where nothing is known of
+    it.
+    """
     known = {vertex: np.eye(68)[point] for point, vertex in enumerate(MESH_OF)}
     for vertex, parts in _SINGLE.items():
         known[vertex] = sum(weight * known[part] for part, weight in parts.items())
@@ -57,12 +59,12 @@ _WEIGHTS = _weights()
 
 
 def to_68(landmarks: np.ndarray) -> np.ndarray:
-    """The mesh's landmarks [..., 478, >=2] -> [..., 68, 2]."""
+    """Converts the mesh's landmarks [..., 478, >=2] to the 68 points [..., 68, 2]."""
     return landmarks[..., MESH_OF, :2]
 
 
 def from_68(points: np.ndarray) -> np.ndarray:
-    """68 points [..., 68, 2] -> the mesh's landmarks, float32 [..., 478, 3], z = 0.
+    """Converts 68 points [..., 68, 2] to the mesh's landmarks, float32 [..., 478, 3], z = 0.
 
     Lips, eyes, brows, nose and the face's oval lie where they are; cheeks and chin, of which the 68 say nothing and
     which nothing measures, at the root of the nose.

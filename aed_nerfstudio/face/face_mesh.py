@@ -72,12 +72,12 @@ def _distance(landmarks: np.ndarray, a: int, b: int) -> np.ndarray:
 
 
 def mouth_opening(landmarks: np.ndarray) -> np.ndarray:
-    """Distance between the middles of the inner lips, pixels: [..., 478, 3] -> [...]."""
+    """Returns the distance between the middles of the inner lips, pixels: [..., 478, 3] -> [...]."""
     return _distance(landmarks, *INNER_LIP_MIDDLES)
 
 
 def lip_shape(landmarks: np.ndarray) -> np.ndarray:
-    """Landmarks [..., 478, 3] -> [..., 4]: inner opening, outer opening, width and chin drop, over the face height."""
+    """Measures the lips, [..., 478, 3] -> [..., 4]: inner and outer opening, width, chin drop, over the face height."""
     # Forehead to the tip of the nose: does not move with the mouth.
     height = np.maximum(_distance(landmarks, FOREHEAD, NOSE_TIP), 1e-6)
     parts = [INNER_LIP_MIDDLES, OUTER_LIP_MIDDLES, LIP_CORNERS, (NOSE_TIP, CHIN)]
@@ -85,7 +85,7 @@ def lip_shape(landmarks: np.ndarray) -> np.ndarray:
 
 
 def eye_ratio(landmarks: np.ndarray) -> np.ndarray:
-    """Height over width of the eyes' openings, mean of both: [..., 478, 3] -> [...]."""
+    """Returns the height over width of the eyes' openings, mean of both: [..., 478, 3] -> [...]."""
     ratios = []
     for a, b, u1, l1, u2, l2 in EYES:
         ratios.append((_distance(landmarks, u1, l1) + _distance(landmarks, u2, l2)) / _distance(landmarks, a, b))
@@ -93,7 +93,7 @@ def eye_ratio(landmarks: np.ndarray) -> np.ndarray:
 
 
 def padded_box(points: np.ndarray, padding: float, size: int | tuple[int, int]) -> list[int]:
-    """Box around points [N, >=2] pixels, each side padded by that share of the extent, clipped to the picture.
+    """Returns the box around points [N, >=2] pixels, padded by that share of the extent, clipped to the picture.
 
     size: of the picture, its side or its width and height.
     Returns left, top, right, bottom; right and bottom exclusive; at least one pixel large.

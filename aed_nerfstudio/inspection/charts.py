@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from aed_nerfstudio.dataset.schema import FPS, Dataset
 from aed_nerfstudio.inspection.judging import LATE_SECONDS
 from aed_nerfstudio.inspection.measures import BLURRED, Measures, by_fault
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 CURVES = 6
 DOTS = 3000  # poses that are drawn
@@ -15,17 +20,18 @@ INK, BLUE, RED, GREY, PALE = "#222222", "#2e6f95", "#d1495b", "#9a9a9a", "#e6e6e
 
 
 def draw_charts(dataset: Dataset, measures: Measures, title: str) -> np.ndarray:
-    """A title above charts of poses, labels, sound and time: uint8 [H, W, 3]."""
+    """Draws a title above charts of poses, labels, sound and time: uint8 [H, W, 3]."""
     from matplotlib import rc_context
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
     # A user's own matplotlibrc must not change the picture.
     with rc_context({"font.family": "DejaVu Sans", "font.size": 11, "axes.titlesize": 13, "axes.titlelocation": "left",
                      "axes.spines.top": False, "axes.spines.right": False}):  # fmt: skip
         height = 4.4 + max(0, len(measures.labels) - 12) * 0.22
-        figure = Figure(figsize=(17, height + 2.9), dpi=110, layout="constrained", facecolor="white")
-        figure.get_layout_engine().set(w_pad=0.12, h_pad=0.12)
+        layout = ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.12)
+        figure = Figure(figsize=(17, height + 2.9), dpi=110, layout=layout, facecolor="white")
         title = title if len(title) <= 130 else title[:129] + "…"
         # A dollar sign in a folder's name is no formula.
         figure.suptitle(title.replace("$", r"\$"), x=0.012, ha="left", fontsize=17, fontweight="bold")
@@ -39,11 +45,11 @@ def draw_charts(dataset: Dataset, measures: Measures, title: str) -> np.ndarray:
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()
 
 
-def _note(axes: object, text: str) -> None:
+def _note(axes: Axes, text: str) -> None:
     axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", color=GREY)
 
 
-def _poses_chart(axes: object, measures: Measures) -> None:
+def _poses_chart(axes: Axes, measures: Measures) -> None:
     axes.set_title("Where the face points")
     usable = np.flatnonzero(measures.usable)
     if len(usable):
@@ -60,7 +66,7 @@ def _poses_chart(axes: object, measures: Measures) -> None:
     axes.set_ylabel("pitch, degrees (up: upwards)")
 
 
-def _labels_chart(axes: object, measures: Measures) -> None:
+def _labels_chart(axes: Axes, measures: Measures) -> None:
     axes.set_title("Seconds of every label")
     names = list(measures.labels)
     train, held = np.array([measures.labels[name] for name in names]).T
@@ -74,7 +80,7 @@ def _labels_chart(axes: object, measures: Measures) -> None:
     axes.legend(loc="lower right", bbox_to_anchor=(1, 0.98), ncols=2, frameon=False, fontsize=10)
 
 
-def _sound_chart(axes: object, measures: Measures) -> None:
+def _sound_chart(axes: Axes, measures: Measures) -> None:
     axes.set_title("How well the lips follow the shifted sound")
     drawn = [group for group in by_fault(measures.sound) if len(group.sync.curve)][:CURVES]
     if not drawn:
@@ -97,8 +103,8 @@ def _sound_chart(axes: object, measures: Measures) -> None:
     axes.legend(loc="upper left", frameon=False, fontsize=10)
 
 
-def _timeline(axes: object, dataset: Dataset, measures: Measures) -> None:
-    """Sharpness over all clips, where frames are lost, and the clips' borders."""
+def _timeline(axes: Axes, dataset: Dataset, measures: Measures) -> None:
+    """Draws the sharpness over all clips, where frames are lost, and the clips' borders."""
     count = len(dataset.frames)
     edges = np.unique(np.linspace(0, count, min(BINS, count) + 1).astype(int))
     seconds = edges / FPS

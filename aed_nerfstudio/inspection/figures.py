@@ -18,7 +18,7 @@ POSE_FIGURES = {
 
 
 def describe(dataset: Dataset, measures: Measures) -> list[tuple[str, str]]:
-    """Figures of a dataset as pairs of name and text; those that were not measured are left out."""
+    """Returns figures of a dataset as pairs of name and text; those that were not measured are left out."""
     usable, count = measures.usable, len(dataset.frames)
     seconds = usable.sum() / FPS
     train, held = len(dataset.split("train")), len(dataset.split("val"))
@@ -56,13 +56,14 @@ def _range(values: np.ndarray, digits: int, unit: str) -> str:
 
 
 def _sound_figures(groups: list[SoundGroup]) -> list[tuple[str, str]]:
-    """A line for every clip, or for many one that sums them up and some for the worst."""
+    """Returns a line for every clip, or for many one that sums them up and some for the worst."""
     lines = [(f"sound, {group.title}", _sound_figure(group)) for group in by_fault(groups)]
-    known = [group.sync for group in groups if group.sync.shift is not None]
-    if len(lines) <= NAMED or not known:
+    shifts = [group.sync.shift for group in groups if group.sync.shift is not None]
+    if len(lines) <= NAMED or not shifts:
         return lines[:NAMED]
-    shifts, agreement = [sync.shift for sync in known], [sync.correlation for sync in known]
-    text = (f"{len(known)} of {len(groups)} known: shifts {signed(min(shifts))} to {signed(max(shifts))} s, "
+    known = (group.sync for group in groups if group.sync.shift is not None)
+    agreement = [sync.correlation for sync in known if sync.correlation is not None]
+    text = (f"{len(shifts)} of {len(groups)} known: shifts {signed(min(shifts))} to {signed(max(shifts))} s, "
             f"correlation {min(agreement):.2f} to {max(agreement):.2f}")  # fmt: skip
     worst = sum(abs(shift) >= LATE_SECONDS[0] for shift in shifts)
     return [("sound", text), *lines[: min(worst, NAMED)]]
@@ -78,7 +79,7 @@ def _sound_figure(group: SoundGroup) -> str:
 
 
 def _pose_figures(pose: object) -> list[tuple[str, str]]:
-    """What a pose report holds; it may lack anything."""
+    """Returns what a pose report holds; it may lack anything."""
     pose = pose if isinstance(pose, dict) else {}
     found = [(name, text.format(pose[key])) for key, (name, text) in POSE_FIGURES.items() if is_number(pose.get(key))]
     if is_number(pose.get("focal")):

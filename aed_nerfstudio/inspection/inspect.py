@@ -62,7 +62,7 @@ def draw(dataset: Dataset, measures: Measures, inspection: Inspection, output: P
 
 
 def _stacked(charts: np.ndarray, frames: np.ndarray | None) -> np.ndarray:
-    """The charts above the frames, both as wide as the frames."""
+    """Returns the charts above the frames, both as wide as the frames."""
     if frames is None:
         return charts
     width = frames.shape[1]

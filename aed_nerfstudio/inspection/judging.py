@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -83,16 +84,17 @@ class Inspection:
 
     @property
     def verdict(self) -> str:
-        """`ready`, `usable, but` or `not usable`."""
+        """Returns `ready`, `usable, but` or `not usable`."""
         levels = {finding.level for finding in self.findings}
         return VERDICTS["fail" if "fail" in levels else "warn" if "warn" in levels else "ok"]
 
     @property
     def usable(self) -> bool:
+        """Returns whether training on it is worth while."""
         return self.verdict != VERDICTS["fail"]
 
     def summary_text(self) -> str:
-        """Figures, what is wrong with its mend, where the pictures are, and the verdict, for a terminal."""
+        """Returns figures, what is wrong with its mend, where the pictures are, and the verdict, for a terminal."""
         width = max(len(name) for name, _ in self.figures)
         lines = [f"  {name:{width}}  {text}" for name, text in self.figures]
         for finding in self.findings:
@@ -103,14 +105,14 @@ class Inspection:
         return "\n".join([*lines, f"{self.root}: {self.headline()}"])
 
     def headline(self) -> str:
-        """The verdict with the topics that led to it."""
+        """Returns the verdict with the topics that led to it."""
         bad = {"not usable": ("fail",), "usable, but": ("warn",), "ready": ()}[self.verdict]
         topics = dict.fromkeys(finding.topic for finding in self.findings if finding.level in bad)
         return f"{self.verdict}: {', '.join(topics)}" if topics else self.verdict
 
 
 def judge(dataset: Dataset, measures: Measures) -> list[Finding]:
-    """All findings, those that are in order included."""
+    """Returns all findings, those that are in order included."""
     found = [_length(measures), *_split(dataset), _lost(measures)]
     if not measures.usable.any():
         return found
@@ -160,7 +162,7 @@ def _blur(measures: Measures) -> Finding:
 
 
 def _views(dataset: Dataset, measures: Measures) -> list[Finding]:
-    """What whole clips never show; see `ClipView`. Folders of earlier versions do not say."""
+    """Judges what whole clips never show; see `ClipView`. Folders of earlier versions do not say."""
     clips = {name: part for name, part in report_section(dataset, "clips").items() if isinstance(part, dict)}
     views = {name: part["view"] for name, part in clips.items() if isinstance(part.get("view"), dict)}
     detail = {name: view["detail"] for name, view in views.items() if is_number(view.get("detail"))}
@@ -193,13 +195,13 @@ def _views(dataset: Dataset, measures: Measures) -> list[Finding]:
 
 
 def _facing(measures: Measures) -> list[Finding]:
-    """Whether the face stands upright, and is seen from the front."""
+    """Judges whether the face stands upright and is seen from the front."""
     tilt, away = np.nanmedian(measures.tilt), np.nanmedian(measures.away)
     found = []
     if abs(tilt) > LYING_DEGREES:
         found.append(Finding("fail", "upright", f"the face is turned by {abs(tilt):.0f} degrees in its picture",
                              turn_command(round(tilt / 90))))  # fmt: skip
-    level = _level(away, AWAY_DEGREES)
+    level = _level(float(away), AWAY_DEGREES)
     if level != "ok":
         found.append(Finding(level, "facing", f"half of the time it is turned aside by {away:.0f} degrees or more: the "
                              "mouth is half hidden", "film the face from the front"))  # fmt: skip
@@ -264,7 +266,7 @@ def _balance(measures: Measures) -> list[Finding]:
 
 
 def _hearing(dataset: Dataset, measures: Measures) -> list[Finding]:
-    """What there is to say about the sound."""
+    """Judges the sound."""
     groups = measures.sound
     if not groups:
         return [Finding("ok", "sound", "none, by choice (--audio-features none): the avatar will not speak")]
@@ -293,22 +295,22 @@ def _hearing(dataset: Dataset, measures: Measures) -> list[Finding]:
 
 
 def _shifts(dataset: Dataset, groups: list[SoundGroup]) -> list[Finding]:
-    """Shifts that are known: those that are faults, clips with the same one together, or else that all is in order."""
-    known = [group for group in groups if group.sync.shift is not None]
-    faulty = sorted((g for g in known if abs(g.sync.shift) >= LATE_SECONDS[0]), key=lambda g: g.sync.shift)
+    """Judges the known shifts: each fault, of all clips with the same one; or else that all is in order."""
+    known = [(group.sync.shift, group) for group in groups if group.sync.shift is not None]
+    faulty = sorted((pair for pair in known if abs(pair[0]) >= LATE_SECONDS[0]), key=lambda pair: pair[0])
     found = []
     while faulty:
-        alike = [group for group in faulty if group.sync.shift <= faulty[0].sync.shift + LAG]
+        shifts, alike = zip(*(pair for pair in faulty if pair[0] <= faulty[0][0] + LAG), strict=True)
         faulty = faulty[len(alike) :]
-        shift = float(np.median([group.sync.shift for group in alike]))
+        shift = float(np.median(shifts))
         text = (f"it comes {abs(shift):.2f} s {'later' if shift > 0 else 'earlier'} than the picture in "
                 f"{first_names(alike)} (shift {signed(shift)} s)")  # fmt: skip
         level: Level = "fail" if abs(shift) >= LATE_SECONDS[1] else "warn"
         found.append(Finding(level, "sound", text, _shift_mend(dataset, groups, alike, shift)))
     if known and not found:
-        worst = max(known, key=lambda group: abs(group.sync.shift)).sync
-        found.append(Finding("ok", "sound", f"in step with the lips (shift {signed(worst.shift)} s, correlation "
-                             f"{worst.correlation:.2f})"))  # fmt: skip
+        shift, worst = max(known, key=lambda pair: abs(pair[0]))
+        found.append(Finding("ok", "sound", f"in step with the lips (shift {signed(shift)} s, correlation "
+                             f"{worst.sync.correlation:.2f})"))  # fmt: skip
     unsure = [g for g in groups if g.sync.shift is None and not g.silent and g.sync.seconds < JUDGED_SECONDS]
     if unsure:
         found.append(Finding("ok", "sound", f"whether it is in step is unknown in {first_names(unsure)}: "
@@ -316,8 +318,8 @@ def _shifts(dataset: Dataset, groups: list[SoundGroup]) -> list[Finding]:
     return found
 
 
-def _shift_mend(dataset: Dataset, groups: list[SoundGroup], alike: list[SoundGroup], shift: float) -> str:
-    """The option that moves the sound back, on top of what was moved already."""
+def _shift_mend(dataset: Dataset, groups: list[SoundGroup], alike: Sequence[SoundGroup], shift: float) -> str:
+    """Returns the option that moves the sound back, on top of what was moved already."""
     clips = [name for group in alike for name in group.clips]
     moved = [report_section(dataset, "clips").get(name) for name in clips]
     applied = {part.get("audio_shift_seconds", 0.0) for part in moved if isinstance(part, dict)}

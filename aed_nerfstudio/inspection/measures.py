@@ -60,8 +60,10 @@ class Measures:
     sound: list[SoundGroup]
 
     def blurred_share(self) -> float:
-        """Returns how many of the usable frames are blurred, 0..1; sharpness must have been measured."""
-        return float((self.sharpness[self.usable] < BLURRED).mean()) if self.usable.any() else 0.0
+        """Returns how many of the usable frames are blurred, 0..1; 0 where that was not measured."""
+        if self.sharpness is None or not self.usable.any():
+            return 0.0
+        return float((self.sharpness[self.usable] < BLURRED).mean())
 
 
 def measure(dataset: Dataset, progress: bool = False) -> Measures:
@@ -92,18 +94,18 @@ def measure(dataset: Dataset, progress: bool = False) -> Measures:
 
 
 def _facing_angles(marks: np.ndarray) -> np.ndarray:
-    """`tilt` and `away` of a clip: landmarks [F, 478, 3], anything in unusable frames -> [2, F]."""
+    """Returns `tilt` and `away` of a clip: landmarks [F, 478, 3], anything in unusable frames -> [2, F]."""
     across, down, behind = np.moveaxis(marks[:, FACE_SIDES[1]] - marks[:, FACE_SIDES[0]], -1, 0)
     return np.stack([roll(marks), np.degrees(np.arctan2(np.abs(behind), np.hypot(across, down)))])
 
 
 def _why_lost(frame: Frame) -> str:
-    """Why a frame is not usable."""
+    """Returns why a frame is not usable."""
     return next((text for flag, text in LOST_BY.items() if flag in frame.flags), "face lost or out of the picture")
 
 
 def _sound(dataset: Dataset, progress: bool) -> list[SoundGroup]:
-    """Every clip whose shift is sure, or that is long, by itself; the others together."""
+    """Judges every clip whose shift is sure, or that is long, by itself; the others together."""
     usable: dict[str, np.ndarray] = {clip.name: np.zeros(clip.count, bool) for clip in dataset.clips}
     for frame in dataset.frames:
         usable[frame.clip][frame.index] = frame.usable
@@ -127,7 +129,7 @@ def _sound(dataset: Dataset, progress: bool) -> list[SoundGroup]:
 
 
 def _drift(take: SpokenTake) -> float | None:
-    """How much later the sound is in the last half minute of a take than in the first, seconds."""
+    """Returns how much later the sound is in the last half minute of a take than in the first, seconds."""
     part = round(DRIFT_PART * FPS)
     if len(take.lips) < 2 * part:
         return None
@@ -136,7 +138,7 @@ def _drift(take: SpokenTake) -> float | None:
 
 
 def by_fault(groups: Iterable[SoundGroup]) -> list[SoundGroup]:
-    """The largest shifts first, the unknown ones last."""
+    """Returns the groups in order: the largest shifts first, the unknown ones last."""
     return sorted(groups, key=lambda group: -1 if group.sync.shift is None else abs(group.sync.shift), reverse=True)
 
 

@@ -18,7 +18,7 @@ PARTS = {BACKGROUND: (40, 40, 48), TORSO: (46, 111, 149), NECK: (237, 174, 73), 
 
 
 def pick_samples(dataset: Dataset, measures: Measures) -> list[tuple[int, str]]:
-    """Numbers of the usable frames that are shown, and why: evenly spread ones, then the extremes."""
+    """Returns numbers of the usable frames that are shown, and why: evenly spread ones, then the extremes."""
     usable = np.flatnonzero(measures.usable)
     if not len(usable):
         return []
@@ -35,8 +35,9 @@ def pick_samples(dataset: Dataset, measures: Measures) -> list[tuple[int, str]]:
 
 
 def sample_sheet(dataset: Dataset, samples: Sequence[tuple[int, str]]) -> np.ndarray:
-    """Samples side by side; below each other the picture with its marks, the parsing, the torso layer by itself and
-    over the background: uint8 [4 CELL + BAND, n CELL, 3]."""
+    """Draws samples side by side; below each other the picture with its marks, the parsing, the torso layer by itself
+    and over the background: uint8 [4 CELL + BAND, n CELL, 3].
+    """
     background = read_image(dataset.background)[..., :3]
     columns = []
     for i, text in samples:
@@ -60,19 +61,19 @@ def _cell(image: np.ndarray) -> np.ndarray:
 
 
 def _marked(image: np.ndarray, landmarks: np.ndarray, *boxes: list[int]) -> np.ndarray:
-    """A picture as a cell, with landmarks and boxes drawn at the cell's own resolution."""
+    """Returns a picture as a cell, with landmarks and boxes drawn at the cell's own resolution."""
     out = _cell(image)
     scale = CELL / image.shape[0]
     for (left, top, right, bottom), colour in zip(boxes, ((230, 230, 230), (237, 174, 73)), strict=True):
-        corners = [(round(x * scale), round(y * scale)) for x, y in ((left, top), (right - 1, bottom - 1))]
-        cv2.rectangle(out, *corners, colour, 1)
+        first, last = ((round(x * scale), round(y * scale)) for x, y in ((left, top), (right - 1, bottom - 1)))
+        cv2.rectangle(out, first, last, colour, 1)
     for x, y in np.nan_to_num(landmarks[:, :2]) * scale:
         cv2.circle(out, (round(8 * x), round(8 * y)), 4, (90, 220, 140), -1, cv2.LINE_AA, 3)
     return out
 
 
 def _parsed(image: np.ndarray, parsing: np.ndarray) -> np.ndarray:
-    """The parsing's colours over the picture in grey."""
+    """Returns the parsing's colours over the picture in grey."""
     colours = np.zeros((256, 3), np.float32)
     for value, colour in PARTS.items():
         colours[value] = colour
@@ -81,7 +82,7 @@ def _parsed(image: np.ndarray, parsing: np.ndarray) -> np.ndarray:
 
 
 def _over(layer: np.ndarray, below: np.ndarray) -> np.ndarray:
-    """An RGBA layer over a picture of the same size."""
+    """Returns an RGBA layer over a picture of the same size."""
     alpha = layer[..., 3:].astype(np.float32) / 255
     return np.round(alpha * layer[..., :3] + (1 - alpha) * below).astype(np.uint8)
 
@@ -93,7 +94,8 @@ def _checkerboard(height: int, width: int) -> np.ndarray:
 
 
 def _band(text: str) -> np.ndarray:
-    """A line of text, shortened at its front to fit a cell; what OpenCV's font lacks becomes a question mark."""
+    """Returns a line of text, shortened at its front to fit a cell; what OpenCV's font lacks becomes a question mark.
+    """
     band = np.zeros((BAND, CELL, 3), np.uint8)
     text = text.encode("ascii", "replace").decode()
     text = text if len(text) <= 40 else "..." + text[-37:]

@@ -16,7 +16,7 @@ EYE_X, EYE_Y = 0.2938, 8.2207  # canonical eye centre, dm
 
 @numba.njit(cache=True)
 def hair_depth(x, y, z):
-    """How far (dm, roughly) a canonical skin point lies inside the hair; negative outside."""
+    """Returns how far (dm, roughly) a canonical skin point lies inside the hair; negative outside."""
     ax = abs(x)
     if z > 1.0:
         line = 8.86 - 0.25 * ax
@@ -32,7 +32,7 @@ def hair_depth(x, y, z):
 
 @numba.njit(cache=True)
 def _jaw_line(z):
-    """Canonical height (dm) of the border between head and neck at depth z."""
+    """Returns the canonical height (dm) of the border between head and neck at depth z."""
     if z > 1.2:
         return 7.0
     if z > 0.9:
@@ -46,13 +46,13 @@ def _jaw_line(z):
 
 @numba.njit(cache=True)
 def shirt_depth(x, y, z):
-    """How far (dm) a canonical point lies inside the shirt; negative outside."""
+    """Returns how far (dm) a canonical point lies inside the shirt; negative outside."""
     return 6.50 - 0.30 * (z - 0.3) - y
 
 
 @numba.njit(cache=True)
 def lip_depth(x, y, z):
-    """How far (dm) a canonical point lies inside the lips; negative outside."""
+    """Returns how far (dm) a canonical point lies inside the lips; negative outside."""
     ax = abs(x)
     t = min(ax / 0.262, 1.0)
     seam = 7.502 - 0.02 * t
@@ -65,6 +65,7 @@ def lip_depth(x, y, z):
 
 @numba.njit(cache=True)
 def label(material, x, y, z):
+    """Returns the parsing label of a canonical point of a material."""
     if material == PLUG:
         return NECK
     if material != BODY:

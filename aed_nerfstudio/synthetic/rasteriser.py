@@ -26,7 +26,9 @@ from aed_nerfstudio.synthetic.painting import (
 
 @numba.njit(cache=True)
 def rasterise(screen, triangles, drawn, size, ids, bary, inverse_depth):
-    """Z-buffer. screen [V, 3] (x, y pixels, 1 / depth); drawn bool [T] -> ids [S, S] (-1 none), bary [S, S, 2]."""
+    """Fills a z-buffer from screen [V, 3] (x, y pixels, 1 / depth) and drawn bool [T]: ids [S, S] (-1 none), bary
+    [S, S, 2].
+    """
     ids[:] = -1
     inverse_depth[:] = 0.0
     for t in range(triangles.shape[0]):
@@ -70,7 +72,7 @@ def _mix(colour, other, share):
 
 @numba.njit(cache=True, parallel=True)
 def shade(ids, bary, triangles, materials, canonical, normals, palette, out, labels):
-    """Colours [S, S, 3] (0..255, only where ids >= 0) and labels [S, S] of a z-buffer."""
+    """Fills in colours [S, S, 3] (0..255, only where ids >= 0) and labels [S, S] of a z-buffer."""
     size = ids.shape[0]
     white = np.array([238.0, 236.0, 232.0])
     dark = np.array([58.0, 22.0, 22.0])

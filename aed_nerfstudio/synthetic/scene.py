@@ -54,7 +54,7 @@ class HeadPose:
     shift: tuple[float, float, float] = (0.0, 0.0, 0.0)
 
     def transform(self, pivot: np.ndarray, share: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
-        """Rotation [3, 3] and translation [3] (dm) about a pivot; `share` scales the motion."""
+        """Returns the rotation [3, 3] and translation [3] (dm) about a pivot; `share` scales the motion."""
         yaw, pitch, roll = (math.radians(share * a) for a in (self.yaw, -self.pitch, self.roll))
         c, s = math.cos, math.sin
         ry = np.array([[c(yaw), 0, s(yaw)], [0, 1, 0], [-s(yaw), 0, c(yaw)]])
@@ -65,7 +65,7 @@ class HeadPose:
 
 
 def make_background(size: int, seed: int = 0) -> np.ndarray:
-    """A still room-like backdrop: uint8 [size, size, 3]."""
+    """Returns a still room-like backdrop: uint8 [size, size, 3]."""
     rng = np.random.default_rng(1000 + seed)
     big = 2 * size
     y, x = np.mgrid[0:big, 0:big] / big
@@ -108,7 +108,7 @@ class Scene:
         self._map: tuple[np.ndarray, np.ndarray] | None = None
 
     def pose_vertices(self, vertices: np.ndarray, pose: HeadPose) -> np.ndarray:
-        """Vertices [V, 3] in the room: blended between the head's and the torso's motion."""
+        """Returns vertices [V, 3] in the room: blended between the head's and the torso's motion."""
         rotation, move = pose.transform(self.actor.pivot)
         torso_pivot = self.actor.pivot - (0.0, 1.6, 0.0)
         torso_rotation, torso_move = pose.transform(torso_pivot, TORSO_SHARE)
@@ -116,7 +116,7 @@ class Scene:
         return w * (vertices @ rotation.T + move) + (1 - w) * (vertices @ torso_rotation.T + torso_move)
 
     def camera_to_world(self, pose: HeadPose) -> np.ndarray:
-        """Camera in the head's frame: float64 [4, 4], OpenGL, units of METRES_PER_UNIT."""
+        """Returns the camera in the head's frame: float64 [4, 4], OpenGL, units of METRES_PER_UNIT."""
         rotation, move = pose.transform(self.actor.pivot)
         matrix = np.eye(4)
         matrix[:3, :3] = rotation.T
@@ -124,7 +124,7 @@ class Scene:
         return matrix
 
     def project(self, points: np.ndarray) -> np.ndarray:
-        """Room points [n, 3] (dm) -> [n, 3]: x, y in pixels and depth in dm."""
+        """Projects room points [n, 3] (dm) -> [n, 3]: x, y in pixels and depth in dm."""
         p = points - self.eye
         depth = -p[:, 2]
         return np.stack([self.camera.cx + self.camera.fl_x * p[:, 0] / depth,
@@ -137,7 +137,7 @@ class Scene:
                self._labels)
 
     def _reduce(self, colour: np.ndarray, covered: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Supersampled colours and bool coverage -> premultiplied float [S, S, 3] and coverage [S, S, 1]."""
+        """Averages supersampled colours and bool coverage -> premultiplied float [S, S, 3] and coverage [S, S, 1]."""
         k, n = SUPERSAMPLING, self.size
         alpha = covered.astype(float)
         colour = (colour * alpha[..., None]).reshape(n, k, n, k, 3).mean((1, 3))
@@ -155,7 +155,7 @@ class Scene:
         return vertices, normals, raster
 
     def landmarks(self, vertices: np.ndarray, pose: HeadPose) -> np.ndarray:
-        """MediaPipe's 478 landmarks of posed vertices [V, 3]: float32 [478, 3], see Rendering."""
+        """Returns MediaPipe's 478 landmarks of posed vertices [V, 3]: float32 [478, 3], see Rendering."""
         index, weight = self.landmark_map()
         points = (vertices[index] * weight[..., None]).sum(1)
         out = self.project(points)
@@ -165,7 +165,7 @@ class Scene:
         return out.astype(np.float32)
 
     def landmark_map(self) -> tuple[np.ndarray, np.ndarray]:
-        """Where the landmarks sit on the mesh: vertex indices int64 [478, 3] and weights float64 [478, 3]."""
+        """Returns where the landmarks sit on the mesh: vertex indices int64 [478, 3] and weights float64 [478, 3]."""
         if self._map is None:
             self._map = _landmark_map(self.actor.identity)
         return self._map
@@ -194,7 +194,7 @@ class Scene:
 
 @lru_cache(maxsize=4)
 def _landmark_map(identity: int) -> tuple[np.ndarray, np.ndarray]:
-    """See Scene.landmark_map: MediaPipe's mesh on a frontal picture with parted lips, cast back onto the surface."""
+    """Returns `Scene.landmark_map`: MediaPipe's mesh on a frontal picture with parted lips, cast onto the surface."""
     scene = Scene(Actor(identity), 512)
     a = scene.actor
     picture = scene.render({"jawOpen": 0.25}, HeadPose(), landmarks=False)

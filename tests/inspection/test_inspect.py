@@ -230,9 +230,9 @@ def test_the_sheet_and_the_page_are_the_same_twice(dataset, tmp_path):
     assert sheet.shape[1] >= 6 * 256 and sheet.std() > 20
     text = first.files[1].read_text()
     assert "&lt;b&gt;warning&lt;/b&gt; &amp; more" in text and "neutral strong" in text and "usable, but" in text
-    sources = re.findall(r"src='([^']{0,30})", text)
+    sources = re.findall(r'src="([^"]{0,30})', text)
     assert len(sources) == 2 and all(source.startswith("data:image/") for source in sources)
-    assert "http" not in re.sub(r"base64,[^']*", "", text)
+    assert "http" not in re.sub(r'base64,[^"]*', "", text)
 
 
 def test_the_verdict_follows_the_worst_finding(dataset, tmp_path):

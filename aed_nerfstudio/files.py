@@ -1,8 +1,9 @@
 """Writing and removing files: nothing half, nothing through links out of a folder, nothing that is not ours, nothing on
-top of what the same command reads."""
+top of what the same command reads; and short names by which files and values are known again."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -12,9 +13,12 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from aed_nerfstudio.errors import FULL, InputError
+
+if TYPE_CHECKING:
+    import numpy as np
 
 PART = ".aed-part"
 """The end of the names of files that are not whole yet."""
@@ -285,3 +289,23 @@ def _identity(path: Path) -> object:
         return status.st_dev, status.st_ino
     except OSError:
         return os.path.realpath(path)
+
+
+def stamp(path: Path) -> list:
+    """Returns what a file is known by later, for JSON: its place, its size in bytes and when it was changed (ns)."""
+    status = path.stat()
+    return [str(path.resolve()), status.st_size, status.st_mtime_ns]
+
+
+def digest(*parts: object) -> str:
+    """Returns a short name of anything that JSON can hold: equal for equal values, in this run and in later ones."""
+    text = json.dumps(parts, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:20]
+
+
+def array_digest(*arrays: np.ndarray | None) -> str:
+    """Returns the SHA-256 of the arrays' bytes, in hexadecimal; None counts as no bytes."""
+    total = hashlib.sha256()
+    for array in arrays:
+        total.update(b"" if array is None else array.tobytes())
+    return total.hexdigest()

@@ -22,7 +22,6 @@ from scipy.optimize import least_squares
 from scipy.spatial.transform import Rotation
 
 from aed_nerfstudio.audio.features import SAMPLE_RATE
-from aed_nerfstudio.capture.face_shape import STABLE
 from aed_nerfstudio.capture.landmarks import cut
 from aed_nerfstudio.dataset.schema import (
     FPS,
@@ -35,6 +34,7 @@ from aed_nerfstudio.dataset.schema import (
     write_image,
     write_json,
 )
+from aed_nerfstudio.face.face_mesh import STABLE
 from aed_nerfstudio.media.video_writer import VideoWriter
 from aed_nerfstudio.synthetic.actor import Actor
 from aed_nerfstudio.synthetic.performance import HeadPose, perform

@@ -45,7 +45,7 @@ from aed_nerfstudio.face.person_mask import PersonMask
 with FaceFinder() as finder, PersonMask() as mask:
     for _ in range(5):
         finder.find(np.zeros((64, 64, 3), np.uint8))
-        mask.process(np.zeros((64, 64, 3), np.uint8))
+        mask.probability(np.zeros((64, 64, 3), np.uint8))
 time.sleep(1)  # MediaPipe 1.x reports after a task was closed
 """
 

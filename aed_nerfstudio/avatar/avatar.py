@@ -18,13 +18,12 @@ from aed_nerfstudio.bounds import RENDERED_SIDE
 from aed_nerfstudio.dataset.schema import FPS, folder_parts
 from aed_nerfstudio.driving.assembler import Emotion, Poses
 from aed_nerfstudio.driving.camera_path import CameraPath
-from aed_nerfstudio.driving.digest import digest
 from aed_nerfstudio.driving.emotion import EmotionVocabulary
 from aed_nerfstudio.driving.emotion_track import EmotionTrack
 from aed_nerfstudio.driving.lip_smoothing import LipSmoothing
 from aed_nerfstudio.driving.track import DrivingTrack, FrameCondition
 from aed_nerfstudio.errors import InputError
-from aed_nerfstudio.files import keep_apart
+from aed_nerfstudio.files import array_digest, keep_apart
 from aed_nerfstudio.jobs.folder_lock import folder_lock
 from aed_nerfstudio.media.backgrounds import Background
 from aed_nerfstudio.media.captions import Mark
@@ -348,9 +347,9 @@ class Avatar:
         emotions = {caption: _emotion(track) for caption, track in tracks.items()}
         settings = {
             "model": self.name,
-            "sound": digest(samples),
+            "sound": array_digest(samples),
             "emotion": emotions,
-            "audio features and poses": [digest(t.features, t.poses, t.eye_openness) for t in tracks.values()],
+            "audio features and poses": [array_digest(t.features, t.poses, t.eye_openness) for t in tracks.values()],
             "size": list(whole),
             "fps": fps,
             "background": "original" if background is None else f"{background.name} {background.stamp}".strip(),

@@ -46,24 +46,25 @@ class Background:
 
     @property
     def unseen(self) -> float:
-        """Share of the picture that was never seen."""
+        """Returns the share of the picture that was never seen."""
         return float(1 - self.seen.mean())
 
     @property
     def noise_floor(self) -> float:
-        """How much a usual pixel varies, levels."""
+        """Returns how much a usual pixel varies, levels."""
         return float(np.median(self.noise[self.seen])) if self.seen.any() else 1.0
 
     @property
     def moves(self) -> bool:
+        """Returns whether so much moves that a still picture will be seen to differ."""
         return self.moving > MOVING_SHARE
 
     def below(self, row: int) -> Background:
-        """The part of it from a row downwards; `usual` and `anchor` stay as they are."""
+        """Returns the part of it from a row downwards; `usual` and `anchor` stay as they are."""
         return replace(self, picture=self.picture[row:], seen=self.seen[row:], noise=self.noise[row:])
 
     def report(self) -> dict:
-        """What the quality gate shows."""
+        """Returns what the quality gate shows."""
         return {"unseen": round(self.unseen, 4), "moving": round(self.moving, 4), "moves": self.moves,
                 "noise": round(self.noise_floor, 2)}  # fmt: skip
 
@@ -84,13 +85,15 @@ class Background:
 
 
 def sample(count: int, size: int) -> np.ndarray:
-    """Which of `count` frames of size x size pixels `clip_background` should be given: int [<= FRAMES], ascending."""
+    """Returns which of `count` frames of size x size pixels `clip_background` should be given: int [<= FRAMES],
+    ascending.
+    """
     most = max(8, min(FRAMES, int(MEMORY / (4 * size * size))))
     return np.unique(np.linspace(0, count - 1, min(most, count)).round().astype(int))
 
 
 def clip_background(frames: Iterable[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> Background:
-    """The background of one clip.
+    """Returns the background of one clip.
 
     frames: of the ones that `sample` chose (image uint8 [S, S, 3] RGB, person float32 [S, S] in 0..1 from
     `segmentation.coarse_person`, chin [2] pixels); they are held in memory together.
@@ -121,7 +124,7 @@ def clip_background(frames: Iterable[tuple[np.ndarray, np.ndarray, np.ndarray]])
 
 
 def merge_backgrounds(backgrounds: Sequence[Background]) -> np.ndarray:
-    """One picture for all clips of a dataset, uint8 [S, S, 3].
+    """Returns one picture for all clips of a dataset, uint8 [S, S, 3].
 
     The clip that saw most of its background gives it; what it never saw comes from the others where they agree with it
     on what both saw (the same room and crop), and is made up elsewhere.
@@ -161,7 +164,8 @@ def _disc(radius: float) -> np.ndarray:
 
 
 def _statistics(images: list[np.ndarray], near: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Per-pixel median uint8 [S, S, 3], spread float32 [S, S] (levels, like a standard deviation) and whether seen.
+    """Returns each pixel's median uint8 [S, S, 3], spread float32 [S, S] (levels, as a standard deviation) and whether
+    it was seen.
 
     near: uint8 [N, S, S], see above. A pixel counts as seen where it was surely free a few times; or where the mask was
     unsure most of the time while the picture stood still there, for what is part of a person moves with it.
@@ -196,12 +200,12 @@ def _statistics(images: list[np.ndarray], near: np.ndarray) -> tuple[np.ndarray,
 
 
 def _usual(persons: list[np.ndarray], chins: np.ndarray) -> tuple[np.ndarray, tuple[float, float]]:
-    """See `Background.usual` and `anchor`."""
+    """Returns what `Background` calls `usual` and `anchor`."""
     anchor = np.median(chins, axis=0)
     size = persons[0].shape[0]
     sums = np.zeros((2, size, size), np.float32)
     for person, chin in zip(persons, chins, strict=True):
-        shift = np.float32([[1, 0, anchor[0] - chin[0]], [0, 1, anchor[1] - chin[1]]])
+        shift = np.array([[1, 0, anchor[0] - chin[0]], [0, 1, anchor[1] - chin[1]]], np.float32)
         sums[0] += person > 127
         sums[1] += cv2.warpAffine(person, shift, (size, size), borderMode=cv2.BORDER_REPLICATE) > 127
     return np.round(sums * (255 / len(persons))).astype(np.uint8), (float(anchor[0]), float(anchor[1]))
@@ -209,8 +213,9 @@ def _usual(persons: list[np.ndarray], chins: np.ndarray) -> tuple[np.ndarray, tu
 
 def _moving(images: list[np.ndarray], persons: list[np.ndarray], values: np.ndarray, seen: np.ndarray,
             noise: float) -> float:  # fmt: skip
-    """Share of the pixels far from the person that differ from the background by more than noise in a tenth of the
-    frames; worked on at a quarter of the size, where compression's blocks even out."""
+    """Returns the share of pixels far from the person that differ from the background by more than noise in a tenth of
+    the frames; worked on at a quarter of the size, where compression's blocks even out.
+    """
     size = values.shape[0]
     small = (max(8, size // 4),) * 2
     kernel = _disc(FAR_MARGIN * small[0])

@@ -183,14 +183,14 @@ class BisenetParser:
         self._model = None
 
     def evidence(self, image: np.ndarray, points: np.ndarray) -> np.ndarray:
-        """See `Parser.evidence`: uint8 [256, 256, 4]."""
+        """Returns the evidence of one frame, uint8 [256, 256, 4]; see `Parser.evidence`."""
         device = next(self._model.parameters()).device
         with torch.inference_mode():
             return evidence_of(self._model(network_input(image).to(device)), CLASSES)
 
 
 def _difference(wanted: dict[str, torch.Tensor], found: Any) -> str:
-    """What is wrong with stored weights, in a few words; empty if nothing is."""
+    """Returns what is wrong with stored weights, in a few words; empty if nothing is."""
     if not isinstance(found, dict) or not all(isinstance(value, torch.Tensor) for value in found.values()):
         return "it holds no plain weights"
     for name, value in wanted.items():

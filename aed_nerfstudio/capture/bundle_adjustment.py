@@ -17,7 +17,8 @@ import numpy as np
 from scipy.linalg import cho_factor, cho_solve, solve_triangular
 from scipy.spatial.transform import Rotation
 
-from aed_nerfstudio.capture.face_shape import STABLE, rough_poses
+from aed_nerfstudio.capture.face_shape import rough_poses
+from aed_nerfstudio.face.face_mesh import STABLE
 
 USUAL_SHARE = 2.4  # focal length in picture widths: a talking head filmed with a moderate telephoto lens
 CHUNK = 200_000  # observations whose derivatives are held at once
@@ -42,8 +43,8 @@ class Observations:
     def __len__(self) -> int:
         return len(self.frame)
 
-    def take(self, which: np.ndarray) -> Observations:
-        """Those of a mask or an index that keeps the order."""
+    def take(self, which: np.ndarray | slice) -> Observations:
+        """Returns the observations of a mask, or of an index that keeps their order."""
         return Observations(self.frame[which], self.point[which], self.xy[which], self.weight[which], self.white)
 
 
@@ -59,23 +60,25 @@ class Poses:
         return len(self.scale)
 
     def take(self, which: np.ndarray | slice) -> Poses:
+        """Returns the poses of a mask, an index or a slice."""
         return Poses(self.rotation[which], self.scale[which], self.origin[which])
 
     def moved(self, step: np.ndarray) -> Poses:
-        """After a step [F, 6]: rotation vector (camera axes), log scale, origin."""
+        """Returns the poses after a step [F, 6]: rotation vector (camera axes), log scale, origin."""
         turn = Rotation.from_rotvec(step[:, :3]).as_matrix()
         return Poses(turn @ self.rotation, self.scale * np.exp(step[:, 3]), self.origin + step[:, 4:])
 
 
 def project(points: np.ndarray, poses: Poses, kappa: float, frame: np.ndarray, point: np.ndarray) -> np.ndarray:
-    """Pixels from the principal point [N, 2] of the points [P, 3] numbered `point` in the frames `frame`."""
+    """Returns pixels from the principal point [N, 2] of the points [P, 3] numbered `point` in the frames `frame`."""
     q = np.einsum("nij,nj->ni", poses.rotation[frame], points[point])
     scale = poses.scale[frame][:, None]
     return (scale * q[:, :2] + poses.origin[frame]) / (1 + kappa * scale * q[:, 2:])
 
 
 def derivatives(points: np.ndarray, poses: Poses, kappa: float, seen: Observations):
-    """Residuals [N, 2] in standard deviations, and what was seen by pose [N, 2, 6], point [N, 2, 3], log kappa [N, 2].
+    """Returns residuals [N, 2] in standard deviations, and what was seen by pose [N, 2, 6], point [N, 2, 3], log kappa
+    [N, 2].
     """
     rotation = poses.rotation[seen.frame]
     q = np.einsum("nij,nj->ni", rotation, points[seen.point])
@@ -96,13 +99,15 @@ def derivatives(points: np.ndarray, poses: Poses, kappa: float, seen: Observatio
 
 
 def robust_weights(seen: Observations, distance: np.ndarray, noise: np.ndarray) -> np.ndarray:
-    """Weights [N] of residuals of length `distance` [N] for points with the given noise [P], standard deviations."""
+    """Returns weights [N] of residuals of length `distance` [N] for points with the given noise [P], standard
+    deviations.
+    """
     sigma = noise[seen.point]
     return seen.weight / sigma**2 / (1 + (distance / (OUTLIER * sigma)) ** 2)
 
 
 def point_noise(seen: Observations, distance: np.ndarray, points: int) -> np.ndarray:
-    """Noise of each point [P] in its standard deviations, from the median of the residuals' lengths."""
+    """Returns the noise of each point [P] in its standard deviations, from the median of the residuals' lengths."""
     order = np.lexsort((distance, seen.point))
     count = np.bincount(seen.point, minlength=points)
     first = np.concatenate([[0], np.cumsum(count)[:-1]])
@@ -113,7 +118,7 @@ def point_noise(seen: Observations, distance: np.ndarray, points: int) -> np.nda
 
 
 def _sums(values: np.ndarray, index: np.ndarray, count: int) -> np.ndarray:
-    """Sums of values [N, ...] with the same index [N]: [count, ...]."""
+    """Returns sums of values [N, ...] with the same index [N]: [count, ...]."""
     flat = values.reshape(len(values), -1)
     out = np.stack([np.bincount(index, column, count) for column in flat.T], axis=1)
     return out.reshape(count, *values.shape[1:])
@@ -121,7 +126,7 @@ def _sums(values: np.ndarray, index: np.ndarray, count: int) -> np.ndarray:
 
 def pose_normals(points: np.ndarray, poses: Poses, kappa: float, seen: Observations,
                  weigh: Callable[[Observations, np.ndarray], np.ndarray]) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
-    """Every frame's normal matrix [F, 6, 6] and right side [F, 6], the points held."""
+    """Returns every frame's normal matrix [F, 6, 6] and right side [F, 6], the points held."""
     matrix, right = np.zeros((len(poses), 6, 6)), np.zeros((len(poses), 6))
     for a in range(0, len(seen), CHUNK):
         part = seen.take(slice(a, a + CHUNK))
@@ -136,7 +141,7 @@ def point_normals(
     points: np.ndarray, poses: Poses, kappa: float, seen: Observations,
     weigh: Callable[[Observations, np.ndarray], np.ndarray],
 ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
-    """Every point's normal matrix [P, 3, 3] and right side [P, 3], the poses held."""
+    """Returns every point's normal matrix [P, 3, 3] and right side [P, 3], the poses held."""
     matrix, right = np.zeros((len(points), 3, 3)), np.zeros((len(points), 3))
     for a in range(0, len(seen), CHUNK):
         part = seen.take(slice(a, a + CHUNK))
@@ -148,7 +153,7 @@ def point_normals(
 
 
 def resect(points, poses: Poses, kappa: float, seen: Observations, noise: np.ndarray, steps: int) -> Poses:
-    """Every frame's pose by itself after some Gauss-Newton steps, the points [P, 3] held."""
+    """Returns every frame's pose by itself after some Gauss-Newton steps, the points [P, 3] held."""
     for _ in range(steps):
         matrix, right = pose_normals(points, poses, kappa, seen, lambda o, d: robust_weights(o, d, noise))
         poses = poses.moved(np.linalg.solve(matrix + 1e-9 * np.eye(6), right[..., None])[..., 0])
@@ -156,7 +161,7 @@ def resect(points, poses: Poses, kappa: float, seen: Observations, noise: np.nda
 
 
 def landmark_poses(landmarks: np.ndarray, face: np.ndarray, size: int) -> Poses:
-    """Poses of the face [478, 3] cm by its stable landmarks alone, with the usual focal length.
+    """Returns poses of the face [478, 3] cm by its stable landmarks alone, with the usual focal length.
 
     landmarks: [F, 478, 3] pixels of a size x size picture, all finite.
     """
@@ -182,7 +187,8 @@ class Prior:
 
 def joint_step(points: np.ndarray, poses: Poses, kappa: float, seen: Observations, weights: np.ndarray,
                prior: Prior):  # fmt: skip
-    """One Gauss-Newton step of everything: poses [F, 6], points [P, 3], log kappa, and the latter's standard deviation.
+    """Takes one Gauss-Newton step of everything: poses [F, 6], points [P, 3], log kappa, and the latter's standard
+    deviation.
 
     Poses are eliminated (Schur complement), what remains is dense: 3 P + 1 unknowns.
     """

@@ -14,7 +14,7 @@ SECONDS = 4.0  # between two of them
 
 
 def choose_stream(video: Path, warnings: list[str]) -> int:
-    """The index in the file of the stream of pictures to take: the default one, or the first one with a face.
+    """Returns the index in the file of the stream of pictures to take: the default one, or the first one with a face.
 
     warnings: where there are several, which one is taken is added.
 

@@ -23,16 +23,17 @@ MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's
 
 
 def network_input(image: np.ndarray) -> torch.Tensor:
-    """A picture, uint8 [S, S, 3] RGB, as these networks take it: float32 [1, 3, 512, 512]."""
+    """Returns a picture, uint8 [S, S, 3] RGB, as these networks take it: float32 [1, 3, 512, 512]."""
     import torch
 
     method = cv2.INTER_AREA if image.shape[0] > INPUT_SIZE else cv2.INTER_LINEAR
     scaled = cv2.resize(image, (INPUT_SIZE, INPUT_SIZE), interpolation=method).astype(np.float32) / 255
-    return torch.from_numpy((scaled - np.float32(MEAN)) / np.float32(DEVIATION)).permute(2, 0, 1)[None]
+    mean, deviation = np.array(MEAN, np.float32), np.array(DEVIATION, np.float32)
+    return torch.from_numpy((scaled - mean) / deviation).permute(2, 0, 1)[None]
 
 
 def evidence_of(logits: torch.Tensor, names: Sequence[str]) -> np.ndarray:
-    """Evidence for the four labels, uint8 [256, 256, 4].
+    """Returns evidence for the four labels, uint8 [256, 256, 4].
 
     logits: [1, classes, h, w]. names: of the classes in their order, all of them keys of LABELS.
     """

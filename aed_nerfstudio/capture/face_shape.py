@@ -8,21 +8,23 @@ from __future__ import annotations
 
 import numpy as np
 
-# Points that speech and expression hardly move: forehead, temples, eye corners, nose, cheekbones. Brows, lids, cheeks
-# beside the mouth and the jaw are left out.
-STABLE = np.array([10, 151, 9, 8, 168, 6, 197, 195, 5, 4, 1,
-                   109, 338, 67, 297, 103, 332, 54, 284, 21, 251, 162, 389, 127, 356, 234, 454,
-                   33, 263, 133, 362, 143, 372, 111, 340, 116, 345, 117, 346, 227, 447,
-                   193, 417, 122, 351, 188, 412, 174, 399, 196, 419, 236, 456, 48, 278, 64, 294, 98, 327])  # fmt: skip
-# Left and right twins (image left first) whose joining lines give the x axis.
-PAIRS = np.array([[33, 263], [133, 362], [234, 454], [127, 356], [21, 251], [54, 284], [116, 345], [48, 278]])
+from aed_nerfstudio.face.face_mesh import (
+    CHIN,
+    FOREHEAD,
+    INNER_EYE_CORNERS,
+    NOSE_BRIDGE,
+    OUTER_EYE_CORNERS,
+    STABLE,
+    TWINS,
+)
+
 MEAN_FRAMES = 200
 OUTER_CORNERS_CM = 8.9  # between the outer corners of an adult's eyes; sets the scale, which a picture cannot
 EARS_BEHIND_BRIDGE_CM = 9.0
 
 
 def similarity(source: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """What best maps source [N, 3] onto each target [F, N, 3]: scales [F], rotations [F, 3, 3], shifts [F, 3].
+    """Returns what best maps source [N, 3] onto each target [F, N, 3]: scales [F], rotations [F, 3, 3], shifts [F, 3].
 
     Umeyama's closed form.
     """
@@ -36,7 +38,7 @@ def similarity(source: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.n
 
 
 def mean_face(landmarks: np.ndarray, usable: np.ndarray) -> np.ndarray:
-    """The person's mean face from FaceMesh's own depth, over frames spread over all usable ones.
+    """Returns the person's mean face from FaceMesh's own depth, over frames spread over all usable ones.
 
     landmarks: [F, 478, 3] pixels. usable: bool [F], at least one. Returns [478, 3] cm in the head frame.
     """
@@ -44,7 +46,8 @@ def mean_face(landmarks: np.ndarray, usable: np.ndarray) -> np.ndarray:
     seen = landmarks[index[np.unique(np.linspace(0, len(index) - 1, MEAN_FRAMES).round().astype(int))]]
     seen = seen.astype(np.float64)
     # Start from the most frontal frame: the one whose eye corners are at the most equal depth.
-    mean = seen[np.abs(seen[:, 33, 2] - seen[:, 263, 2]).argmin()]
+    left, right = OUTER_EYE_CORNERS
+    mean = seen[np.abs(seen[:, left, 2] - seen[:, right, 2]).argmin()]
     for _ in range(3):
         scale, rotation, shift = similarity(mean[STABLE], seen[:, STABLE])
         back = np.einsum("fni,fij->fnj", seen - shift[:, None], rotation) / scale[:, None, None]
@@ -53,30 +56,31 @@ def mean_face(landmarks: np.ndarray, usable: np.ndarray) -> np.ndarray:
 
 
 def to_head_frame(face: np.ndarray) -> np.ndarray:
-    """A face [478, 3] in any scale, place and (roughly frontal, y up) attitude -> cm in the head frame."""
+    """Brings a face [478, 3] of any scale, place and (roughly frontal, y up) attitude to cm in the head frame."""
     scale, axes, origin = head_frame(face)
     return scale * (face - origin) @ axes.T
 
 
 def head_frame(face: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
-    """Scale, axes [3, 3] (rows) and origin [3] of the head frame of a face [478, 3] (roughly frontal, y up)."""
-    x = (face[PAIRS[:, 1]] - face[PAIRS[:, 0]]).mean(axis=0)
+    """Returns scale, axes [3, 3] (rows) and origin [3] of a face's head frame: [478, 3], roughly frontal, y up."""
+    x = (face[TWINS[:, 1]] - face[TWINS[:, 0]]).mean(axis=0)
     x /= np.linalg.norm(x)
     # The line from the chin to the top of the forehead is upright in a face that looks straight ahead.
-    up = face[10] - face[152]
+    up = face[FOREHEAD] - face[CHIN]
     y = up - (up @ x) * x
     y /= np.linalg.norm(y)
     axes = np.stack([x, y, np.cross(x, y)])
-    scale = OUTER_CORNERS_CM / float(np.linalg.norm(face[263] - face[33]))
+    left, right = OUTER_EYE_CORNERS
+    scale = OUTER_CORNERS_CM / float(np.linalg.norm(face[right] - face[left]))
     turned = face @ axes.T
-    middle = turned[PAIRS].mean(axis=(0, 1))
-    eyes = turned[[33, 133, 263, 362]].mean(axis=0)
-    origin = np.array([middle[0], eyes[1], turned[168, 2] - EARS_BEHIND_BRIDGE_CM / scale])
+    middle = turned[TWINS].mean(axis=(0, 1))
+    eyes = turned[[*OUTER_EYE_CORNERS, *INNER_EYE_CORNERS]].mean(axis=0)
+    origin = np.array([middle[0], eyes[1], turned[NOSE_BRIDGE, 2] - EARS_BEHIND_BRIDGE_CM / scale])
     return scale, axes, origin @ axes
 
 
 def rough_poses(landmarks: np.ndarray, face: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Weak-perspective poses of a face [478, 3] from FaceMesh's depth.
+    """Returns weak-perspective poses of a face [478, 3] from FaceMesh's depth.
 
     landmarks: [F, 478, 3] pixels, all finite. Returns scales [F] (pixels a cm), rotations [F, 3, 3] (head to OpenCV
     camera) and shifts [F, 2] (pixels of the head's origin).

@@ -14,7 +14,7 @@ def _times(image: np.ndarray, weight: np.ndarray) -> np.ndarray:
 
 
 def _halved(image: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The weighted mean of 2 x 2 pixels, and how well it is known, 0..1."""
+    """Returns the weighted mean of 2 x 2 pixels, and how well it is known, 0..1."""
     size = ((image.shape[1] + 1) // 2, (image.shape[0] + 1) // 2)
     mass = cv2.resize(weight, size, interpolation=cv2.INTER_AREA)
     mean = cv2.resize(_times(image, weight), size, interpolation=cv2.INTER_AREA)

@@ -11,14 +11,8 @@ import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
 from aed_nerfstudio.face.face_finder import FaceFinder
-from aed_nerfstudio.face.face_mesh import INNER_LIPS, OUTER_LIPS
+from aed_nerfstudio.face.face_mesh import EYES, LIPS
 
-# Rings between the outer and the inner contour: they move with the lips as well.
-MIDDLE_LIPS = [76, 77, 90, 180, 85, 16, 315, 404, 320, 307, 306, 408, 304, 303, 302, 11, 72, 73, 74, 184,
-               62, 96, 89, 179, 86, 15, 316, 403, 319, 325, 292, 407, 272, 271, 268, 12, 38, 41, 42, 183]  # fmt: skip
-LIPS = sorted({*OUTER_LIPS, *INNER_LIPS, *MIDDLE_LIPS})
-# Corner, corner, then pairs (upper, lower) of lid points: the six points of the usual eye aspect ratio, both eyes.
-EYES = ([33, 133, 160, 144, 158, 153], [362, 263, 385, 380, 387, 373])
 LONGEST = 1280  # pixels: FaceMesh looks at 192 x 192 of the face, so more costs time and tells nothing
 SMOOTHING = 0.7  # frames: enough to calm the jitter of single frames, too little to lag behind a nod
 LOST_FRAMES = 25  # after this many frames without the face its last place says nothing any more
@@ -52,8 +46,8 @@ class FaceTracker:
     def __exit__(self, *_: object) -> None:
         self._finder.__exit__()
 
-    def process(self, image: np.ndarray) -> np.ndarray | None:
-        """The face's landmarks in one frame, uint8 [H, W, 3] RGB -> float32 [478, 3] pixels, or None."""
+    def track(self, image: np.ndarray) -> np.ndarray | None:
+        """Returns the face's landmarks in one frame, uint8 [H, W, 3] RGB -> float32 [478, 3] pixels, or None."""
         chosen = self._choose(self._look_closer(image))
         self._since_whole += 1
         if chosen is None or self._since_whole >= WHOLE_EVERY:
@@ -67,7 +61,7 @@ class FaceTracker:
         return chosen
 
     def _choose(self, faces: list[np.ndarray]) -> np.ndarray | None:
-        """Which of the faces, each [478, 3], is the one that is followed; None if it is someone else's."""
+        """Returns which of the faces, each [478, 3], is the one that is followed; None if it is someone else's."""
         if not faces:
             return None
         if self._previous is None or self._lost > LOST_FRAMES:
@@ -77,19 +71,23 @@ class FaceTracker:
         return None if distances[nearest] > 1.5 * _height(self._previous) else faces[nearest]
 
     def _look_closer(self, image: np.ndarray) -> list[np.ndarray]:
-        """The faces in the part of a frame around where the face was; none where the finder itself looks there."""
-        if self._finder.follows or self._previous is None or self._lost > LOST_FRAMES:
+        """Returns the faces in the part of a frame around where the face was; none where the finder itself looks there.
+        """
+        if self._finder.uses_last_frame or self._previous is None or self._lost > LOST_FRAMES:
             return []
         part, left, top = around_face(image, self._previous)
-        return [face + np.float32([left, top, 0]) for face in _usable(self._finder.find(part))] if part.size else []
+        shift = np.array([left, top, 0], np.float32)
+        return [face + shift for face in _usable(self._finder.find(part))] if part.size else []
 
     def forget(self) -> None:
-        """The next frame has nothing to do with the last one: its largest face is taken."""
+        """Notes that the next frame has nothing to do with the last one: its largest face is taken."""
         self._previous = None
 
 
 def around_face(image: np.ndarray, face: np.ndarray) -> tuple[np.ndarray, int, int]:
-    """The part of a picture [H, W, 3] around a face [478, 3], and its left and top; empty where the face is outside."""
+    """Returns the part of a picture [H, W, 3] around a face [478, 3], and its left and top; empty where the face is
+    outside.
+    """
     low, high = face[:, :2].min(axis=0), face[:, :2].max(axis=0)
     reach = NEAR * float((high - low).max())
     left, top = np.maximum((low + high - reach) / 2, 0).astype(int).tolist()
@@ -110,7 +108,8 @@ def _centres(faces: list[np.ndarray]) -> np.ndarray:
 
 
 def _several(faces: list[np.ndarray]) -> bool:
-    """Whether the faces are of several people: MediaPipe sometimes follows the same face twice, so they must lie apart.
+    """Returns whether the faces are of several people: MediaPipe sometimes follows the same face twice, so they must
+    lie apart.
     """
     if len(faces) < 2:
         return False
@@ -119,7 +118,7 @@ def _several(faces: list[np.ndarray]) -> bool:
 
 
 def is_head_crop(landmarks: np.ndarray, width: int, height: int) -> bool:
-    """Whether a video of width x height pixels is a square head crop already.
+    """Returns whether a video of width x height pixels is a square head crop already.
 
     landmarks: [F, 478, 3] pixels, NaN where the face was lost.
     """
@@ -130,7 +129,8 @@ def is_head_crop(landmarks: np.ndarray, width: int, height: int) -> bool:
 
 
 def head_crop(landmarks: np.ndarray, width: int, height: int) -> tuple[int, int, int]:
-    """The fixed square around head and shoulders: left, top and side in pixels; it may pass the frame's borders.
+    """Returns the fixed square around head and shoulders: left, top and side in pixels; it may pass the frame's
+    borders.
 
     landmarks: [F, 478, 3] pixels, NaN where the face was lost.
     """
@@ -154,7 +154,9 @@ def head_crop(landmarks: np.ndarray, width: int, height: int) -> tuple[int, int,
 
 
 def cut(image: np.ndarray, crop: tuple[int, int, int], size: int) -> np.ndarray:
-    """The crop of a frame, uint8 [H, W, 3], resized to [size, size, 3]; borders repeat where the crop passes them."""
+    """Returns the crop of a frame, uint8 [H, W, 3], resized to [size, size, 3]; borders repeat where the crop passes
+    them.
+    """
     import cv2
 
     left, top, side = crop
@@ -170,25 +172,25 @@ def cut(image: np.ndarray, crop: tuple[int, int, int], size: int) -> np.ndarray:
 
 
 def to_crop(landmarks: np.ndarray, crop: tuple[int, int, int], size: int) -> np.ndarray:
-    """Landmarks [..., 3] of the frame's pixels in the crop's, after its resizing to size x size."""
+    """Returns landmarks [..., 3] of the frame's pixels in the crop's, after its resizing to size x size."""
     left, top, side = crop
     return ((landmarks - np.array([left, top, 0])) * (size / side)).astype(np.float32)
 
 
 def in_picture(landmarks: np.ndarray, size: int) -> np.ndarray:
-    """Whether the face is there and at most a fifth of its landmarks outside; [F, 478, 3] -> bool [F]."""
+    """Returns whether the face is there and at most a fifth of its landmarks outside; [F, 478, 3] -> bool [F]."""
     inside = ((landmarks[..., :2] >= 0) & (landmarks[..., :2] < size)).all(axis=-1)
     return np.isfinite(landmarks).all(axis=(1, 2)) & (inside.mean(axis=1) >= 0.8)
 
 
 def runs(usable: np.ndarray) -> list[slice]:
-    """The uninterrupted stretches of usable frames, bool [F]."""
+    """Returns the uninterrupted stretches of usable frames, bool [F]."""
     edges = np.flatnonzero(np.diff(np.concatenate([[0], usable.astype(np.int8), [0]])))
     return [slice(a, b) for a, b in zip(edges[::2], edges[1::2], strict=True)]
 
 
 def smooth(values: np.ndarray, usable: np.ndarray, sigma: float) -> np.ndarray:
-    """Gaussian smoothing over time (sigma in frames) of values [F, ...], never across unusable frames."""
+    """Smooths values [F, ...] over time by a Gaussian (sigma in frames), never across unusable frames."""
     out = np.array(values, copy=True)
     for run in runs(usable):
         out[run] = gaussian_filter1d(values[run].astype(np.float64), sigma, axis=0, mode="nearest")
@@ -196,14 +198,16 @@ def smooth(values: np.ndarray, usable: np.ndarray, sigma: float) -> np.ndarray:
 
 
 def smooth_landmarks(landmarks: np.ndarray) -> np.ndarray:
-    """Landmarks [F, 478, 3] without the jitter of single frames; the lips' stay as seen, for they do move that fast."""
+    """Returns landmarks [F, 478, 3] without the jitter of single frames; the lips' stay as seen, for they do move that
+    fast.
+    """
     out = smooth(landmarks, np.isfinite(landmarks).all(axis=(1, 2)), SMOOTHING)
     out[:, LIPS] = landmarks[:, LIPS]
     return out.astype(np.float32)
 
 
 def eye_openness(landmarks: np.ndarray) -> np.ndarray:
-    """How far the eyes are open, [F, 478, 3] -> float [F]: 0 closed, 1 as at the 95th percentile of the clip.
+    """Returns how far the eyes are open, [F, 478, 3] -> float [F]: 0 closed, 1 as at the 95th percentile of the clip.
 
     The mean of both eyes' aspect ratios; NaN frames give 1.
     """

@@ -14,7 +14,7 @@ FOREIGN = (12.0, 30.0)  # levels: a colour further from every mixture of person 
 
 
 def refine_mask(image: np.ndarray, prior: np.ndarray, background: Background | None) -> np.ndarray:
-    """Alpha of the person, float32 [H, W] in 0..1.
+    """Returns the alpha of the person, float32 [H, W] in 0..1.
 
     image: uint8 [H, W, 3]. prior: float32 [H, W], a coarse mask in 0..1. Only pixels that are uncertain in it, or near
     its edge, change: where the background is known, their colour is explained as a mixture of it and of the person's

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import cv2
 
@@ -18,7 +18,7 @@ Result = TypeVar("Result")
 
 
 def in_threads(work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
-    """`work` of every item, in the items' order; at most `THREADS + AHEAD` of them are held at a time.
+    """Returns the results of `work` in the items' order; at most `THREADS + AHEAD` items are held at a time.
 
     Items are drawn in the caller's thread. An error of `work` or of the items is raised when its turn comes.
     """
@@ -37,8 +37,8 @@ def in_threads(work: Callable[[Item], Result], items: Iterable[Item]) -> Iterato
 
 
 def ahead(items: Iterator[Item]) -> Iterator[Item]:
-    """The same items, the next ones being fetched in another thread meanwhile."""
-    end = object()
+    """Returns the same items, the next ones being fetched in another thread meanwhile."""
+    end: Any = object()
     with ThreadPoolExecutor(1) as pool:
         waiting = deque(pool.submit(next, items, end) for _ in range(AHEAD))
         try:
@@ -52,7 +52,7 @@ def ahead(items: Iterator[Item]) -> Iterator[Item]:
 
 @contextmanager
 def one_thread_in_opencv() -> Iterator[None]:
-    """OpenCV's own threads would fight with ours, and cost more than they give on pictures of this size."""
+    """Takes OpenCV's threads away meanwhile: they would fight with ours, and small pictures gain nothing by them."""
     before = cv2.getNumThreads()
     cv2.setNumThreads(1)
     try:

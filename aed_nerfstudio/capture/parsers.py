@@ -36,15 +36,16 @@ class Parser(Protocol):
     def __exit__(self, *_: object) -> None: ...
 
     def evidence(self, image: np.ndarray, points: np.ndarray) -> np.ndarray:
-        """Evidence of one frame, which a PNG can store.
+        """Returns the evidence of one frame, which a PNG can store.
 
         image: uint8 [S, S, 3] RGB. points: landmarks [478, 3] pixels. Returns uint8 [h, w], the probability of person
         in 1/255, or [h, w, 4], those of the schema's labels in their order.
         """
+        ...
 
 
 def open_parser(name: str, weights: Path | None = None) -> Parser:
-    """A parser by name, to be used in a `with` statement.
+    """Returns a parser by name, to be used in a `with` statement.
 
     Raises InputError for an unknown name; on entering, when the model cannot be loaded.
     """
@@ -71,6 +72,6 @@ class MediapipeParser:
         self._mask.__exit__()
 
     def evidence(self, image: np.ndarray, points: np.ndarray) -> np.ndarray:
-        """See `Parser.evidence`: uint8 [256, 256]."""
+        """Returns the evidence of one frame, uint8 [256, 256]; see `Parser.evidence`."""
         small = cv2.resize(image, (EVIDENCE_SIZE, EVIDENCE_SIZE), interpolation=cv2.INTER_AREA)
-        return np.round(255 * self._mask.process(small)).astype(np.uint8)
+        return np.round(255 * self._mask.probability(small)).astype(np.uint8)

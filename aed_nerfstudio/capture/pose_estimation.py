@@ -24,10 +24,11 @@ from aed_nerfstudio.capture.bundle_adjustment import (
     resect,
     robust_weights,
 )
-from aed_nerfstudio.capture.face_shape import STABLE, head_frame, mean_face
+from aed_nerfstudio.capture.face_shape import head_frame, mean_face
 from aed_nerfstudio.capture.rigid_tracks import RigidTracks
 from aed_nerfstudio.capture.steady_motion import far_off, smooth_motion
 from aed_nerfstudio.dataset.schema import METRES_PER_UNIT
+from aed_nerfstudio.face.face_mesh import STABLE
 
 SHARE_SPREAD = 0.35  # of its logarithm: from 1.2 to 4.8 in two standard deviations
 SHAPE_SPREAD_CM = 0.5  # of the identity's offsets from FaceMesh's mean face
@@ -71,7 +72,7 @@ class PoseReport:
     tracks: int = 0
 
     def as_dict(self) -> dict:
-        """For report.json."""
+        """Returns the report as report.json holds it."""
         return asdict(self)
 
 
@@ -92,7 +93,7 @@ class HeadPoses:
     report: PoseReport = field(default_factory=PoseReport)
 
     def camera_to_world(self) -> np.ndarray:
-        """[F, 4, 4] OpenGL camera-to-world in schema units."""
+        """Returns [F, 4, 4] OpenGL camera-to-world in schema units."""
         out = np.tile(np.eye(4), (len(self.rotations), 1, 1))
         inverse = self.rotations.transpose(0, 2, 1)
         out[:, :3, :3] = inverse @ TO_IMAGE
@@ -109,12 +110,12 @@ class _Problem:
     size: int
 
     def noise(self, poses: Poses, kappa: float) -> np.ndarray:
-        """Noise of each point [P] in its standard deviations."""
+        """Returns the noise of each point [P] in its standard deviations."""
         return point_noise(self.seen, _distance(self.points, poses, kappa, self.seen), len(self.points))
 
 
 def _distance(points: np.ndarray, poses: Poses, kappa: float, seen: Observations, white: bool = True) -> np.ndarray:
-    """Reprojection errors [N], in standard deviations or (white False) pixels."""
+    """Returns reprojection errors [N], in standard deviations or (white False) pixels."""
     parts = [seen.take(slice(a, a + 500_000)) for a in range(0, len(seen), 500_000)]
     out = []
     for part in parts:
@@ -124,7 +125,7 @@ def _distance(points: np.ndarray, poses: Poses, kappa: float, seen: Observations
 
 
 def _problem(landmarks, index, size: int, starts: list[int], tracks: list[RigidTracks] | None, face) -> _Problem:
-    """Landmarks [F, 478, 3] of the usable frames `index` and tracks in one list of observations."""
+    """Returns landmarks [F, 478, 3] of the usable frames `index` and tracks in one list of observations."""
     number = np.full(starts[-1], -1)
     number[index] = np.arange(len(index))
     known = len(STABLE)
@@ -149,7 +150,7 @@ def _problem(landmarks, index, size: int, starts: list[int], tracks: list[RigidT
 
 
 def _shape_precision(face: np.ndarray) -> np.ndarray:
-    """Precision [59, 59] of the stable landmarks' offsets from the mean face: smooth ones are likely, others not."""
+    """Returns the precision [59, 59] of the stable landmarks' offsets from the mean face; smooth ones are likely."""
     points = face[STABLE]
     apart = ((points[:, None] - points) ** 2).sum(axis=-1)
     covariance = SHAPE_SPREAD_CM**2 * np.exp(-apart / (2 * SHAPE_REACH_CM**2))
@@ -157,7 +158,7 @@ def _shape_precision(face: np.ndarray) -> np.ndarray:
 
 
 def _chosen_frames(poses: Poses, count: int) -> np.ndarray:
-    """Up to `count` frames: half spread over time, half over the poses."""
+    """Returns up to `count` frames: half spread over time, half over the poses."""
     if len(poses) <= count:
         return np.arange(len(poses))
     chosen = np.unique(np.linspace(0, len(poses) - 1, count // 2).round().astype(int)).tolist()
@@ -174,8 +175,9 @@ def _chosen_frames(poses: Poses, count: int) -> np.ndarray:
 
 
 def _correlation(poses: Poses) -> float:
-    """How many frames share one error: at least neighbours in time, and all that see the head from the same side, for
-    what is wrong there (flow drawn to the light, landmarks off their place) is wrong in each of them."""
+    """Returns how many frames share one error: at least neighbours in time, and all that see the head from the same
+    side, for what is wrong there (flow drawn to the light, landmarks off their place) is wrong in each of them.
+    """
     middle = Rotation.from_matrix(poses.rotation).mean()
     turn = np.degrees((Rotation.from_matrix(poses.rotation) * middle.inv()).as_rotvec())
     cells = np.round(np.column_stack([turn / VIEW_DEGREES, np.log(poses.scale) / VIEW_ZOOM])).astype(int)
@@ -184,7 +186,7 @@ def _correlation(poses: Poses) -> float:
 
 def _joint(problem: _Problem, poses: Poses, kappa: float, prior_face: np.ndarray,
            precision: np.ndarray) -> tuple[Poses, float, float]:  # fmt: skip
-    """Bundle adjustment of some frames and points; changes these in `problem.points` and the poses.
+    """Adjusts some frames and points together; changes these in `problem.points` and the poses.
 
     Returns the poses, kappa and the standard deviation of its logarithm.
     """
@@ -225,7 +227,7 @@ def _joint(problem: _Problem, poses: Poses, kappa: float, prior_face: np.ndarray
 
 
 def _intersect(problem: _Problem, poses: Poses, kappa: float, seen: Observations, noise, start) -> np.ndarray:
-    """Every track's point by itself, the poses held; landmarks stay."""
+    """Returns all points, each track's placed anew by itself with the poses held; landmarks stay."""
     matrix, right = point_normals(problem.points, poses, kappa, seen,
                                   lambda o, d: robust_weights(o, d, noise) / CORRELATED)  # fmt: skip
     pull = TRACK_SPREAD_CM**-2
@@ -236,8 +238,9 @@ def _intersect(problem: _Problem, poses: Poses, kappa: float, seen: Observations
 
 
 def jitter(rotations: np.ndarray, starts: list[int] | None = None) -> float:
-    """What rotations [F, 3, 3] tremble by, degrees: the median change of turn from frame to frame over sqrt(6), which
-    is the standard deviation (all axes together) of independent errors; clips begin at `starts`."""
+    """Returns what rotations [F, 3, 3] tremble by, degrees: the median change of turn from frame to frame over sqrt(6),
+    which is the standard deviation (all axes together) of independent errors; clips begin at `starts`.
+    """
     changes = []
     for a, b in zip(starts or [0], [*(starts or [0])[1:], len(rotations)], strict=True):
         if b - a > 2:
@@ -247,7 +250,7 @@ def jitter(rotations: np.ndarray, starts: list[int] | None = None) -> float:
 
 
 def _in_head_frame(poses: Poses, kappa: float, scale: float, axes: np.ndarray, origin: np.ndarray) -> Poses:
-    """The same poses for points that were moved into the head frame: new = scale * axes @ (old - origin)."""
+    """Returns the same poses for points that were moved into the head frame: new = scale * axes @ (old - origin)."""
     shift = poses.rotation @ origin
     depth = 1 + kappa * poses.scale * shift[:, 2]
     return Poses(poses.rotation @ axes.T, poses.scale / scale / depth,
@@ -256,7 +259,7 @@ def _in_head_frame(poses: Poses, kappa: float, scale: float, axes: np.ndarray, o
 
 def estimate_poses(landmarks: np.ndarray, usable: np.ndarray, size: int, starts: list[int] | None = None,
                    tracks: list[RigidTracks] | None = None) -> HeadPoses:  # fmt: skip
-    """Head poses of all frames of one person filmed by one camera.
+    """Returns head poses of all frames of one person filmed by one camera.
 
     landmarks: [F, 478, 3] pixels of a size x size picture. usable: bool [F]; the other frames get the pose of their
     neighbours, interpolated. starts: the first frame of each clip. tracks: of each clip (`HeadTracker`), or None
@@ -303,8 +306,9 @@ def estimate_poses(landmarks: np.ndarray, usable: np.ndarray, size: int, starts:
 
 
 def _steady(poses: Poses, index: np.ndarray, borders: list[int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Rotations [F, 3, 3], places [F, 3] (x, y of the origin in pixels, log scale) of all frames, and the outliers
-    [F] among the frames `index` whose poses were measured. Nothing passes the clips' borders."""
+    """Returns rotations [F, 3, 3], places [F, 3] (x, y of the origin in pixels, log scale) of all frames, and the
+    outliers [F] among the frames `index` whose poses were measured. Nothing passes the clips' borders.
+    """
     count, frames = borders[-1], np.arange(borders[-1])
     middle = Rotation.from_matrix(poses.rotation).mean()
     turn = (Rotation.from_matrix(poses.rotation) * middle.inv()).as_rotvec()

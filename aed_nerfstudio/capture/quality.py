@@ -12,13 +12,21 @@ from typing import Literal
 import cv2
 import numpy as np
 
-from aed_nerfstudio.face.face_mesh import INNER_LIPS, OUTER_LIPS, mouth_opening
+from aed_nerfstudio.face.face_mesh import (
+    AROUND_LIPS,
+    INNER_LIPS,
+    IRISES,
+    LIP_COLUMNS,
+    NOSE_BASE,
+    OUTER_EYE_CORNERS,
+    OUTER_LIPS,
+    UPPER_FACE,
+    mouth_opening,
+)
 
 SHARPNESS_SIZE = 160  # pixels: the face's height when blur is measured, so that the picture's size does not matter
 BLURRED = 0.4  # of the clip's median sharpness
 
-# Skin around the mouth: under the nose, chin, cheeks.
-AROUND_LIPS = (2, 164, 18, 200, 199, 50, 280, 205, 425, 212, 432, 43, 273, 106, 335, 186, 410)
 # Lips are darker and redder than the skin around them; a hand, a sleeve or a mask is not. On five people the contrast
 # of covered lips was below a tenth of the usual one; of seen ones above 0.4, single frames with pressed lips apart,
 # where only one of the two measures falls.
@@ -27,7 +35,7 @@ FAINT = 1.5  # units of CIELAB: a redness that cannot be told from noise
 
 PATCH = 48  # pixels, square
 # Where the anchors of the patch lie, as shares of its side: outer eye corners (image left, right) and the nose's base.
-ANCHORS = (33, 263, 2)
+ANCHORS = (*OUTER_EYE_CORNERS, NOSE_BASE)
 ANCHOR_PLACES = np.array([[0.22, 0.22], [0.78, 0.22], [0.5, 0.52]], np.float32)
 EYE_ROWS = slice(5, 16)
 UNUSUAL = 28.0  # grey levels, beyond what lids, brows and light change there in this clip
@@ -40,11 +48,7 @@ NOTHING_NEW = 0.04  # at least 0.06 on sharp faces of three people and four acto
 DETAILED = (0.6, 0.3)  # see `ClipView.detail`: below the first a face is soft to the eye, below the second mush
 ROUNDING = 2.0  # the Laplacian's variance of rounding to whole grey levels
 
-# Columns across the lips: landmarks of the outer and the inner contour, from above.
-COLUMNS = ((40, 80, 88, 91), (39, 81, 178, 181), (37, 82, 87, 84), (0, 13, 14, 17), (267, 312, 317, 314),
-           (269, 311, 402, 405), (270, 310, 318, 321))  # fmt: skip
-UPPER_FACE = (151, 108, 337, 6, 197, 118, 347)  # skin that masks leave free: its lightness says how the face is lit
-LIT = 60.0  # CIELAB lightness of a well lit face; colours of darker ones, down to a third, are scaled to it
+LIT = 60.0  # CIELAB lightness of `UPPER_FACE` in good light; colours of darker ones, down to a third, are scaled to it
 # Over the face's height, and units of CIELAB between lips and what is between them: an open mouth. Of 11 recordings of
 # real people at least 0.44 of the frames have both, of 32 of speaking actors 0.25, also with faint lips or faces of
 # 50 px; of 142 covered ones none, but 0.08 with 4 units.
@@ -52,7 +56,6 @@ OPEN = 0.025
 INSIDE = 5.0
 OPEN_SHARE = 0.06
 LINE = 0.8  # units of CIELAB: the line between closed lips; 0.9 on an actor of 50 px, 0.2 on plain colours with noise
-EYES = ((468, 33, 133), (473, 263, 362))  # iris and corners
 WHITES = 3.0  # units of CIELAB: how much lighter the white of open eyes is than the iris; 0 on plain covers
 EYES_OPEN = 0.8  # quantile over the frames: blinks and looks aside are below
 
@@ -106,19 +109,21 @@ def measure_frame(image: np.ndarray, landmarks: np.ndarray) -> FrameMeasure:
 
 
 def face_detail(image: np.ndarray, landmarks: np.ndarray) -> float:
-    """`FrameMeasure.detail` of another picture of the same frame, the video's own; arguments as of `measure_frame`."""
+    """Returns `FrameMeasure.detail` of another picture of the same frame, the video's own; arguments as of
+    `measure_frame`.
+    """
     return _detail(cv2.cvtColor(_cut_face(image, landmarks[:, :2])[0], cv2.COLOR_RGB2GRAY))
 
 
 def _cut_face(image: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The part of a picture that landmarks [478, 2] lie in, and its upper left corner, float32 [2]."""
+    """Returns the part of a picture that landmarks [478, 2] lie in, and its upper left corner, float32 [2]."""
     low = np.clip(np.floor(points.min(axis=0)).astype(int), 0, np.array(image.shape[1::-1]) - 2)
     high = np.maximum(np.ceil(points.max(axis=0)).astype(int) + 1, low + 2)
     return image[low[1] : high[1], low[0] : high[0]], low.astype(np.float32)
 
 
 def _sharpness(grey: np.ndarray, scale: float) -> float:
-    """Variance of the Laplacian of a picture that is shrunk by a factor of at most 1 first."""
+    """Returns the variance of the Laplacian of a picture that is shrunk by a factor of at most 1 first."""
     if scale < 1:
         size = [max(2, round(scale * side)) for side in grey.shape[::-1]]
         grey = cv2.resize(grey, size, interpolation=cv2.INTER_AREA)
@@ -126,7 +131,7 @@ def _sharpness(grey: np.ndarray, scale: float) -> float:
 
 
 def _detail(grey: np.ndarray) -> float:
-    """See `FrameMeasure`; uint8 [h, w]."""
+    """Returns `detail` of a `FrameMeasure` from a grey picture, uint8 [h, w]."""
     full = min(1.0, SHARPNESS_SIZE / len(grey))
     fine = grey.astype(np.float32)
     for share in DETAILS:
@@ -137,22 +142,22 @@ def _detail(grey: np.ndarray) -> float:
 
 
 def _features(face: np.ndarray, points: np.ndarray, height: float) -> tuple[float, float]:
-    """`inside` and `whites` of a `FrameMeasure`."""
+    """Returns `inside` and `whites` of a `FrameMeasure`."""
     lab = cv2.cvtColor(face.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
     if height > 50:
         lab = cv2.GaussianBlur(lab, (0, 0), 0.008 * height)
 
     def at(places: np.ndarray) -> np.ndarray:
-        """Colours [..., 3] at places [..., 2]."""
+        """Returns colours [..., 3] at places [..., 2]."""
         flat = places.reshape(-1, 1, 2).astype(np.float32)
         found = cv2.remap(lab, flat, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         return found.reshape(*places.shape[:-1], 3)
 
     light = np.clip(np.median(at(points[list(UPPER_FACE)])[:, 0]), LIT / 3, LIT) / LIT
-    upper, top, bottom, lower = points[np.array(COLUMNS)].transpose(1, 0, 2)
+    upper, top, bottom, lower = points[np.array(LIP_COLUMNS)].transpose(1, 0, 2)
     lips = (at((upper + top) / 2) + at((bottom + lower) / 2)).mean(axis=0) / 2
     middle = at((top + bottom) / 2).mean(axis=0)
-    iris, *corners = points[np.array(EYES)].transpose(1, 0, 2)
+    iris, *corners = points[np.array(IRISES)].transpose(1, 0, 2)
     white = min(at(0.45 * iris + 0.55 * corner)[:, 0].mean() for corner in corners)
     return float(np.linalg.norm(middle - lips)) / light, float(white - at(iris)[:, 0].mean()) / light
 
@@ -160,8 +165,8 @@ def _features(face: np.ndarray, points: np.ndarray, height: float) -> tuple[floa
 def _lip_contrast(face: np.ndarray, points: np.ndarray) -> tuple[float, float]:
     lab = cv2.cvtColor(face, cv2.COLOR_RGB2LAB).astype(np.float32)
     mask = np.zeros(face.shape[:2], np.uint8)
-    cv2.fillPoly(mask, [np.round(points[OUTER_LIPS]).astype(np.int32)], 1)
-    cv2.fillPoly(mask, [np.round(points[INNER_LIPS]).astype(np.int32)], 0)
+    cv2.fillPoly(mask, [np.round(points[OUTER_LIPS]).astype(np.int32)], (1,))
+    cv2.fillPoly(mask, [np.round(points[INNER_LIPS]).astype(np.int32)], (0,))
     if not mask.any():
         return 0.0, 0.0
     radius = max(1, round(0.02 * np.ptp(points[:, 1])))
@@ -180,14 +185,14 @@ def _patch(image: np.ndarray, points: np.ndarray) -> np.ndarray:
 
 
 def relative_sharpness(sharpness: np.ndarray, usable: np.ndarray) -> np.ndarray:
-    """Sharpness [F] over the median of the usable frames; 1 where it is not known."""
+    """Returns sharpness [F] over the median of the usable frames; 1 where it is not known."""
     if not usable.any():
         return np.ones(len(sharpness))
     return np.where(usable, sharpness / max(float(np.median(sharpness[usable])), 1e-6), 1.0)
 
 
 def seen_open(inside: np.ndarray, opening: np.ndarray, usable: np.ndarray) -> np.ndarray:
-    """Frames that show an open mouth: bool [F]; inside, opening: [F] as in `FrameMeasure`.
+    """Finds frames that show an open mouth: bool [F]; inside, opening: [F] as in `FrameMeasure`.
 
     Landmarks alone do not tell: on a mask they lie as if it were a mouth, and move a little.
     """
@@ -195,7 +200,7 @@ def seen_open(inside: np.ndarray, opening: np.ndarray, usable: np.ndarray) -> np
 
 
 def clip_view(measures: dict[str, np.ndarray], usable: np.ndarray) -> ClipView | None:
-    """What the usable frames of a clip show at all; None without any.
+    """Returns what the usable frames of a clip show at all; None without any.
 
     measures: [F, ...] by the names of `FrameMeasure`. usable: bool [F].
     """
@@ -212,7 +217,7 @@ def clip_view(measures: dict[str, np.ndarray], usable: np.ndarray) -> ClipView |
 
 
 def mouth_covered(lips: np.ndarray, usable: np.ndarray, opened: np.ndarray) -> np.ndarray:
-    """Frames in which the lips look like what is around them: bool [F].
+    """Finds frames in which the lips look like what is around them: bool [F].
 
     lips: [F, 2] as `FrameMeasure.lips`. opened: bool [F], see `seen_open`; where there are enough of them they say how
     lips look here, so most frames may be covered. Nothing is found where the lips hardly differ from the skin in the
@@ -227,7 +232,7 @@ def mouth_covered(lips: np.ndarray, usable: np.ndarray, opened: np.ndarray) -> n
 
 
 def eyes_covered(patches: np.ndarray, usable: np.ndarray) -> np.ndarray:
-    """Frames in which the eyes' part of the face looks as it never does else: bool [F].
+    """Finds frames in which the eyes' part of the face looks as it never does else: bool [F].
 
     patches: uint8 [F, 48, 48]. What is there in most frames, such as glasses, is usual; see `ClipView.eyes`.
     """

@@ -127,7 +127,7 @@ def _transforms(dataset: Dataset, indices: list[int], numbered: dict[int, int]) 
 def _write_frame(
     dataset: Dataset, frame: Frame, root: Path, number: int, background: np.ndarray, points: np.ndarray
 ) -> None:
-    """One frame's files; points [68, 2] pixels."""
+    """Writes one frame's files; points [68, 2] pixels."""
     labels = dataset.parsing(frame)
     write(root / "ori_imgs" / f"{number}.jpg", dataset.path("images", frame).read_bytes())
     write(root / "ori_imgs" / f"{number}.lms", "".join(f"{x:.4f} {y:.4f}\n" for x, y in points))
@@ -141,7 +141,7 @@ def _write_frame(
 
 
 def _write_sound(dataset: Dataset, root: Path, clips: list[str], features: bool) -> None:
-    """aud.wav, each clip's sound as long as its frames, and aud.npy."""
+    """Writes aud.wav, each clip's sound as long as its frames, and aud.npy."""
     sound = []
     for name in clips:
         path, length = dataset.sound(name), dataset.clip(name).count * SAMPLE_RATE // FPS

@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 
 from aed_nerfstudio.capture.bundle_adjustment import USUAL_SHARE, landmark_poses
+from aed_nerfstudio.face.face_mesh import BROWS, CHIN, EYE_RINGS, FOREHEAD, NOSE_BASE, NOSE_BRIDGE, OVAL
 
 KEYFRAMES = 12  # at most, new ones in one clip
 KEYFRAME_FOUND = 0.3  # of a keyframe's points; where fewer are found in a frame it is as good as none
@@ -31,14 +32,6 @@ WINDOW = 19
 LEAST_TEXTURE = 4.0  # squared grey levels, larger eigenvalue of the structure tensor
 BEST_MATCH = 0.08  # pixels: the error of a match where texture is plenty
 PICTURE_NOISE = 0.9  # grey levels over the window: a match's variance is its square over the structure tensor
-
-# Rings of FaceMesh: the oval from the forehead's middle, image right first; lids with their surroundings; brows.
-OVAL = [10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377, 152, 148, 176, 149,
-        150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109]  # fmt: skip
-EYE_RINGS = ([226, 247, 30, 29, 27, 28, 56, 190, 243, 112, 26, 22, 23, 24, 110, 25],
-             [446, 467, 260, 259, 257, 258, 286, 414, 463, 341, 256, 252, 253, 254, 339, 255])  # fmt: skip
-BROWS = ([70, 63, 105, 66, 107, 55, 65, 52, 53, 46], [300, 293, 334, 296, 336, 285, 295, 282, 283, 276])
-NOSE_BASE = 2
 
 
 @dataclass
@@ -91,7 +84,7 @@ class _Keyframe:
 
 
 def _depth(points: np.ndarray, grid: np.ndarray) -> np.ndarray:
-    """A smooth depth at places grid [h, w, 2] from landmarks [478, 3] in the same axes.
+    """Returns a smooth depth at places grid [h, w, 2] from landmarks [478, 3] in the same axes.
 
     A quadric through them all, which also goes on into the hair, and what the face differs from it.
     """
@@ -117,9 +110,9 @@ def _quadric(xy: np.ndarray) -> np.ndarray:
 
 
 def _hull(landmarks: np.ndarray) -> np.ndarray:
-    """The outline [n, 2] of forehead, temples and the hair above them, down to the nose's base, pixels."""
+    """Returns the outline [n, 2] of forehead, temples and the hair above them, down to the nose's base, pixels."""
     oval = landmarks[OVAL, :2]
-    centre, up = landmarks[168, :2], landmarks[10, :2] - landmarks[152, :2]
+    centre, up = landmarks[NOSE_BRIDGE, :2], landmarks[FOREHEAD, :2] - landmarks[CHIN, :2]
     up = up / np.linalg.norm(up)
     height = (oval - centre) @ up
     above = height > 0
@@ -134,21 +127,21 @@ def _hull(landmarks: np.ndarray) -> np.ndarray:
 
 
 def rigid_mask(landmarks: np.ndarray, shape: tuple[int, int], origin: np.ndarray, zoom: float) -> np.ndarray:
-    """Where tracks may start, uint8 [h, w] (255 or 0), in a cut of the picture that begins at `origin`.
+    """Returns where tracks may start, uint8 [h, w] (255 or 0), in a cut of the picture that begins at `origin`.
 
     landmarks: [478, 3] pixels. Eyes with their lids, brows, and all below the nose are left out.
     """
     mask = np.zeros(shape, np.uint8)
     place = (landmarks[:, :2] - origin) * zoom - 0.5
     outline = (_hull(landmarks) - origin) * zoom - 0.5
-    cv2.fillConvexPoly(mask, cv2.convexHull(np.round(outline).astype(np.int32)), 255)
+    cv2.fillConvexPoly(mask, cv2.convexHull(np.round(outline).astype(np.int32)), (255,))
     for ring in (*EYE_RINGS, *BROWS):
-        cv2.fillConvexPoly(mask, cv2.convexHull(np.round(place[ring]).astype(np.int32)), 0)
+        cv2.fillConvexPoly(mask, cv2.convexHull(np.round(place[ring]).astype(np.int32)), (0,))
     return mask
 
 
 def _detail(picture: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Fine structure, float32 [h, w] grey levels, and the same at an even contrast, uint8 [h, w].
+    """Returns fine structure, float32 [h, w] grey levels, and the same at an even contrast, uint8 [h, w].
 
     What changes slowly is mostly the light.
     """
@@ -158,14 +151,14 @@ def _detail(picture: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _structure(fine: np.ndarray) -> np.ndarray:
-    """Structure tensor, mean over a window: [h, w, 2, 2], squared grey levels a pixel."""
+    """Returns the structure tensor, mean over a window: [h, w, 2, 2], squared grey levels a pixel."""
     across, down = (cv2.Sobel(fine, cv2.CV_32F, *d, ksize=3, scale=1 / 8) for d in ((1, 0), (0, 1)))
     xx, xy, yy = (cv2.blur(v, (WINDOW, WINDOW)) for v in (across * across, across * down, down * down))
     return np.stack([np.stack([xx, xy], -1), np.stack([xy, yy], -1)], -2)
 
 
 def _spread(score: np.ndarray) -> np.ndarray:
-    """The best place of each cell of a grid, if it is good enough: x and y, int [n, 2]; score: [h, w]."""
+    """Returns the best place of each cell of a grid, if it is good enough: x and y, int [n, 2]; score: [h, w]."""
     step = max(4, int(np.sqrt((score > 0).sum() / POINTS)))
     height, width = (n // step * step for n in score.shape)
     cells = score[:height, :width].reshape(height // step, step, width // step, step).transpose(0, 2, 1, 3)
@@ -177,7 +170,7 @@ def _spread(score: np.ndarray) -> np.ndarray:
 
 
 def _blur(picture: np.ndarray, radius: int) -> np.ndarray:
-    """Two box filters: as good as a Gaussian here, and as fast at any radius."""
+    """Blurs by two box filters: as good as a Gaussian here, and as fast at any radius."""
     size = (2 * radius + 1, 2 * radius + 1)
     return cv2.blur(cv2.blur(picture, size), size)
 
@@ -230,7 +223,7 @@ class HeadTracker:
         )
 
     def remember(self, picture: Callable[[int], np.ndarray], landmarks: np.ndarray, keyframes: np.ndarray) -> None:
-        """Instead of `track` for a clip that was tracked in an earlier run: makes its keyframes again.
+        """Stands in for `track` for a clip that was tracked in an earlier run: makes its keyframes again.
 
         picture: a frame of the clip by its index. landmarks: as for `track`. keyframes: of its `RigidTracks`.
         """
@@ -239,7 +232,7 @@ class HeadTracker:
             self._add(_grey(picture(f)), landmarks[f], views[f])
 
     def _views(self, landmarks: np.ndarray) -> dict[int, _View]:
-        """The rough poses of a clip's frames, by their index."""
+        """Returns the rough poses of a clip's frames, by their index."""
         index = np.flatnonzero(np.isfinite(landmarks).all(axis=(1, 2)))
         if not index.size:
             return {}
@@ -248,7 +241,8 @@ class HeadTracker:
                 for k, f in enumerate(index.tolist())}  # fmt: skip
 
     def _nearest(self, view: _View) -> list[tuple[float, _Keyframe]]:
-        """Keyframes by how far their view lies from this one, 1 being the distance at which a new one is due."""
+        """Returns keyframes by how far their view lies from this one, 1 being the distance at which a new one is due.
+        """
         found = []
         for keyframe in self._keyframes:
             cosine = (np.trace(keyframe.view.rotation.T @ view.rotation) - 1) / 2
@@ -290,7 +284,7 @@ class HeadTracker:
         return keyframe, pixels[at]
 
     def _match(self, grey: np.ndarray, view: _View, keyframe: _Keyframe) -> tuple[np.ndarray, np.ndarray]:
-        """A keyframe's points in a frame: pixels [n, 2] and weights [n], 0 where they were not found."""
+        """Returns a keyframe's points in a frame: pixels [n, 2] and weights [n], 0 where they were not found."""
         # Every pixel of the keyframe in this frame, by the rough pose.
         turned = keyframe.surface @ (view.scale * view.rotation.T).astype(np.float32)
         guess = (turned[..., :2] + view.origin.astype(np.float32)) / (1 + view.kappa * turned[..., 2:]) + view.centre
@@ -310,7 +304,7 @@ class HeadTracker:
 
 
 def _facing(normals: np.ndarray, view: _View) -> np.ndarray:
-    """Cosine between normals [..., 3] in head axes and the way to the camera."""
+    """Returns the cosine between normals [..., 3] in head axes and the way to the camera."""
     return -(normals @ view.rotation[2])
 
 
@@ -319,6 +313,6 @@ def _grey(picture: np.ndarray) -> np.ndarray:
 
 
 def _sample(grey: np.ndarray, places: np.ndarray, zoom: float) -> np.ndarray:
-    """A grey picture at continuous places [h, w, 2], float32 [h, w]."""
+    """Returns a grey picture at continuous places [h, w, 2], float32 [h, w]."""
     x, y = (np.ascontiguousarray(places[..., k] - 0.5, np.float32) for k in range(2))
     return cv2.remap(grey, x, y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE).astype(np.float32)

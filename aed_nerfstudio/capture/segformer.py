@@ -36,7 +36,7 @@ class SegformerParser:
         self._model = None
 
     def evidence(self, image: np.ndarray, points: np.ndarray) -> np.ndarray:
-        """See `Parser.evidence`: uint8 [256, 256, 4]."""
+        """Returns the evidence of one frame, uint8 [256, 256, 4]; see `Parser.evidence`."""
         import torch
 
         with torch.inference_mode():

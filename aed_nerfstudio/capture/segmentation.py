@@ -14,15 +14,10 @@ import numpy as np
 
 from aed_nerfstudio.capture.background import USUAL, Background
 from aed_nerfstudio.capture.filling import guided_filter
-from aed_nerfstudio.capture.landmarks import LIPS
 from aed_nerfstudio.capture.matting import refine_mask
 from aed_nerfstudio.dataset.schema import BACKGROUND, HEAD, NECK, TORSO
+from aed_nerfstudio.face.face_mesh import BROWS_WITH_EYES, CHIN, FACE_SIDES, FOREHEAD, JAW, LIPS, NOSE_BRIDGE, OVAL
 
-OVAL = [10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377, 152, 148, 176, 149,
-        150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109]  # fmt: skip
-# From below the ear on the image's left along the jaw to below the one on the right.
-JAW = [132, 58, 172, 136, 150, 149, 176, 148, 152, 377, 400, 378, 379, 365, 397, 288, 361]
-BROWS_AND_EYES = [[70, 63, 105, 66, 107, 133, 145, 33], [336, 296, 334, 293, 300, 263, 374, 362]]
 SIDE_SHARE = 0.32  # of the face's width, on either side: room for ears and hair
 SKIN_DISTANCE = 3.0  # Mahalanobis
 BIN_BITS = 3  # of a channel's eight that a colour histogram does without
@@ -38,11 +33,13 @@ SURE = 190  # of 255: what a person mask says from here on needs no second look
 
 
 def steady(evidence: Sequence[np.ndarray | None]) -> np.ndarray:
-    """The evidence of a frame without flicker: the median of it and of its neighbours' before and after.
+    """Returns the evidence of a frame without flicker: the median of it and of its neighbours' before and after.
 
     evidence: three of uint8 [h, w] or [h, w, C]; None where there is no neighbour. Returns the same shape.
     """
     before, now, after = evidence
+    if now is None:
+        raise ValueError("the frame itself is without evidence")
     if before is None and after is None:
         return now
     before, after = (now if e is None else e for e in (before, after))
@@ -69,7 +66,7 @@ class _Half:
 
     @classmethod
     def of(cls, image: np.ndarray, points: np.ndarray) -> _Half:
-        """Of a frame, uint8 [S, S, 3], with its landmarks [478, >=2] pixels."""
+        """Returns what is known of a frame, uint8 [S, S, 3], with its landmarks [478, >=2] pixels."""
         side = max(1, image.shape[0] // 2)
         small = cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA)
         points = np.asarray(points, np.float64)[:, :2] * (side / image.shape[0])
@@ -77,22 +74,25 @@ class _Half:
         codes = (bins >> BIN_BITS).astype(np.int32) @ np.array([BINS * BINS, BINS, 1], np.int32)
         oval = _polygon(points[OVAL], small.shape)
         face = oval.copy()
-        for part in (*BROWS_AND_EYES, LIPS):
+        for part in (*BROWS_WITH_EYES, LIPS):
             face &= ~_polygon(cv2.convexHull(points[part].astype(np.float32))[:, 0], small.shape)
         skin = _skin_table(bins[face])[codes] < SKIN_DISTANCE
-        return cls(small, points, float(np.linalg.norm(points[152] - points[10])), codes, oval, face, skin)
+        return cls(small, points, float(np.linalg.norm(points[CHIN] - points[FOREHEAD])), codes, oval, face, skin)
 
     def hair(self, person: np.ndarray) -> np.ndarray:
-        """The hair above the face, bool [H, W]: what of the head is neither near the face nor of its colour."""
+        """Returns the hair above the face, bool [H, W]: what of the head is neither near the face nor of its colour."""
         return head_region(self.points, self.image.shape) & person & ~_grown(self.oval, 3) & ~self.skin
 
     def likely(self, where: np.ndarray) -> np.ndarray:
-        """How likely colours are in a part of the picture, bool [H, W]: float32 [BINS ** 3]; 0 if there are none."""
+        """Returns how likely colours are in a part of the picture, bool [H, W]: float32 [BINS ** 3]; 0 if there are
+        none.
+        """
         return _histogram(self.codes[where])
 
 
 def coarse_person(image: np.ndarray, points: np.ndarray, evidence: np.ndarray) -> np.ndarray:
-    """Where the person is, float32 [S, S] in 0..1, by the parser, the face mesh and colours, without the background.
+    """Returns where the person is, float32 [S, S] in 0..1, by the parser, the face mesh and colours, without the
+    background.
 
     image: uint8 [S, S, 3] RGB. points: [478, >=2] pixels. evidence: uint8 [h, w] or [h, w, 4], see `parsers`.
     """
@@ -102,7 +102,7 @@ def coarse_person(image: np.ndarray, points: np.ndarray, evidence: np.ndarray) -
 def _coarse_person(
     image: np.ndarray, points: np.ndarray, evidence: np.ndarray, half: _Half, usual: np.ndarray | None
 ) -> np.ndarray:
-    """See `coarse_person`; usual: see `_usual`."""
+    """Returns what `coarse_person` does; usual: see `_usual`."""
     if evidence.ndim == 3:
         small = 255 - evidence[..., 0]
     else:
@@ -122,19 +122,19 @@ def parse(
     evidence: Sequence[np.ndarray | None],
     background: Background | None = None,
 ) -> np.ndarray:
-    """The parsing map of a frame, uint8 [S, S] with the schema's labels.
+    """Returns the parsing map of a frame, uint8 [S, S] with the schema's labels.
 
     image: uint8 [S, S, 3] RGB. points: [478, >=2] pixels. evidence: of the frame before, this one and the one after,
     see `steady`. background: of the clip; without one edges are only drawn to the picture's.
     """
     points = np.asarray(points, np.float64)[:, :2]
-    evidence, half = steady(evidence), _Half.of(image, points)
+    seen, half = steady(evidence), _Half.of(image, points)
     usual = None if background is None else _usual(half, background)
-    person = refine_mask(image, _coarse_person(image, points, evidence, half, usual), background)
+    person = refine_mask(image, _coarse_person(image, points, seen, half, usual), background)
     mask = (person > 0.5) | _polygon(points[OVAL], image.shape)
     mask &= _followed(mask, half, usual)
-    if evidence.ndim == 3:
-        labels = _split_by_evidence(image, evidence)
+    if seen.ndim == 3:
+        labels = _split_by_evidence(image, seen)
     else:
         labels = _split_by_colour(image, points, mask, half)
     labels[~mask] = BACKGROUND
@@ -142,36 +142,36 @@ def parse(
 
 
 def _polygon(points: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """Filled polygon [N, 2] pixels as a bool mask [H, W]."""
+    """Returns a filled polygon [N, 2] pixels as a bool mask [H, W]."""
     mask = np.zeros(shape[:2], np.uint8)
     cv2.fillPoly(mask, [np.round(points[:, :2]).astype(np.int32)], 1)
     return mask.astype(bool)
 
 
 def _grown(mask: np.ndarray, radius: float) -> np.ndarray:
-    """Dilation of a bool mask by a disc."""
+    """Dilates a bool mask by a disc."""
     return cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_L2, 3) <= radius
 
 
 def _opened(mask: np.ndarray, radius: float) -> np.ndarray:
-    """What of a bool mask a disc can reach that stays inside; the picture's borders are no edges."""
+    """Returns what of a bool mask a disc can reach that stays inside; the picture's borders are no edges."""
     inner = cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, 3) > radius
     return _grown(inner, radius + 0.5) & mask if inner.any() else np.zeros_like(mask)
 
 
 def _halved(mask: np.ndarray) -> np.ndarray:
-    """A bool mask at half the size."""
+    """Returns a bool mask at half the size."""
     half = (mask.shape[1] // 2, mask.shape[0] // 2)
     return cv2.resize(mask.astype(np.uint8), half, interpolation=cv2.INTER_NEAREST) > 0
 
 
 def _doubled(mask: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """A bool mask at a full size [S, S], its stairs smoothed."""
+    """Returns a bool mask at a full size [S, S], its stairs smoothed."""
     return cv2.resize(mask.astype(np.float32), shape[1::-1]) > 0.5
 
 
 def _touching(mask: np.ndarray, seed: np.ndarray) -> np.ndarray:
-    """The connected pieces of a bool mask that a seed touches."""
+    """Returns the connected pieces of a bool mask that a seed touches."""
     count, pieces = cv2.connectedComponents(mask.astype(np.uint8), connectivity=4)
     wanted = np.zeros(count, bool)
     wanted[pieces[seed & mask]] = True
@@ -180,16 +180,17 @@ def _touching(mask: np.ndarray, seed: np.ndarray) -> np.ndarray:
 
 
 def _usual(half: _Half, background: Background) -> np.ndarray:
-    """How often the person is at a pixel of a frame, of 255, seen from the room or from the head: uint8 [H, W]."""
+    """Returns how often the person is at a pixel, of 255, seen from the room or from the head: uint8 [H, W]."""
     points, shape, (x, y) = half.points, half.oval.shape, background.anchor
-    shift = np.float32([[0.5, 0, points[152, 0] - x / 2], [0, 0.5, points[152, 1] - y / 2]])
+    shift = np.array([[0.5, 0, points[CHIN, 0] - x / 2], [0, 0.5, points[CHIN, 1] - y / 2]], np.float32)
     along = cv2.warpAffine(background.usual[1], shift, shape[::-1], borderMode=cv2.BORDER_REPLICATE)
     return cv2.max(along, cv2.resize(background.usual[0], shape[::-1], interpolation=cv2.INTER_AREA))
 
 
 def _followed(mask: np.ndarray, half: _Half, usual: np.ndarray | None) -> np.ndarray:
-    """Where of a mask of people, bool [S, S], the followed one is: what hangs together with the face and is usually
-    there; bool [S, S], a little wider than that."""
+    """Returns where of a mask of people, bool [S, S], the followed one is: what hangs together with the face and is
+    usually there; bool [S, S], a little wider than that.
+    """
     size, kept = len(mask), _halved(mask)
     if usual is not None:
         often = usual > 255 * USUAL
@@ -202,15 +203,16 @@ def _followed(mask: np.ndarray, half: _Half, usual: np.ndarray | None) -> np.nda
 
 
 def head_region(points: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """Everything above the jaw within the width of the head, ears and hair included: bool [H, W].
+    """Returns all above the jaw within the width of the head, ears and hair included: bool [H, W].
 
     points: [478, >=2] pixels. The region leans with the head.
     """
     points = points[:, :2].astype(np.float64)
-    up = points[10] - points[152]
+    up = points[FOREHEAD] - points[CHIN]
     height = np.linalg.norm(up)
     up /= height
-    width = np.linalg.norm(points[454] - points[234])
+    left, right = FACE_SIDES
+    width = np.linalg.norm(points[right] - points[left])
     right = np.array([-up[1], up[0]])  # square to `up`, towards the image's right
     jaw = points[JAW] - 0.015 * height * up  # FaceMesh's chin ends a little above the shadow under the chin
     side = SIDE_SHARE * width
@@ -221,7 +223,9 @@ def head_region(points: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def _histogram(codes: np.ndarray) -> np.ndarray:
-    """How likely a colour is, float32 [BINS ** 3], from the pixels' bins; sums to 1, or is 0 where there are none."""
+    """Returns how likely a colour is, float32 [BINS ** 3], from the pixels' bins; sums to 1, or is 0 where there are
+    none.
+    """
     counts = np.bincount(codes, minlength=BINS**3).astype(np.float32).reshape((BINS,) * 3)
     # Brightness varies more than hue, hence the wider blur along it; separable by hand, as OpenCV blurs two axes.
     plane = counts.reshape(BINS, BINS * BINS)
@@ -237,7 +241,7 @@ _BIN_CENTRES = (np.indices((BINS,) * 3).reshape(3, -1).T + 0.5) * 2.0**BIN_BITS
 
 
 def _skin_table(colours: np.ndarray) -> np.ndarray:
-    """How far every bin is from the face's skin, uint8 [N, 3] YCrCb: float32 [BINS ** 3], Mahalanobis."""
+    """Returns how far every bin is from the face's skin, uint8 [N, 3] YCrCb: float32 [BINS ** 3], Mahalanobis."""
     colours = colours.astype(np.float32)
     if len(colours) < 20:
         mean, inverse = np.array([128.0, 150.0, 110.0]), np.diag([1 / 900.0, 1 / 80.0, 1 / 80.0])
@@ -252,28 +256,28 @@ def _skin_table(colours: np.ndarray) -> np.ndarray:
 
 
 def _hair_zone(half: _Half, evidence: np.ndarray) -> np.ndarray:
-    """Where a person mask, uint8 [H, W], is unsure in bulk beside and behind the neck: bool [H, W]."""
+    """Returns where a person mask, uint8 [H, W], is unsure in bulk beside and behind the neck: bool [H, W]."""
     ys = np.arange(len(evidence))[:, None]
-    unsure = (evidence > 25) & (evidence < SURE) & (ys > half.points[168, 1])
-    return _opened(unsure & (ys < half.points[152, 1] + HAIR_REACH * half.height), 0.02 * half.height)
+    unsure = (evidence > 25) & (evidence < SURE) & (ys > half.points[NOSE_BRIDGE, 1])
+    return _opened(unsure & (ys < half.points[CHIN, 1] + HAIR_REACH * half.height), 0.02 * half.height)
 
 
 def _missed(half: _Half, evidence: np.ndarray, usual: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
-    """What a person mask, uint8 [H, W], is likely to miss: long hair beside or behind the neck, and the ends of the
-    shoulders, bool [H, W] both.
+    """Returns what a person mask, uint8 [H, W], is likely to miss: long hair beside or behind the neck, and the ends of
+    the shoulders, bool [H, W] both.
 
     They have the colour of the hair above or of the clothes beside them, rather than any of the background's. usual:
     see `_usual`; with it, hair hangs where it does in most frames, for a mask that is unsure is so by turns.
     """
     height, points = half.height, half.points
-    ys, chin = np.arange(len(evidence))[:, None], points[152, 1]
+    ys, chin = np.arange(len(evidence))[:, None], points[CHIN, 1]
     surely = evidence > SURE
     # Above the chin no clothes are taken for background.
     free = half.likely((evidence < 13) & (ys < chin))
     if usual is None:
         zone = _hair_zone(half, evidence)
     else:
-        zone = (usual > 127) & ~surely & (ys > points[168, 1]) & (ys < chin + HAIR_REACH * height)
+        zone = (usual > 127) & ~surely & (ys > points[NOSE_BRIDGE, 1]) & (ys < chin + HAIR_REACH * height)
         zone = _opened(zone, 0.02 * height)
     hanging = zone
     if zone.any():
@@ -288,7 +292,9 @@ def _missed(half: _Half, evidence: np.ndarray, usual: np.ndarray | None) -> tupl
 
 
 def _split_by_evidence(image: np.ndarray, evidence: np.ndarray) -> np.ndarray:
-    """Labels [S, S] from a face parser's probabilities, uint8 [h, w, 4] in the order of the labels; no background."""
+    """Returns labels [S, S] from a face parser's probabilities, uint8 [h, w, 4] in the order of the labels; no
+    background.
+    """
     size = image.shape[0]
     guide = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32) / 255
     scores = [
@@ -299,12 +305,12 @@ def _split_by_evidence(image: np.ndarray, evidence: np.ndarray) -> np.ndarray:
 
 
 def _split_by_colour(image: np.ndarray, points: np.ndarray, mask: np.ndarray, half: _Half) -> np.ndarray:
-    """Labels [S, S] of the person, bool [S, S], by the face mesh and by colours: no background.
+    """Returns labels [S, S] of the person, bool [S, S], by the face mesh and by colours: no background.
 
     Colours are judged on a picture of half the size, the borders that the mesh gives are drawn at full size.
     """
     head = mask & (head_region(points, mask.shape) | _polygon(points[OVAL], mask.shape))
-    points, height, chin = half.points, half.height, half.points[152, 1]
+    points, height, chin = half.points, half.height, half.points[CHIN, 1]
     person, above = _halved(mask), _touching(_halved(head), half.oval)
     ys = np.arange(len(person))[:, None]
     body, near = person & ~above, _grown(above, 0.03 * height)
@@ -332,21 +338,22 @@ def _split_by_colour(image: np.ndarray, points: np.ndarray, mask: np.ndarray, ha
 
 
 def _islands(body: np.ndarray, near: np.ndarray, half: _Half) -> tuple[np.ndarray, np.ndarray]:
-    """Pieces of what is neither head nor neck that are no torso: ear rings and loose hair above the chin, and small
-    ones apart from everything, such as shadows and jewels on the neck; bool [H, W] both."""
+    """Returns pieces of what is neither head nor neck that are no torso: ear rings and loose hair above the chin, and
+    small ones apart from everything, such as shadows and jewels on the neck; bool [H, W] both.
+    """
     count, pieces, stats, _ = cv2.connectedComponentsWithStats(body.astype(np.uint8), connectivity=8)
     lowest = stats[:, cv2.CC_STAT_TOP] + stats[:, cv2.CC_STAT_HEIGHT]
     at_head = np.zeros(count, bool)
     at_head[pieces[near]] = True
-    above = at_head & (lowest < half.points[152, 1])
+    above = at_head & (lowest < half.points[CHIN, 1])
     small = ~above & (stats[:, cv2.CC_STAT_AREA] < (ISLAND * half.height) ** 2) & (lowest < len(body))
     above[0] = small[0] = False
     return above[pieces], small[pieces]
 
 
 def _neck(half: _Half, body: np.ndarray, near: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The neck, bool [H, W]: what of the body is skin and hangs together with the head. And for every bin of colours
-    the share of neck in it, float32 [BINS ** 3] in 0..1.
+    """Returns the neck, bool [H, W]: what of the body is skin and hangs together with the head. And for every bin of
+    colours the share of neck in it, float32 [BINS ** 3] in 0..1.
 
     near: bool [H, W], the head and a little around it.
     """
@@ -367,12 +374,13 @@ def _neck(half: _Half, body: np.ndarray, near: np.ndarray) -> tuple[np.ndarray, 
     share = cv2.blur(neck.astype(np.float32), (3, 3)) / np.maximum(cv2.blur(body.astype(np.float32), (3, 3)), 1e-3)
     neck |= share > 0.5
     rest = body & ~neck
-    thin = rest & ~_opened(rest, 0.015 * height) & (np.arange(len(body))[:, None] < half.points[152, 1] + 0.25 * height)
+    high = np.arange(len(body))[:, None] < half.points[CHIN, 1] + 0.25 * height
+    thin = rest & ~_opened(rest, 0.015 * height) & high
     return neck | (thin & _grown(neck, 0.03 * height)), of_neck
 
 
 def _full_neck(image: np.ndarray, neck: np.ndarray, body: np.ndarray, of_neck: np.ndarray) -> np.ndarray:
-    """The neck at full size, bool [S, S]: along its border to the cloth every pixel's own colour has a say."""
+    """Returns the neck at full size, bool [S, S]: along its border to the cloth every pixel's own colour has a say."""
     share = cv2.resize(neck.astype(np.float32), image.shape[1::-1])
     kernel = np.ones((5, 5), np.uint8)
     border = cv2.dilate(neck.astype(np.uint8), kernel) & cv2.dilate((body & ~neck).astype(np.uint8), kernel)

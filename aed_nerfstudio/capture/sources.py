@@ -14,6 +14,7 @@ from aed_nerfstudio.capture.parsers import open_parser
 from aed_nerfstudio.capture.tracking import MINIMUM_SECONDS, too_short
 from aed_nerfstudio.driving.emotion import CATEGORIES, INTENSITIES
 from aed_nerfstudio.errors import InputError
+from aed_nerfstudio.files import stamp
 from aed_nerfstudio.media.containers import open_media, sound_streams
 from aed_nerfstudio.media.video_reader import probe
 from aed_nerfstudio.outside import read_array
@@ -59,18 +60,12 @@ class Source:
     features: Path | None
 
     def inputs(self) -> dict:
-        """What identifies its contents."""
+        """Returns what identifies its contents."""
         return {k: stamp(v) if isinstance(v, Path) else v for k, v in asdict(self).items()}
 
 
-def stamp(path: Path) -> list:
-    """What a file is recognised by later: its place, size and time."""
-    status = path.stat()
-    return [str(path.resolve()), status.st_size, status.st_mtime_ns]
-
-
 def read_sources(videos: list[Path], options: ProcessOptions) -> list[Source]:
-    """The videos with what is given about them.
+    """Returns the videos with what is given about them.
 
     Raises:
         InputError: what can be told within a moment is wrong: an option, a file, its length, its missing sound.
@@ -124,14 +119,14 @@ def check_sound(file: Path) -> None:
 
 
 def _one_each(labels: Sequence[str], videos: list[Path], name: str) -> list[str]:
-    """A label for every video."""
+    """Returns a label for every video."""
     if len(labels) not in (1, len(videos)):
         raise InputError(f"--{name} has {len(labels)} values for {len(videos)} videos; give one each, or one for all")
     return list(labels) * (len(videos) if len(labels) == 1 else 1)
 
 
 def _names(videos: list[Path]) -> list[str]:
-    """A unique folder name for every video, from its file name."""
+    """Returns a unique folder name for every video, from its file name."""
     names: list[str] = []
     for video in videos:
         stem = re.sub(r"[^\w-]+", "_", video.stem).strip("_") or "clip"

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
+import copy
 import json
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 from aed_nerfstudio import outside
 from aed_nerfstudio.dataset.schema import write_json
@@ -18,14 +19,8 @@ WORK = ".work"
 WORK_KIND = "folder for the stages of aed process"
 
 
-def digest(*parts: object) -> str:
-    """A short name of anything that JSON can hold: equal for equal values, in this run and in later ones."""
-    text = json.dumps(parts, sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:20]
-
-
 def _is_entry(entry: dict) -> bool:
-    """Whether this is what is kept of a stage that is done."""
+    """Returns whether this is what is kept of a stage that is done."""
     kinds = {"key": str, "found": dict, "seconds": (int, float)}
     return kinds.keys() <= entry.keys() and all(isinstance(entry[name], kind) for name, kind in kinds.items())
 
@@ -46,7 +41,7 @@ class Stages:
         self.made: list[str] = []
         """Names of all takes that were ever made here."""
         try:
-            stored = outside.read_json(root / FILE, finite=True)
+            stored: Any = outside.read_json(root / FILE, finite=True)
             self.made = [str(name) for name in stored.get("made", [])]
             self.begun = {name: str(key) for name, key in stored["begun"].items()}
             self.done = {name: entry for name, entry in stored["done"].items() if _is_entry(entry)}
@@ -64,7 +59,7 @@ class Stages:
         make_own(self.work, WORK_KIND)
 
     def run(self, name: str, key: str, make: Callable[[bool], dict | None]) -> dict:
-        """What the stage found out: from the file where it is done, else by making it now.
+        """Returns what the stage found out, as a copy: from the file where it is done, else by making it now.
 
         make: is told whether files of a stopped run with the same key are there, which it may keep.
         """
@@ -81,18 +76,18 @@ class Stages:
             self.done[name] = entry
             self.begun.pop(name)
             self._write()
-        return entry["found"]
+        return copy.deepcopy(entry["found"])  # the record itself is written again and again
 
     def key(self, name: str) -> str | None:
-        """The key under which a stage was done; None where it was not."""
+        """Returns the key under which a stage was done; None where it was not."""
         return self.done[name]["key"] if name in self.done else None
 
     def found(self, name: str) -> dict:
-        """What a stage that is done found out."""
-        return self.done[name]["found"]
+        """Returns what a stage that is done found out, as a copy."""
+        return copy.deepcopy(self.done[name]["found"])
 
     def seconds(self) -> dict[str, float]:
-        """Time spent, by the first word of the stages' names."""
+        """Returns the seconds spent, by the first word of the stages' names."""
         out: dict[str, float] = {}
         for name, entry in self.done.items():
             part = name.split(":")[0]
@@ -106,7 +101,7 @@ class Stages:
             self._write()
 
     def close(self, last: str) -> None:
-        """The folder is whole: only its last stage is remembered, and what only the stages needed is removed."""
+        """Notes that the folder is whole: only its last stage stays in the record, and the other stages' files go."""
         if self.done.keys() != {last}:
             self.done, self.begun, self.made = {last: self.done[last]}, {}, []
             self._write()
@@ -114,7 +109,7 @@ class Stages:
         remove_parts_below(self.root)
 
     def forget(self) -> None:
-        """Nothing is done."""
+        """Notes that nothing is done."""
         self.done, self.begun = {}, {}
         self._write()
         self.remove_work()

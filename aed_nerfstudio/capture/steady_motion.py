@@ -21,7 +21,7 @@ FAR_OFF = 8.0  # deviations from the neighbours' median that no measurement's no
 
 
 def smooth_motion(values: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """The likeliest motion behind noisy measurements, in one take.
+    """Returns the likeliest motion behind noisy measurements, in one take.
 
     Every frame is smoothed as strongly as it can be before what is taken away around it looks like more than noise
     (Lepski's rule). So a nod passes and a still head is still. The noise's variance comes from sixth differences, of
@@ -46,7 +46,7 @@ def smooth_motion(values: np.ndarray, known: np.ndarray) -> np.ndarray:
 
 
 def _smoothed(series: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """One dimension [F] without gaps, of which the `known` frames were measured."""
+    """Fills the gaps of one dimension [F], of which the `known` frames were measured."""
     if len(series) < 2 * DIFFERENCE:
         return series
     noise = _noise(series, known)
@@ -63,7 +63,7 @@ def _smoothed(series: np.ndarray, known: np.ndarray) -> np.ndarray:
 
 
 def _noise(series: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """The variance of the white noise in a series [F] around every frame: [F]."""
+    """Returns the variance of the white noise in a series [F] around every frame: [F]."""
     squares = np.diff(series, DIFFERENCE) ** 2 / comb(2 * DIFFERENCE, DIFFERENCE)
     whole = np.convolve(known, np.ones(DIFFERENCE + 1), "valid") > DIFFERENCE
     if not whole.any():
@@ -74,7 +74,9 @@ def _noise(series: np.ndarray, known: np.ndarray) -> np.ndarray:
 
 
 def _is_motion(away: np.ndarray, noise: np.ndarray) -> np.ndarray:
-    """Where what was taken away [F] leans to one side, or swings by more, than noise of this variance [F]: bool [F]."""
+    """Returns where what was taken away [F] leans to one side, or swings by more, than noise of this variance [F]: bool
+    [F].
+    """
     count = 2 * np.sqrt(np.pi) * NEIGHBOURHOOD  # frames that the Gaussian averages over
     lean = np.abs(gaussian_filter1d(away, NEIGHBOURHOOD, mode="constant"))
     swing = gaussian_filter1d(away**2, NEIGHBOURHOOD, mode="constant")
@@ -82,7 +84,7 @@ def _is_motion(away: np.ndarray, noise: np.ndarray) -> np.ndarray:
 
 
 def _solve(series: np.ndarray, known: np.ndarray, stiffness: np.ndarray) -> np.ndarray:
-    """What minimises |x - series|^2 over the known frames + stiffness [F - 2] * |second difference of x|^2."""
+    """Returns what minimises |x - series|^2 over the known frames + stiffness [F - 2] * |second difference of x|^2."""
     count = len(series)
     bands = np.zeros((3, count))  # of the normal equations, upper form
     bands[2] = known + 1e-6
@@ -95,7 +97,7 @@ def _solve(series: np.ndarray, known: np.ndarray, stiffness: np.ndarray) -> np.n
 
 
 def far_off(values: np.ndarray, known: np.ndarray, floor: float) -> np.ndarray:
-    """Single measurements that the frames around them contradict: bool [F].
+    """Finds single measurements that the frames around them contradict: bool [F].
 
     values: [F, D]. known: bool [F]. floor: a deviation below which nothing is said.
     """

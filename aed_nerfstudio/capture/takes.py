@@ -29,6 +29,7 @@ class Take:
     crop: tuple[int, int, int] = (0, 0, 0)
 
     def as_dict(self) -> dict:
+        """Returns it as JSON holds it."""
         return asdict(self)
 
 
@@ -38,7 +39,9 @@ def _clock(frame: int) -> str:
 
 
 def _scene(track: VideoTrack, a: int, b: int) -> tuple[np.ndarray, np.ndarray, float]:
-    """Median thumbnail [18, 32, 3] of frames a..b, where it shows background (bool [18, 32]), and the face's height."""
+    """Returns median thumbnail [18, 32, 3] of frames a..b, where it shows background (bool [18, 32]), and the face's
+    height.
+    """
     picks = np.unique(np.linspace(a, b - 1, 50).astype(int))
     picture = np.median(track.thumbnails[picks], axis=0)
     landmarks = track.landmarks[a:b]
@@ -56,7 +59,8 @@ def _scene(track: VideoTrack, a: int, b: int) -> tuple[np.ndarray, np.ndarray, f
 
 
 def split_takes(video: Path, number: int, name: str, track: VideoTrack, warnings: list[str]) -> list[Take]:
-    """The takes of one video: split at cuts; other scenes and stretches under two seconds are left out and named.
+    """Returns the takes of one video: split at cuts; other scenes and stretches under two seconds are left out and
+    named.
 
     Raises:
         InputError: nothing is left.

@@ -24,7 +24,7 @@ MARGIN = 0.03  # of the picture's height: what the edge's refinement looks at ab
 
 
 def torso_layer(image: np.ndarray, labels: np.ndarray, background: Background | None = None) -> np.ndarray:
-    """The torso of a frame without the head: uint8 [S, S, 4] RGBA, straight alpha.
+    """Returns the torso of a frame without the head: uint8 [S, S, 4] RGBA, straight alpha.
 
     image: uint8 [S, S, 3] RGB. labels: uint8 [S, S], its parsing map. background: of the clip; with it the body's edge
     is as transparent as it is in the picture, without it merely soft.
@@ -49,14 +49,14 @@ def torso_layer(image: np.ndarray, labels: np.ndarray, background: Background | 
 
 
 def _without_slivers(body: np.ndarray) -> np.ndarray:
-    """A bool mask [S, S] without its pieces and parts that are too thin for a body."""
+    """Returns a bool mask [S, S] without its pieces and parts that are too thin for a body."""
     side = 2 * max(1, round(SLIVER * len(body) / 2)) + 1
     thick = cv2.morphologyEx(body.astype(np.uint8), cv2.MORPH_OPEN, np.ones((side, side), np.uint8))
     return (cv2.dilate(thick, np.ones((5, 5), np.uint8)) > 0) & body
 
 
 def _continuation(head: np.ndarray, body: np.ndarray, neck: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Where the body goes on under the head, and the seam of it below the jaw: bool [S, S] both."""
+    """Returns where the body goes on under the head, and the seam of it below the jaw: bool [S, S] both."""
     size = len(head)
     none = np.zeros_like(head)
     columns, ys = np.arange(size), np.arange(size)[:, None]
@@ -90,7 +90,7 @@ def _continuation(head: np.ndarray, body: np.ndarray, neck: np.ndarray) -> tuple
 def _alpha(
     image: np.ndarray, body: np.ndarray, head: np.ndarray, hidden: np.ndarray, background: Background | None
 ) -> np.ndarray:
-    """Alpha of the layer, float32 [H, W]."""
+    """Returns the alpha of the layer, float32 [H, W]."""
     soft = cv2.GaussianBlur((body | hidden).astype(np.float32), (0, 0), EDGE_SIGMA, borderType=cv2.BORDER_REPLICATE)
     if background is not None:
         person = body | head
@@ -108,15 +108,15 @@ def _alpha(
 def _colours(
     image: np.ndarray, known: np.ndarray, neck: np.ndarray, head: np.ndarray, made_up: np.ndarray, size: int
 ) -> np.ndarray:
-    """Colours of the layer, float32 [H, W, 3]: those of the body where they are known, carried on elsewhere."""
+    """Returns colours of the layer, float32 [H, W, 3]: those of the body where they are known, carried on elsewhere."""
     # Edge pixels are mixed with what lies behind, and those at the head with its hair.
-    pure = cv2.erode(known.astype(np.uint8), np.ones((3, 3), np.uint8), borderValue=1)
+    pure = cv2.erode(known.astype(np.uint8), np.ones((3, 3), np.uint8), borderValue=(1,))
     pure &= ~cv2.dilate(head.astype(np.uint8), np.ones((7, 7), np.uint8)) & 1
     colours = _carried_on(image, pure)
     # Of the neck only what is as coloured as the chin: a tie may be taken for a part of it. Colour is stored coarser
     # than brightness: skin near a collar has something of the collar's.
     of_neck = pure * (neck & _like(image, head & made_up))
-    of_neck &= cv2.erode(of_neck | made_up.astype(np.uint8), np.ones((7, 7), np.uint8), borderValue=1)
+    of_neck &= cv2.erode(of_neck | made_up.astype(np.uint8), np.ones((7, 7), np.uint8), borderValue=(1,))
     if of_neck.sum() < (0.02 * size) ** 2:
         of_neck = pure * (neck & _like(image, head & made_up))
     seen, chin = of_neck.sum() > (0.02 * size) ** 2, head & made_up
@@ -143,7 +143,9 @@ def _colours(
 
 
 def _like(image: np.ndarray, sample: np.ndarray) -> np.ndarray:
-    """Where a picture, uint8 [H, W, 3], has the hue of most of a sample, bool [H, W]; everywhere without a sample."""
+    """Returns where a picture, uint8 [H, W, 3], has the hue of most of a sample, bool [H, W]; everywhere without a
+    sample.
+    """
     if not sample.any():
         return np.ones(sample.shape, bool)
     hue = cv2.cvtColor(image, cv2.COLOR_RGB2YCrCb)[..., 1:].astype(np.float32)
@@ -151,7 +153,7 @@ def _like(image: np.ndarray, sample: np.ndarray) -> np.ndarray:
 
 
 def _carried_on(image: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """The known pixels' colours, uint8 0 or 1 [H, W], smoothly everywhere: float32 [H, W, 3]."""
+    """Returns the known pixels' colours, uint8 0 or 1 [H, W], smoothly everywhere: float32 [H, W, 3]."""
     height, width = known.shape
     small = (max(1, width // 4), max(1, height // 4))
     weight = cv2.resize(known.astype(np.float32), small, interpolation=cv2.INTER_AREA)

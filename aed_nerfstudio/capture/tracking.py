@@ -45,11 +45,12 @@ class VideoTrack:
     stream: int = 0
 
     def save(self, path: Path, root: Path) -> None:
-        """root: the folder that it must not lead out of."""
+        """Writes the track; root: the folder that `path` must not lead out of."""
         write_arrays(path, root, **vars(self))
 
     @classmethod
     def load(cls, path: Path) -> VideoTrack:
+        """Reads a track that `save` has written."""
         with np.load(path) as stored:
             width, height = (int(v) for v in stored["size"])
             return cls(stored["landmarks"], stored["others"], stored["thumbnails"], (width, height),
@@ -57,7 +58,8 @@ class VideoTrack:
 
 
 def decoded(video: Path, warnings: list[str], stream: int, longest: int | None = None) -> Iterator[np.ndarray]:
-    """The frames of a video; a file that breaks off after enough of them is used up to there, with a warning."""
+    """Returns the frames of a video; a file that breaks off after enough of them is used up to there, with a warning.
+    """
     count = 0
     try:
         for image in read_frames(video, FPS, longest, stream):
@@ -72,7 +74,7 @@ def decoded(video: Path, warnings: list[str], stream: int, longest: int | None =
 
 
 def too_short(video: Path, seconds: float) -> str:
-    """The error text for a video of too few seconds."""
+    """Returns the error text for a video of too few seconds."""
     return f"{video}: only {seconds:.1f} s long; give at least {MINIMUM_SECONDS:.0f} s (minutes are better)"
 
 
@@ -98,7 +100,7 @@ def track_video(video: Path, warnings: list[str], shown) -> VideoTrack:
             small = cv2.resize(image, THUMBNAIL, interpolation=cv2.INTER_AREA)
             if thumbnails and _difference(small, thumbnails[-1]) > JUMP_DIFFERENCE:
                 tracker.forget()
-            points = tracker.process(image)
+            points = tracker.track(image)
             tracked.append(lost if points is None else points * scale)
             others.append(tracker.others)
             thumbnails.append(small)
@@ -123,7 +125,7 @@ def _difference(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def find_cuts(track: VideoTrack) -> tuple[list[int], list[tuple[int, int]]]:
-    """Where the picture changes at once.
+    """Returns where the picture changes at once.
 
     Returns the frames with which a new take begins (hard cuts and jump cuts; fades are none), and the stretches [a, b)
     of up to half a second after which all is as it was before: flashes and inserted frames.

@@ -13,11 +13,11 @@ import numpy as np
 
 from aed_nerfstudio.capture.landmarks import around_face
 from aed_nerfstudio.face.face_finder import FaceFinder
+from aed_nerfstudio.face.face_mesh import CHIN, FOREHEAD
 
 AGREED = 0.6  # of the looks: 0.75 when all goes well
 FEWEST = 6  # looks that found a face
 LOOKED_AT = 6  # pictures
-CHIN, FOREHEAD = 152, 10  # landmarks
 
 
 class FewPictures:
@@ -30,7 +30,7 @@ class FewPictures:
         self.kept: dict[int, np.ndarray] = {}
 
     def watch(self, frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-        """The same frames; of some the picture is kept."""
+        """Returns the same frames; of some the picture is kept."""
         step = 1
         for k, image in enumerate(frames):
             if k % step == 0:
@@ -42,19 +42,24 @@ class FewPictures:
 
 
 def roll(landmarks: np.ndarray) -> np.ndarray:
-    """Degrees by which a face is turned clockwise in its picture, [..., 478, >=2] -> [...]: 0 with the chin below."""
+    """Returns degrees by which a face is turned clockwise in its picture, [..., 478, >=2] -> [...]: 0 with the chin
+    below.
+    """
     x, y = np.moveaxis(landmarks[..., CHIN, :2] - landmarks[..., FOREHEAD, :2], -1, 0)
     return np.degrees(np.arctan2(-x, y))
 
 
 def turn_command(quarters: int) -> str:
-    """What turns a video anti-clockwise by quarter turns; also FFmpeg of before 6.0, which sets no rotation flags."""
+    """Returns what turns a video anti-clockwise by quarter turns; also FFmpeg of before 6.0, which sets no rotation
+    flags.
+    """
     how = {1: "transpose=2", 2: "hflip,vflip", 3: "transpose=1"}[quarters % 4]
     return f"`ffmpeg -i IN -vf {how} -crf 16 -c:a copy OUT`"
 
 
 def turned(pictures: Sequence[np.ndarray], landmarks: Sequence[np.ndarray]) -> int | None:
-    """By how many quarter turns anti-clockwise a video must be turned to stand upright: 0 to 3; None if that is unsure.
+    """Returns by how many quarter turns anti-clockwise a video must be turned to stand upright: 0 to 3; None if that is
+    unsure.
 
     pictures: uint8 [H, W, 3] RGB. landmarks: of each [478, 3], its pixels, NaN where no face was found: then the whole
     picture is looked at.
@@ -74,7 +79,7 @@ def turned(pictures: Sequence[np.ndarray], landmarks: Sequence[np.ndarray]) -> i
 
 
 def _around(picture: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """The part of a picture around a face."""
+    """Returns the part of a picture around a face."""
     if not np.isfinite(points).all():
         return picture
     part, _, _ = around_face(picture, points)

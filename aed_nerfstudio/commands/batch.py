@@ -172,8 +172,7 @@ def _located(value: object, folder: Path) -> object:
 
 
 def _job(render: Render, table: Path) -> Job:
-    from aed_nerfstudio.capture.sources import stamp
-    from aed_nerfstudio.capture.stages import digest
+    from aed_nerfstudio.files import digest, stamp
     from aed_nerfstudio.jobs.record import Job
 
     given = {name: str(getattr(render, name)) for name in TYPES}

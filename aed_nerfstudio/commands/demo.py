@@ -15,8 +15,6 @@ from aed_nerfstudio.bounds import SEED, Between
 from aed_nerfstudio.commands.flags import check_flags
 from aed_nerfstudio.errors import InputError
 
-SPEECH_SECONDS = 4.0
-
 
 @dataclass
 class Demo:
@@ -26,8 +24,12 @@ class Demo:
     """Folder for the dataset, the training run, the video and the picture."""
     size: Annotated[int, Between(32, 2048, "pixels")] = 160
     """Width and height of the actor's video in pixels."""
+    clip_seconds: Annotated[float, Between(0.4, 600.0, "s")] = 2.0
+    """How long the actor is recorded with every emotion at every intensity."""
     steps: Annotated[int, Between(10, 10_000_000)] | None = None
     """Training steps; those of the aed-nerf-tiny preset by default. Fewer are faster and less sharp."""
+    speech_seconds: Annotated[float, Between(0.1, 10.0, "s")] = 4.0
+    """How much of the unseen sentence the avatar speaks."""
     seed: Annotated[int, SEED] = 0
     """Seed of the actor's performance and of the training."""
 
@@ -55,7 +57,7 @@ class Demo:
 
         print("\n3/3 speaking an unseen sentence")
         avatar = Avatar.load(config)
-        speech = unseen_speech(SPEECH_SECONDS)
+        speech = unseen_speech(self.speech_seconds)
         write_contact_sheet(avatar, speech, root / "demo.png")
         write_video(avatar, speech, root / "demo.mp4")
         run = _shown(config)
@@ -74,17 +76,19 @@ class Demo:
 
     def _record(self, data: Path) -> None:
         """Records the actor, unless an earlier run already has."""
-        from aed_nerfstudio.dataset.schema import read_dataset
+        from aed_nerfstudio.dataset.schema import FPS, read_dataset
 
         if (data / "dataset.json").exists():
-            if read_dataset(data).camera.w != self.size:
-                raise InputError(f"{data} was recorded at another size; remove it or choose another --output")
+            known = read_dataset(data)
+            if (known.camera.w, known.clips[0].count) != (self.size, round(self.clip_seconds * FPS)):
+                raise InputError(f"{data}: was recorded with another --size or --clip-seconds; remove it or choose "
+                                 "another --output")  # fmt: skip
             print(f"1/3 the actor is recorded already: {_shown(data)}")
             return
         from aed_nerfstudio.synthetic.record import record_dataset
 
         print(f"1/3 recording the actor to {_shown(data)}")
-        record_dataset(data, size=self.size, seed=self.seed)
+        record_dataset(data, size=self.size, clip_seconds=self.clip_seconds, seed=self.seed)
 
     def _train(self, root: Path) -> Path:
         """Trains through nerfstudio's own trainer, as `ns-train aed-nerf-tiny` does; returns the run's config.yml."""

@@ -49,7 +49,7 @@ class Process:
         """Runs the command."""
         check_flags(self)
         from aed_nerfstudio.audio.feature_files import FILE, is_file_front_end
-        from aed_nerfstudio.capture.process import ProcessOptions, process_videos  # slow to import: mediapipe, scipy
+        from aed_nerfstudio.capture.run import ProcessOptions, process_videos  # slow to import: mediapipe, scipy
         from aed_nerfstudio.dataset.consent import read_consent
 
         named = not self.features_file or is_file_front_end(self.audio_features)

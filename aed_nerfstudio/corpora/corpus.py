@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from aed_nerfstudio import outside
-from aed_nerfstudio.capture.process import process_videos
-from aed_nerfstudio.capture.sources import ProcessOptions, check_sound, stamp
+from aed_nerfstudio.capture.run import process_videos
+from aed_nerfstudio.capture.sources import ProcessOptions, check_sound
 from aed_nerfstudio.capture.tracking import MINIMUM_SECONDS
 from aed_nerfstudio.dataset.schema import Dataset, write_json
 from aed_nerfstudio.errors import InputError
+from aed_nerfstudio.files import stamp
 from aed_nerfstudio.media.audio_io import write_wav
 from aed_nerfstudio.media.video_reader import probe
 
@@ -37,6 +39,7 @@ class CorpusTake:
 
     @property
     def label(self) -> tuple[str, str]:
+        """Returns emotion and intensity."""
         return self.emotion, self.intensity
 
 
@@ -55,7 +58,7 @@ class CorpusPlan:
 
     @property
     def seconds(self) -> dict[tuple[str, str], float]:
-        """Length of the chosen takes of every label."""
+        """Returns the length (s) of the chosen takes of every label."""
         total = dict.fromkeys(self.found, 0.0)
         for take in self.takes:
             total[take.label] += take.seconds
@@ -63,17 +66,17 @@ class CorpusPlan:
 
     @property
     def missing(self) -> list[str]:
-        """The labels without any take."""
+        """Returns the labels without any take."""
         return [" ".join(label) for label, number in self.found.items() if not number]
 
     @property
     def short(self) -> list[str]:
-        """The labels of which there is something, and too little."""
+        """Returns the labels of which there is something, and too little."""
         return [" ".join(label) for label, s in self.seconds.items() if self.found[label] and s < ENOUGH_SECONDS]
 
     @property
     def table(self) -> str:
-        """The plan for people: a line for every label, then what is missing and left out."""
+        """Returns the plan for people: a line for every label, then what is missing and left out."""
         lines = [f"{self.name}: {len(self.takes)} takes, {sum(t.seconds for t in self.takes):.0f} s",
                  f"{'emotion':12}{'intensity':12}{'takes':>6}{'chosen':>8}{'seconds':>9}"]  # fmt: skip
         for label, seconds in self.seconds.items():
@@ -147,7 +150,7 @@ def choose_takes(
 def _looked_at(
     take: CorpusTake, sound: bool, own_sound_first: bool, problems: list[str]
 ) -> tuple[CorpusTake, tuple[int, int]]:
-    """The take with its length and whether it lacks sound, and its pictures' width and height."""
+    """Returns the take with its length and whether it lacks sound, and its pictures' width and height."""
     info = probe(take.path)
     if info.longest < MINIMUM_SECONDS:  # of one that is cut off, more will be said
         raise InputError(f"{take.path}: only {info.longest:.1f} s long, below {MINIMUM_SECONDS:.0f} s")
@@ -163,7 +166,7 @@ def _looked_at(
 
 
 def evenly(takes: Sequence[CorpusTake], seconds: float) -> list[CorpusTake]:
-    """The fewest takes, spread evenly over the given ones, that are together as long as asked; else all."""
+    """Returns the fewest takes, spread evenly over the given ones, that are together as long as asked; else all."""
     for count in range(1, len(takes)):
         chosen = [takes[int((k + 0.5) * len(takes) / count)] for k in range(count)]
         if sum(take.seconds for take in chosen) >= seconds:
@@ -211,7 +214,7 @@ def run_plan(
 
 
 def _filled(options: ProcessOptions, takes: Sequence[CorpusTake], output: Path) -> ProcessOptions:
-    """The options with the takes' labels and sound."""
+    """Returns the options with the takes' labels and sound."""
     silence = _beside(output, "silence.wav")
     if any(take.silent for take in takes) and not silence.exists():
         write_wav(silence, np.zeros(1600, np.float32))
@@ -225,13 +228,13 @@ def _filled(options: ProcessOptions, takes: Sequence[CorpusTake], output: Path) 
 
 
 def _beside(folder: Path, name: str) -> Path:
-    """A hidden file that belongs to a folder and lies outside it, because the folder may be removed."""
+    """Returns a hidden file that belongs to a folder and lies outside it, because the folder may be removed."""
     folder = folder.resolve()
     return folder.with_name(f".{folder.name}.{name}")
 
 
 def _culprit(takes: Sequence[CorpusTake], error: str) -> CorpusTake | None:
-    """The take that an error names; the longest name, because one may begin another."""
+    """Returns the take that an error names; the longest name, because one may begin another."""
     named = [t for t in takes if str(t.path) in error or (t.sound is not None and str(t.sound) in error)]
     return max(named, key=lambda take: len(str(take.path)), default=None)
 
@@ -242,15 +245,17 @@ def known_stamp(path: Path) -> list | None:
 
 
 def _is_left_out(take: CorpusTake, left_out: dict[str, list]) -> bool:
-    """Whether this very file was found unusable before."""
+    """Returns whether this very file was found unusable before."""
     entry = left_out.get(str(take.path))
     return entry is not None and entry[0] == known_stamp(take.path)
 
 
 def _read_memory(path: Path) -> dict[str, list]:
-    """Stamp and error of every take that was left out, by its path; nothing where the file is missing or damaged."""
+    """Returns stamp and error of every take that was left out, by its path; nothing where the file is missing or
+    damaged.
+    """
     try:
-        stored = outside.read_json(path, finite=True)
+        stored: Any = outside.read_json(path, finite=True)
         return {name: [before, str(error)] for name, (before, error) in stored.items()}
     except (ValueError, AttributeError, TypeError):
         return {}

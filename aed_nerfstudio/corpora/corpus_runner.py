@@ -9,12 +9,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from aed_nerfstudio.capture.sources import ProcessOptions
-from aed_nerfstudio.capture.stages import digest
 from aed_nerfstudio.corpora.corpus import CorpusPlan, CorpusTake, known_stamp, run_plan
 from aed_nerfstudio.corpora.corpus_tables import take_of_row
 from aed_nerfstudio.corpora.mead import videos_in
 from aed_nerfstudio.errors import InputError
-from aed_nerfstudio.files import keep_apart
+from aed_nerfstudio.files import digest, keep_apart
 from aed_nerfstudio.jobs.folder_lock import folder_lock
 from aed_nerfstudio.jobs.record import Job, Outcome, Record
 from aed_nerfstudio.jobs.runner import Workers, run_jobs
@@ -33,11 +32,12 @@ class CorpusOutcome(Outcome):
 
     @property
     def note(self) -> str:
+        """Returns why there is no dataset, else what was left out of it."""
         return self.error or "; ".join(f"left out: {reason}" for reason in self.left_out)
 
 
 def read_corpus(source: Path) -> list[CorpusPlan]:
-    """The people of a list, with their videos.
+    """Returns the people of a list, with their videos.
 
     Args:
         source: a folder, of which every video is a person; or a text or CSV file with a line `path[,name[,emotion
@@ -68,7 +68,7 @@ def read_corpus(source: Path) -> list[CorpusPlan]:
 
 
 def _listed(source: Path) -> Iterator[tuple[str, CorpusTake, str]]:
-    """(line for messages, take, name or nothing) of a list's lines."""
+    """Returns (line for messages, take, name or nothing) of a list's lines."""
     for line, row in read_rows(source, ("path",), ("name", "emotion", "intensity", "audio"), header=False):
         where = f"{source}, line {line}"
         row["emotion"] = row.get("emotion") or "neutral"
@@ -80,7 +80,7 @@ def _listed(source: Path) -> Iterator[tuple[str, CorpusTake, str]]:
 
 
 def _unnamed(paths: Sequence[Path]) -> dict[Path, str]:
-    """Names for videos without, from their files' names; where these are equal, with their folders'."""
+    """Returns names for videos without, from their files' names; where these are equal, with their folders'."""
     stems = Counter(path.stem for path in paths)
     names = {p: p.stem if stems[p.stem] == 1 else f"{p.resolve().parent.name}_{p.stem}" for p in paths}
     return {path: re.sub(r"[^\w.-]+", "_", name).strip("._") or "video" for path, name in names.items()}
@@ -129,7 +129,7 @@ def _job(person: CorpusPlan, output: Path, options: ProcessOptions) -> Job:
 
 
 def process_person(person: CorpusPlan, output: Path, options: ProcessOptions, progress: bool = False) -> dict:
-    """One person's dataset folder, as a task: bad input is an answer, anything else an error that may pass.
+    """Makes one person's dataset folder, as a task: bad input is an answer, anything else an error that may pass.
 
     Returns:
         what of `CorpusOutcome` is known now: state, and frames, usable, left_out or error.

@@ -46,7 +46,7 @@ def plan_table(
 
 
 def take_of_row(row: dict[str, str], folder: Path, where: str) -> CorpusTake:
-    """A take of a table's row; `where` names the row in errors."""
+    """Returns a take of a table's row; `where` names the row in errors."""
     if not row["path"]:
         raise InputError(f"{where}: path is empty; name a video file")
     emotion, intensity = row.get("emotion", ""), row.get("intensity", "")

@@ -69,18 +69,18 @@ def plan_mead(
 
 
 def natural(path: Path) -> list[tuple[int, int, str]]:
-    """Sorts take2 before take10."""
+    """Returns a key by which take2 is sorted before take10."""
     return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in re.split(r"(\d+)", path.name) if part]
 
 
 def videos_in(folder: Path) -> list[Path]:
-    """The video files right in a folder, in their natural order; hidden ones are left out."""
+    """Returns the video files right in a folder, in their natural order; hidden ones are left out."""
     files = (p for p in folder.iterdir() if p.suffix.lower() in VIDEO_SUFFIXES and not p.name.startswith("."))
     return sorted((p for p in files if p.is_file()), key=natural)
 
 
 def _word(name: str) -> str:
-    """A folder's name as a label."""
+    """Returns a folder's name as a label."""
     return re.sub(r"[^\w-]+", "_", name)
 
 
@@ -94,7 +94,7 @@ def _levels(levels: Sequence[int]) -> list[int]:
 
 
 def _wanted(emotions: Sequence[str], names: dict[str, str]) -> list[str]:
-    """The corpus's own names of the emotions asked for, known ones first."""
+    """Returns the corpus's own names of the emotions asked for, known ones first."""
     order = [*MEAD_EMOTIONS, *sorted(name for name in names if name not in MEAD_EMOTIONS)]
     for emotion in emotions:
         if emotion not in names and emotion not in names.values():
@@ -125,7 +125,7 @@ def _actor_folder(root: Path, actor: str | None) -> Path:
 
 
 def _nested_files(folder: Path, view: str, problems: list[str]) -> list[tuple[Path, str, int, list[Path]]]:
-    """MEAD's own layout: (path, emotion, level, where its sound may be) of every take."""
+    """Lists MEAD's own layout: (path, emotion, level, where its sound may be) of every take."""
     base = folder / "video" / view
     if not base.is_dir():
         views = sorted(path.name for path in (folder / "video").iterdir() if path.is_dir())

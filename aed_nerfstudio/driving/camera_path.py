@@ -11,8 +11,8 @@ import numpy as np
 from aed_nerfstudio.dataset.checked_json import Field, check_poses, read_json
 from aed_nerfstudio.dataset.picture_files import MOST_PIXELS
 from aed_nerfstudio.dataset.schema import FARTHEST, LARGEST_SIDE
-from aed_nerfstudio.driving.digest import digest
 from aed_nerfstudio.driving.head_pose import pose_at
+from aed_nerfstudio.files import array_digest
 
 if TYPE_CHECKING:
     from nerfstudio.cameras.cameras import Cameras
@@ -82,7 +82,7 @@ class CameraPath:
 
     def digest(self) -> str:
         """Tells paths apart."""
-        return digest(self.poses, self.focal_lengths, np.array([self.width, self.height, self.fps, self.cycle]))
+        return array_digest(self.poses, self.focal_lengths, np.array([self.width, self.height, self.fps, self.cycle]))
 
     def camera(self, seconds: float, width: int | None = None) -> Cameras:
         """The camera [1] at a time, for pictures of `frame_size(width)`; between two poses, interpolated."""

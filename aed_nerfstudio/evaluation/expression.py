@@ -23,13 +23,13 @@ import numpy as np
 from jaxtyping import Float, Float64
 from scipy.spatial.transform import Rotation
 
-from aed_nerfstudio.capture.face_shape import STABLE, mean_face
+from aed_nerfstudio.capture.face_shape import mean_face
 from aed_nerfstudio.dataset.schema import Dataset
 from aed_nerfstudio.driving.emotion import EmotionVocabulary
 from aed_nerfstudio.driving.head_pose import pose_vector
 from aed_nerfstudio.driving.track import FrameCondition
 from aed_nerfstudio.evaluation.landmark_distance import detect
-from aed_nerfstudio.face.face_mesh import INNER_LIPS, OUTER_LIPS
+from aed_nerfstudio.face.face_mesh import INNER_LIPS, OUTER_LIPS, STABLE
 
 Label = tuple[str, str]
 """Category and intensity."""

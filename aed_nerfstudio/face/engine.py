@@ -32,17 +32,17 @@ _stderr = threading.Lock()
 
 @lru_cache(maxsize=1)
 def version() -> str:
-    """MediaPipe's, told without loading it."""
+    """Returns MediaPipe's version, told without loading it."""
     return importlib.metadata.version("mediapipe")
 
 
 def has_solutions() -> bool:
-    """Whether MediaPipe is of the kind that has its models inside."""
+    """Returns whether MediaPipe is of the kind that has its models inside."""
     return int(version().partition(".")[0]) < 1
 
 
 def engine_name() -> str:
-    """Of what finds faces here; written into datasets."""
+    """Returns the name of what finds faces here; it is written into datasets."""
     return f"mediapipe {version()} {'face mesh' if has_solutions() else 'face landmarker, image mode'}"
 
 
@@ -57,7 +57,7 @@ def fetch(*models: Model) -> None:
 
 
 def missing_models() -> list[str]:
-    """Names of the model files that are needed here and are neither in a folder of the user's nor in the cache.
+    """Returns names of the model files that are needed here and are neither in a folder of the user's nor in the cache.
 
     Raises InputError: see `stored_model`.
     """
@@ -67,19 +67,19 @@ def missing_models() -> list[str]:
 
 @lru_cache(maxsize=1)
 def load_mediapipe() -> Any:
-    """MediaPipe, imported late because it takes seconds, and told to keep its start-up notes to itself."""
+    """Returns MediaPipe, imported late because it takes seconds, and told to keep its start-up notes to itself."""
     os.environ.setdefault("GLOG_minloglevel", "2")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    if not has_solutions():
-        package = Path(importlib.util.find_spec("mediapipe").origin).parent
-        replace_missing(package / "tasks" / "c" / "libmediapipe.so")
+    spec = importlib.util.find_spec("mediapipe")
+    if not has_solutions() and spec and spec.origin:
+        replace_missing(Path(spec.origin).parent / "tasks" / "c" / "libmediapipe.so")
     import mediapipe
 
     return mediapipe
 
 
 def open_task(name: str, model: Model, **options: Any) -> Any:
-    """A task of MediaPipe 1.x by its name, for single pictures, on the CPU; options: of its own.
+    """Returns a task of MediaPipe 1.x by its name, for single pictures, on the CPU; options: of its own.
 
     Its threads are kept from the network and start quietly. Raises InputError: see `find_model`.
     """
@@ -93,7 +93,7 @@ def open_task(name: str, model: Model, **options: Any) -> Any:
 
 
 def task_image(image: np.ndarray) -> Any:
-    """A picture as tasks take it; uint8 [H, W, 3] RGB."""
+    """Returns a picture as tasks take it; uint8 [H, W, 3] RGB."""
     mediapipe = load_mediapipe()
     return mediapipe.Image(mediapipe.ImageFormat.SRGB, image)
 

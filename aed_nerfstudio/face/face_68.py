@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from aed_nerfstudio.face.face_mesh import COUNT, INNER_LIPS, OUTER_LIPS
+from aed_nerfstudio.face.face_mesh import COUNT, EYE_OUTLINES, INNER_LIPS, NOSE_BRIDGE, OUTER_LIPS, OVAL
 
 MESH_OF = [
     162, 234, 93, 58, 172, 136, 149, 148, 152, 377, 378, 365, 397, 288, 323, 454, 389,
@@ -17,14 +17,7 @@ MESH_OF = [
 ]  # fmt: skip
 """The mesh's vertex for each of the 68 points."""
 
-_RINGS = (
-    OUTER_LIPS,
-    INNER_LIPS,
-    [33, 7, 163, 144, 145, 153, 154, 155, 133, 173, 157, 158, 159, 160, 161, 246],
-    [263, 249, 390, 373, 374, 380, 381, 382, 362, 398, 384, 385, 386, 387, 388, 466],
-    [10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377, 152, 148, 176, 149, 150,
-     136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109],
-)  # fmt: skip
+_RINGS = (OUTER_LIPS, INNER_LIPS, *EYE_OUTLINES, OVAL)
 """Lips, eyes and the face's oval: vertices that lie along one line, so that the missing ones follow from the others."""
 
 # By the synthetic actor's face, within 1 pixel at 256 x 256 however the head is turned; the forehead lies higher in
@@ -44,7 +37,9 @@ _SINGLE = {
 
 
 def _weights() -> np.ndarray:
-    """float32 [478, 68]: each vertex as a mean of the points; the root of the nose where nothing is known of it."""
+    """Returns float32 [478, 68]: each vertex as a mean of the points; the root of the nose where nothing is known of
+    it.
+    """
     known = {vertex: np.eye(68)[point] for point, vertex in enumerate(MESH_OF)}
     for vertex, parts in _SINGLE.items():
         known[vertex] = sum(weight * known[part] for part, weight in parts.items())
@@ -57,19 +52,19 @@ def _weights() -> np.ndarray:
                 after = min((t for t in there if t > k), default=there[0] + len(ring))
                 share = (k - before) / (after - before)
                 filled[vertex] = (1 - share) * known[ring[before]] + share * known[ring[after % len(ring)]]
-    return np.stack([filled.get(vertex, known[168]) for vertex in range(COUNT)]).astype(np.float32)
+    return np.stack([filled.get(vertex, known[NOSE_BRIDGE]) for vertex in range(COUNT)]).astype(np.float32)
 
 
 _WEIGHTS = _weights()
 
 
 def to_68(landmarks: np.ndarray) -> np.ndarray:
-    """The mesh's landmarks [..., 478, >=2] -> [..., 68, 2]."""
+    """Converts the mesh's landmarks [..., 478, >=2] to the 68 points [..., 68, 2]."""
     return landmarks[..., MESH_OF, :2]
 
 
 def from_68(points: np.ndarray) -> np.ndarray:
-    """68 points [..., 68, 2] -> the mesh's landmarks, float32 [..., 478, 3], z = 0.
+    """Converts 68 points [..., 68, 2] to the mesh's landmarks, float32 [..., 478, 3], z = 0.
 
     Lips, eyes, brows, nose and the face's oval lie where they are; cheeks and chin, of which the 68 say nothing and
     which nothing measures, at the root of the nose.

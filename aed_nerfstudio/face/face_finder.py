@@ -34,8 +34,8 @@ class FaceFinder:
         self._look: Callable[[np.ndarray], list] = list
 
     @property
-    def follows(self) -> bool:
-        """Whether faces are looked for where they were in the frame before."""
+    def uses_last_frame(self) -> bool:
+        """Returns whether faces are looked for where they were in the frame before."""
         return has_solutions() and not self.still
 
     def __enter__(self) -> FaceFinder:
@@ -46,7 +46,7 @@ class FaceFinder:
         self._engine.close()
 
     def find(self, image: np.ndarray) -> list[np.ndarray]:
-        """All faces of a picture, uint8 [H, W, 3] RGB -> float32 [478, 3] pixels each."""
+        """Returns all faces of a picture, uint8 [H, W, 3] RGB -> float32 [478, 3] pixels each."""
         height, width = image.shape[:2]
         # z has the scale of x, so it is multiplied by the width.
         scale = np.array([width, height, width], np.float32)
@@ -54,7 +54,8 @@ class FaceFinder:
         return [np.array([[p.x, p.y, p.z] for p in face], np.float32) * scale for face in faces]
 
     def landmarks(self, image: np.ndarray) -> np.ndarray:
-        """The first face of a picture, uint8 [H, W, 3] RGB -> float32 [478, 3] pixels, NaN where none is found."""
+        """Returns the first face of a picture, uint8 [H, W, 3] RGB -> float32 [478, 3] pixels, NaN where none is found.
+        """
         faces = self.find(image)
         return faces[0] if faces else np.full((COUNT, 3), np.nan, np.float32)
 

@@ -49,12 +49,12 @@ SELFIE_SEGMENTATION = Model(  # the file that MediaPipe 0.10.9's wheel carries
 
 
 def cache_folder() -> Path:
-    """Where fetched model files are kept."""
+    """Returns where fetched model files are kept."""
     return platformdirs.user_cache_path("aed-nerfstudio") / "models"
 
 
 def stored_model(model: Model) -> Path | None:
-    """The model's file in the folder that AED_MODELS names, else in the cache; None where it is in neither.
+    """Returns the model's file in the folder that AED_MODELS names, else in the cache; None where it is in neither.
 
     Raises InputError when the file is another one than the model's.
     """
@@ -68,7 +68,7 @@ def stored_model(model: Model) -> Path | None:
 
 
 def find_model(model: Model) -> Path:
-    """As `stored_model`, but fetched into the cache where there is none.
+    """Returns what `stored_model` does, or fetches the file into the cache where there is none.
 
     Raises InputError as that one does, and when the file cannot be fetched.
     """

@@ -53,7 +53,7 @@ def _loads(name: str) -> bool:
 
 
 def shared_library(soname: bytes, functions: list[bytes]) -> bytes:
-    """An ELF shared library for x86-64 of functions that all return 0."""
+    """Returns an ELF shared library for x86-64 of functions that all return 0."""
     names = b"\0" + b"\0".join([soname, *functions]) + b"\0"
     place = 1 + len(soname) + 1
     symbols = [bytes(24)]

@@ -39,7 +39,8 @@ class _Program(ctypes.Structure):
 
 
 def without_network(make: Callable[[], Result]) -> Result:
-    """What `make` returns; it runs in a thread that has no network, and neither have the threads that it starts.
+    """Returns what `make` returns; it runs in a thread that has no network, and neither have the threads that it
+    starts.
 
     Other threads of the process keep theirs. Where the system cannot do this, `make` runs all the same, and a line on
     stderr says so once.

@@ -30,8 +30,8 @@ class PersonMask:
     def __exit__(self, *_: object) -> None:
         self._engine.close()
 
-    def process(self, image: np.ndarray) -> np.ndarray:
-        """The probability of a person, uint8 [H, W, 3] RGB -> float32 [H, W]; nothing is finer than `SIZE`."""
+    def probability(self, image: np.ndarray) -> np.ndarray:
+        """Returns the probability of a person, uint8 [H, W, 3] RGB -> float32 [H, W]; nothing is finer than `SIZE`."""
         return np.clip(self._look(np.ascontiguousarray(image)), 0, 1)
 
 

@@ -15,10 +15,18 @@ from pathlib import Path
 import numpy as np
 
 from aed_nerfstudio.errors import InputError
+from aed_nerfstudio.synthetic.painting import (
+    BODY,
+    LEFT_EYE,
+    MOUTH,
+    PLUG,
+    RIGHT_EYE,
+    TEETH,
+    TONGUE,
+    hair_depth,
+    lip_depth,
+)
 
-BODY, LEFT_EYE, RIGHT_EYE, TEETH, TONGUE, PLUG, MOUTH = 0, 1, 2, 3, 4, 5, 6
-"""Materials of triangles; PLUG is the neck's continuation inside the head, drawn in torso pictures only,
-and MOUTH the skin behind the lips."""
 _GROUPS = {"body": BODY, "helper-l-eye": LEFT_EYE, "helper-r-eye": RIGHT_EYE, "helper-upper-teeth": TEETH,
            "helper-lower-teeth": TEETH, "helper-tongue": TONGUE}
 LOWEST = 4.6  # nothing below this height (dm) is kept
@@ -40,7 +48,7 @@ def _data() -> Path:
 
 
 def _read_obj(path: Path) -> tuple[np.ndarray, list[tuple[str, list[int]]]]:
-    """An OBJ file: float64 [V, 3] vertices, and (group, vertex indices) of every face."""
+    """Reads an OBJ file: float64 [V, 3] vertices, and (group, vertex indices) of every face."""
     vertices, faces, group = [], [], ""
     with open(path) as file:
         for line in file:
@@ -57,7 +65,7 @@ def _read_obj(path: Path) -> tuple[np.ndarray, list[tuple[str, list[int]]]]:
 
 
 def _read_target(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """A MakeHuman target: int64 [n] vertex indices and float64 [n, 3] shifts."""
+    """Reads a MakeHuman target: int64 [n] vertex indices and float64 [n, 3] shifts."""
     opener = gzip.open if path.suffix == ".gz" else open
     try:
         with opener(path, "rt") as file:
@@ -69,7 +77,7 @@ def _read_target(path: Path) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _macro(vertices: np.ndarray, weights: dict[str, float]) -> np.ndarray:
-    """The base mesh [V, 3] with weighted targets (paths under mpfb2/targets, without suffix)."""
+    """Returns the base mesh [V, 3] with weighted targets (paths under mpfb2/targets, without suffix)."""
     out = vertices.copy()
     for name, weight in weights.items():
         index, delta = _read_target(_data() / "mpfb2" / "targets" / f"{name}.target.gz")
@@ -83,9 +91,7 @@ def _smooth_step(low: float, high: float, x: np.ndarray) -> np.ndarray:
 
 
 def _inside_mouth(points: np.ndarray, triangles: np.ndarray) -> np.ndarray:
-    """bool [V]: skin reached from the throat without crossing the lips; points: canonical [V, 3]."""
-    from aed_nerfstudio.synthetic.scene import lip_depth
-
+    """Returns which skin is reached from the throat without crossing the lips, bool [V]; points: canonical [V, 3]."""
     x, y, z = points.T
     corner = (np.abs(x) > 0.2) & (z > 1.25)
     closed = corner | (np.array([lip_depth(*p) for p in points]) > -0.02)
@@ -103,7 +109,7 @@ def _inside_mouth(points: np.ndarray, triangles: np.ndarray) -> np.ndarray:
 
 @lru_cache(maxsize=1)
 def _assets() -> dict:
-    """What all identities share, read once."""
+    """Returns what all identities share, read once."""
     base, faces = _read_obj(_data() / "mpfb2" / "3dobjs" / "base.obj")
     canonical = _macro(base, {"macrodetails/caucasian-male-young": 1.0,
                               "macrodetails/universal-male-young-averagemuscle-averageweight": 1.0})
@@ -127,6 +133,30 @@ def _assets() -> dict:
         units[path.name.removesuffix(".target")] = (place[index[kept]], delta[kept])
     return {"base": base, "used": used, "canonical": canonical[used], "units": units,
             "triangles": corners, "materials": materials}
+
+
+def _plug(neck: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Makes the neck's continuation: rings of a tapering cylinder inside it and up into the head, closed at the top.
+
+    neck: canonical [n, 3], the skin around its middle. Returns canonical vertices [V, 3] and triangles int64 [T, 3].
+    """
+    low, high = neck.min(0), neck.max(0)
+    middle, radius = (low + high) / 2, (high - low) / 2
+    radius[0] = min(radius[0], 0.56)
+    angle = np.arange(32) * 2 * np.pi / 32
+    ring, rings, faces = len(angle), [], []
+    heights = ((6.5, 0.88), (6.7, 0.92), (6.9, 0.92), (7.1, 0.9), (7.3, 0.88), (7.45, 0.8), (7.52, 0.6))
+    for height, scale in heights:
+        rings.append(np.stack([middle[0] + scale * radius[0] * np.sin(angle), np.full(ring, height),
+                               middle[2] + scale * radius[2] * np.cos(angle)], 1))
+    points = np.concatenate([*rings, [[middle[0], 7.55, middle[2]]]])
+    for row in range(len(heights) - 1):
+        for k in range(ring):
+            a, b = row * ring + k, row * ring + (k + 1) % ring
+            faces += [[a, b, b + ring], [a, b + ring, a + ring]]
+    last = (len(heights) - 1) * ring
+    faces += [[last + k, last + (k + 1) % ring, len(points) - 1] for k in range(ring)]
+    return points, np.array(faces)
 
 
 class Actor:
@@ -154,8 +184,6 @@ class Actor:
                 weights[f"head/{name}"] = float(rng.uniform(0.1, 0.5))
         rest = _macro(assets["base"], weights)[assets["used"]]
         # Hair has a thickness: the scalp is pushed outwards where the shader paints hair.
-        from aed_nerfstudio.synthetic.scene import hair_depth
-
         centre = rest[(canonical[:, 1] > 8.2) & (_skin_mask(assets))].mean(0)
         outwards = rest - centre
         outwards /= np.linalg.norm(outwards, axis=1, keepdims=True) + 1e-9
@@ -169,29 +197,11 @@ class Actor:
         self.pivot = self.origin + (0.0, -1.45, -0.25)
         weight = _smooth_step(6.25, 6.98, y + 0.25 * (z - 0.9))
 
-        # The plug: rings of a tapering cylinder just inside the neck and up into the head, closed at the top.
-        neck = (np.abs(y - 6.75) < 0.09) & (np.abs(x) < 0.8) & _skin_mask(assets)
         shift = self.origin - (0.0, 8.2207, canonical[ears, 2].mean())
-        low, high = canonical[neck].min(0), canonical[neck].max(0)
-        middle, radius = (low + high) / 2, (high - low) / 2
-        radius[0] = min(radius[0], 0.56)
-        angle = np.arange(32) * 2 * np.pi / 32
-        ring, points = len(angle), []
-        heights = ((6.5, 0.88), (6.7, 0.92), (6.9, 0.92), (7.1, 0.9), (7.3, 0.88), (7.45, 0.8), (7.52, 0.6))
-        for height, scale in heights:
-            points.append(np.stack([middle[0] + scale * radius[0] * np.sin(angle), np.full(ring, height),
-                                    middle[2] + scale * radius[2] * np.cos(angle)], 1))
-        points = np.concatenate([*points, [[middle[0], 7.55, middle[2]]]])
-        first, faces = len(canonical), []
-        for row in range(len(heights) - 1):
-            for k in range(ring):
-                a, b = row * ring + k, row * ring + (k + 1) % ring
-                faces += [[a, b, b + ring], [a, b + ring, a + ring]]
-        faces += [[(len(heights) - 1) * ring + k, (len(heights) - 1) * ring + (k + 1) % ring, len(points) - 1]
-                  for k in range(ring)]
+        points, faces = _plug(canonical[(np.abs(y - 6.75) < 0.09) & (np.abs(x) < 0.8) & _skin_mask(assets)])
         self.canonical = np.concatenate([canonical, points])
         self.rest = np.concatenate([rest, points + shift])
-        self.triangles = np.concatenate([assets["triangles"], np.array(faces) + first])
+        self.triangles = np.concatenate([assets["triangles"], faces + len(canonical)])
         self.materials = np.concatenate([assets["materials"], np.full(len(faces), PLUG)])
         self.head_weight = np.concatenate([weight, 0.6 * _smooth_step(6.2, 7.4, points[:, 1])])
 
@@ -204,7 +214,8 @@ class Actor:
         self.palette = np.array([skin, skin * (0.80, 0.50, 0.52), hair, pick(_SHIRT), pick(_IRIS), hair * 0.9])
 
     def deform(self, units: dict[str, float]) -> np.ndarray:
-        """Vertices with an expression: float64 [V, 3], dm; units are weights (0..1) of face units by ARKit name.
+        """Returns vertices with an expression: float64 [V, 3], dm; units are weights (0..1) of face units by ARKit
+        name.
 
         Raises InputError for an unknown unit.
         """
@@ -226,7 +237,7 @@ class Actor:
 
 
 def _skin_mask(assets: dict) -> np.ndarray:
-    """bool [V], whether a vertex belongs to the skin."""
+    """Returns whether each vertex belongs to the skin, bool [V]."""
     mask = np.zeros(len(assets["canonical"]), bool)
     mask[np.unique(assets["triangles"][np.isin(assets["materials"], (BODY, MOUTH))])] = True
     return mask

@@ -27,7 +27,7 @@ INTENSITY_WEIGHTS = dict(zip(INTENSITIES, (0.4, 0.7, 1.0), strict=True))
 
 
 def _both(**units: float) -> dict[str, float]:
-    """The same weight for the Left and Right units of a name."""
+    """Returns units for left and right, with the weight of the name without a side."""
     return {f"{name}{side}": weight for name, weight in units.items() for side in ("Left", "Right")}
 
 
@@ -57,7 +57,7 @@ class Performance:
 
 
 def speech_level(samples: np.ndarray, frames: int) -> tuple[np.ndarray, np.ndarray]:
-    """Loudness and brightness of speech, each float64 [frames] in 0..1; samples: float [n] mono at 16 kHz."""
+    """Returns loudness and brightness of speech, each float64 [frames] in 0..1; samples: float [n] mono at 16 kHz."""
     step, window = SAMPLE_RATE // FPS, 960
     before = (window - step) // 2
     padded = np.zeros(before + max(len(samples), frames * step) + window)
@@ -72,7 +72,7 @@ def speech_level(samples: np.ndarray, frames: int) -> tuple[np.ndarray, np.ndarr
 
 
 def speech_units(samples: np.ndarray, frames: int) -> list[dict[str, float]]:
-    """Face units of speech, one dict per frame (see the module's description)."""
+    """Returns face units of speech, one dict per frame (see the module's description)."""
     out = []
     for level, shape in zip(*speech_level(samples, frames), strict=True):
         dark, bright = level * (1 - shape), level * shape
@@ -84,7 +84,7 @@ def speech_units(samples: np.ndarray, frames: int) -> list[dict[str, float]]:
 
 
 def emotion_units(emotion: str, intensity: str | float) -> dict[str, float]:
-    """Face units of an emotion at an intensity (label, or weight 0..1); neutral has none.
+    """Returns face units of an emotion at an intensity (label, or weight 0..1); neutral has none.
 
     Raises InputError for an unknown emotion or intensity.
     """
@@ -98,7 +98,7 @@ def emotion_units(emotion: str, intensity: str | float) -> dict[str, float]:
 
 
 def blinks(frames: int, seed: int) -> np.ndarray:
-    """Lid closure, float64 [frames] in 0..1: a blink of 0.16 s every 1.2 to 4 s."""
+    """Returns lid closure, float64 [frames] in 0..1: a blink of 0.16 s every 1.2 to 4 s."""
     rng = np.random.default_rng([seed, 1])
     out = np.zeros(frames)
     start = int(rng.uniform(0.2, 1.6) * FPS)
@@ -110,7 +110,7 @@ def blinks(frames: int, seed: int) -> np.ndarray:
 
 
 def head_motion(frames: int, seed: int) -> list[HeadPose]:
-    """Smooth random poses: yaw within 12, pitch within 6, roll within 4 degrees, shifts within 0.12 dm."""
+    """Returns smooth random poses: yaw within 12, pitch within 6, roll within 4 degrees, shifts within 0.12 dm."""
     rng = np.random.default_rng([seed, 2])
     time = np.arange(frames) / FPS
     limits = np.array([12.0, 6.0, 4.0, 0.12, 0.08, 0.12])
@@ -125,7 +125,7 @@ def head_motion(frames: int, seed: int) -> list[HeadPose]:
 
 def perform(samples: np.ndarray, frames: int, emotion: str = "neutral", intensity: str | float = "medium",
             seed: int = 0) -> Performance:
-    """A take of `frames` frames: samples float [n] mono at 16 kHz (silence past their end).
+    """Returns a take of `frames` frames: samples float [n] mono at 16 kHz (silence past their end).
 
     Raises InputError for an unknown emotion or intensity.
     """

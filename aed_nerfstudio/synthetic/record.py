@@ -20,12 +20,12 @@ from aed_nerfstudio.dataset.schema import (
 )
 from aed_nerfstudio.driving.emotion import CATEGORIES, INTENSITIES
 from aed_nerfstudio.errors import InputError
-from aed_nerfstudio.face.face_mesh import OUTER_LIPS, mouth_opening, padded_box
+from aed_nerfstudio.face.face_mesh import COUNT, OUTER_LIPS, mouth_opening, padded_box
 from aed_nerfstudio.files import disown, is_own, make_own, remove_own
 from aed_nerfstudio.media.audio_io import read_audio, write_wav
 from aed_nerfstudio.media.video_writer import VideoWriter
 from aed_nerfstudio.synthetic.actor import Actor
-from aed_nerfstudio.synthetic.performance import perform
+from aed_nerfstudio.synthetic.performance import Performance, perform
 from aed_nerfstudio.synthetic.scene import Scene
 
 FRONT_END = "moonshine"
@@ -35,7 +35,9 @@ UNFINISHED = "folder for an unfinished recording"
 
 
 def training_speech(speech: Sequence[Path] | None = None) -> np.ndarray:
-    """Speech for the clips, float32 [n] at 16 kHz: the given files, or the two of speech_wavs without unseen_speech."""
+    """Returns speech for the clips, float32 [n] at 16 kHz: the given files, or the two of speech_wavs without
+    unseen_speech.
+    """
     if speech is not None:
         if not speech:
             raise InputError("speech: no file given; name at least one, or leave it out")
@@ -46,7 +48,8 @@ def training_speech(speech: Sequence[Path] | None = None) -> np.ndarray:
 
 
 def unseen_speech(seconds: float = UNSEEN_SECONDS) -> np.ndarray:
-    """Speech that no dataset uses, float32 [n] at 16 kHz: from the last 10 s of two_cities.wav, seconds <= 10."""
+    """Returns speech that no dataset uses, float32 [n] at 16 kHz: from the last 10 s of two_cities.wav, seconds <= 10.
+    """
     if not 0 < seconds <= UNSEEN_SECONDS:
         raise InputError(f"unseen speech lasts {UNSEEN_SECONDS:g} s, asked for {seconds:g}")
     tail = read_audio(speech_wavs()["two_cities.wav"])[-int(UNSEEN_SECONDS * SAMPLE_RATE) :]
@@ -54,7 +57,9 @@ def unseen_speech(seconds: float = UNSEEN_SECONDS) -> np.ndarray:
 
 
 def _stretch(speech: np.ndarray, clip: int, clips: int, count: int) -> np.ndarray:
-    """The clip's own stretch of speech, float32 [count]: consecutive if there is enough of it, else overlapping."""
+    """Returns the clip's own stretch of speech, float32 [count]: consecutive if there is enough of it, else
+    overlapping.
+    """
     if len(speech) <= count:
         return np.pad(speech, (0, count - len(speech)))
     last = len(speech) - count
@@ -87,9 +92,7 @@ def record_dataset(
 
     size: pixels, square. clip_seconds: length of each clip. identity: who acts. seed: background, blinks and motion.
     speech: audio files to speak, or None for the packaged recordings without their unseen part. front_end: of its
-    features.
-
-    What a killed run has left of a recording is made anew.
+    features. What a killed run has left of a recording is made anew.
 
     Raises InputError when `output` holds anything else, a label is unknown, or the speech cannot be read.
     """
@@ -114,24 +117,14 @@ def record_dataset(
     make_own(output, UNFINISHED)
     try:
         write_image(output / "background.png", scene.background, root=output)
-        marks = np.zeros((count, 478, 3), np.float32)
         for n in _progress(range(len(clips) * count), "Recording", progress):
             k, f = divmod(n, count)
-            clip, (samples, take) = clips[k], takes[k]
-            drawn = scene.render(take.units[f], take.poses[f])
-            marks[f] = drawn.landmarks
-            frame = Frame(clip=clip.name, index=f, camera_to_world=drawn.camera_to_world.tolist(),
-                          face_box=padded_box(drawn.landmarks, 0.05, size),
-                          lips_box=padded_box(drawn.landmarks[OUTER_LIPS], 0.2, size),
-                          eye_openness=float(take.eye_openness[f]))
-            for kind, image in (("images", drawn.image), ("parsing", drawn.parsing), ("torso", drawn.torso)):
-                write_image(output / kind / f"{frame.stem}.{'jpg' if kind == 'images' else 'png'}", image, root=output)
+            if f == 0:
+                marks = np.zeros((count, COUNT, 3), np.float32)
+            frame, marks[f] = _record_frame(output, scene, clips[k].name, takes[k][1], f)
             frames.append(frame)
             if f == count - 1:
-                write_wav(output / "audio" / f"{clip.name}.wav", samples, root=output)
-                features = extract_features(samples, count, front_end)
-                write_array(output / "audio_features" / f"{clip.name}.npy", features, output)
-                write_array(output / "landmarks" / f"{clip.name}.npy", marks, output)
+                _write_clip(output, clips[k].name, takes[k][0], marks, front_end)
         dataset = Dataset(root=output, camera=scene.camera, clips=clips, frames=frames, categories=list(emotions),
                           intensities=list(intensities), front_end=front_end, feature_dim=FRONT_ENDS[front_end].dim,
                           tools={"recorder": "aed_nerfstudio.synthetic"}, consent=CONSENT)
@@ -141,6 +134,26 @@ def record_dataset(
         raise
     disown(output)
     return dataset
+
+
+def _record_frame(output: Path, scene: Scene, clip: str, take: Performance, index: int) -> tuple[Frame, np.ndarray]:
+    """Writes the pictures of a clip's frame; returns what is said of it and its landmarks, float32 [478, 3]."""
+    drawn = scene.render(take.units[index], take.poses[index])
+    frame = Frame(clip=clip, index=index, camera_to_world=drawn.camera_to_world.tolist(),
+                  face_box=padded_box(drawn.landmarks, 0.05, scene.size),
+                  lips_box=padded_box(drawn.landmarks[OUTER_LIPS], 0.2, scene.size),
+                  eye_openness=float(take.eye_openness[index]))
+    for kind, image in (("images", drawn.image), ("parsing", drawn.parsing), ("torso", drawn.torso)):
+        write_image(output / kind / f"{frame.stem}.{'jpg' if kind == 'images' else 'png'}", image, root=output)
+    return frame, drawn.landmarks
+
+
+def _write_clip(output: Path, clip: str, samples: np.ndarray, marks: np.ndarray, front_end: str) -> None:
+    """Writes a clip's sound, float32 [n] at 16 kHz, its features and its landmarks, float32 [F, 478, 3]."""
+    write_wav(output / "audio" / f"{clip}.wav", samples, root=output)
+    features = extract_features(samples, len(marks), front_end)
+    write_array(output / "audio_features" / f"{clip}.npy", features, output)
+    write_array(output / "landmarks" / f"{clip}.npy", marks, output)
 
 
 def record_video(

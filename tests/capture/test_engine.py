@@ -1,8 +1,8 @@
 """What found the faces is part of what a folder is made from."""
 
-from aed_nerfstudio.capture.processing import FIRST_ENGINE, VERSION, track_key
-from aed_nerfstudio.capture.sources import stamp
-from aed_nerfstudio.capture.stages import digest
+from aed_nerfstudio.capture.context import VERSION
+from aed_nerfstudio.capture.take_stages import FIRST_ENGINE, track_key
+from aed_nerfstudio.files import digest, stamp
 
 
 def test_another_engine_tracks_anew_and_the_first_goes_on_with_older_folders(tmp_path):

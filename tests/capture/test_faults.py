@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from aed_nerfstudio.capture.process import ProcessOptions, process_videos
+from aed_nerfstudio.capture.run import ProcessOptions, process_videos
 from aed_nerfstudio.dataset.schema import FPS, read_dataset
 from aed_nerfstudio.errors import InputError
 from aed_nerfstudio.media.audio_io import read_audio
@@ -123,7 +123,7 @@ def test_what_was_made_of_good_videos_survives_a_bad_one(tmp_path, pictures):
 RUN = """
 import os, sys, resource
 from pathlib import Path
-from aed_nerfstudio.capture.process import ProcessOptions, process_videos
+from aed_nerfstudio.capture.run import ProcessOptions, process_videos
 from aed_nerfstudio.errors import InputError
 if sys.argv[3] != "0":
     resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[3]), resource.RLIM_INFINITY))
@@ -189,3 +189,23 @@ def test_full_disk_and_kills_leave_what_the_next_run_finishes(tmp_path, pictures
     _run(video, output, seconds=0.8 * whole)
     assert _run(video, output)[0] == 0
     assert _contents(output) == wanted
+
+
+@pytest.mark.hostile
+def test_what_could_not_be_finished_is_finished_by_the_next_run(tmp_path, pictures):
+    """Where the last files cannot be written, all stages before them stay good."""
+    video = _write(tmp_path / "a.mp4", pictures[::2], 25, _noise(SECONDS))
+    output = tmp_path / "out"
+    in_the_way = output / "transforms.json"
+    in_the_way.mkdir(parents=True)
+    (output / ".stages.json").write_text('{"done": {}, "begun": {}}')
+    for _ in range(2):
+        with pytest.raises(InputError, match="transforms.json: is a folder"):
+            process_videos([video], output, OPTIONS, progress=False)
+    made = json.loads((output / ".stages.json").read_text())["done"]
+    in_the_way.rmdir()
+    dataset = process_videos([video], output, OPTIONS, progress=False)
+    assert dataset.report["seconds"]["track"] == made["track:a"]["seconds"]  # not made again
+    told = json.loads((output / "report.json").read_text())["clips"]["a"]
+    assert read_dataset(output).feature_dim == dataset.features("a").shape[1]
+    assert told.keys() == {"audio_shift_seconds", "crop", "view"}

@@ -2,9 +2,9 @@
 
 import pytest
 
-from aed_nerfstudio.capture.stages import FILE, WORK, Stages, digest
+from aed_nerfstudio.capture.stages import FILE, WORK, Stages
 from aed_nerfstudio.errors import InputError
-from aed_nerfstudio.files import MARK, temporary_beside
+from aed_nerfstudio.files import MARK, digest, temporary_beside
 
 
 def test_done_stages_are_not_made_again(tmp_path):
@@ -92,3 +92,12 @@ def test_a_stage_that_is_made_anew_is_no_longer_done_as_before(tmp_path):
 def test_digest_tells_values_apart():
     assert digest({"a": 1, "b": [1.5, None]}) == digest({"b": [1.5, None], "a": 1})
     assert len({digest(1), digest("1"), digest([1]), digest(1, 1)}) == 4
+
+
+def test_what_is_handed_out_may_be_changed(tmp_path):
+    """The record keeps what was found; else a run that fails later saves what is left of it."""
+    stages = Stages(tmp_path)
+    for found in (stages.run("a", "k", lambda _: {"n": [1]}), stages.run("a", "k", lambda _: {}), stages.found("a")):
+        found.pop("n").append(2)
+    stages.run("b", "k", lambda _: None)
+    assert Stages(tmp_path).found("a") == {"n": [1]}

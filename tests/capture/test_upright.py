@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from aed_nerfstudio.capture.process import ProcessOptions, process_videos
+from aed_nerfstudio.capture.run import ProcessOptions, process_videos
 from aed_nerfstudio.capture.upright import LOOKED_AT, FewPictures, roll, turn_command, turned
 from aed_nerfstudio.errors import InputError
 from aed_nerfstudio.face.face_finder import FaceFinder

@@ -65,7 +65,7 @@ def test_a_small_face_is_followed_through_a_large_frame(frames):
             large = np.full((560, 900, 3), 90, np.uint8)
             left, top = 300 + 4 * k, 100 + 3 * k
             large[top : top + SIZE, left : left + SIZE] = frame.image
-            found.append(tracker.process(large))
+            found.append(tracker.track(large))
             truth.append(frame.landmarks[:, :2] + [left, top])
             assert not tracker.others
     assert not any(face is None for face in found)
@@ -86,8 +86,8 @@ def test_finders_live_beside_each_other_and_in_other_threads(frames):
 
 def test_the_mask_is_the_person(frames):
     with PersonMask() as model:
-        mask = model.process(frames[2].image)
-        nobody = model.process(np.full((96, 96, 3), 128, np.uint8))
+        mask = model.probability(frames[2].image)
+        nobody = model.probability(np.full((96, 96, 3), 128, np.uint8))
     assert mask.shape == (SIZE, SIZE) and mask.dtype == np.float32 and 0 <= mask.min() <= mask.max() <= 1
     person, truth = mask > 0.5, frames[2].parsing != BACKGROUND
     assert (person & truth).sum() / (person | truth).sum() > 0.9
@@ -97,5 +97,5 @@ def test_the_mask_is_the_person(frames):
 def test_starting_is_quiet(frames, capfd):
     with FaceFinder() as finder, PersonMask() as model:
         finder.landmarks(frames[0].image)
-        model.process(frames[0].image)
+        model.probability(frames[0].image)
     assert has_solutions() or capfd.readouterr().err == ""

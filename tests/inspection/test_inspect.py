@@ -14,7 +14,9 @@ from aed_nerfstudio.audio.features import SAMPLE_RATE
 from aed_nerfstudio.commands.main import main
 from aed_nerfstudio.dataset.schema import Dataset, read_dataset, read_image, write_dataset
 from aed_nerfstudio.errors import InputError
-from aed_nerfstudio.inspection.inspect import Finding, Inspection, Measures, inspect_dataset, judge, measure
+from aed_nerfstudio.inspection.inspect import inspect_dataset
+from aed_nerfstudio.inspection.judging import Finding, Inspection, judge
+from aed_nerfstudio.inspection.measures import Measures, measure
 from aed_nerfstudio.media.audio_io import read_audio, write_wav
 from aed_nerfstudio.synthetic.record import record_dataset
 
@@ -228,9 +230,9 @@ def test_the_sheet_and_the_page_are_the_same_twice(dataset, tmp_path):
     assert sheet.shape[1] >= 6 * 256 and sheet.std() > 20
     text = first.files[1].read_text()
     assert "&lt;b&gt;warning&lt;/b&gt; &amp; more" in text and "neutral strong" in text and "usable, but" in text
-    sources = re.findall(r"src='([^']{0,30})", text)
+    sources = re.findall(r'src="([^"]{0,30})', text)
     assert len(sources) == 2 and all(source.startswith("data:image/") for source in sources)
-    assert "http" not in re.sub(r"base64,[^']*", "", text)
+    assert "http" not in re.sub(r'base64,[^"]*', "", text)
 
 
 def test_the_verdict_follows_the_worst_finding(dataset, tmp_path):

@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from aed_nerfstudio.capture.landmarks import EYES, cut, eye_openness, head_crop, smooth_landmarks
-from aed_nerfstudio.capture.process import ProcessOptions, process_videos
-from aed_nerfstudio.capture.processing import Processing
+from aed_nerfstudio.capture.description import remove_older
+from aed_nerfstudio.capture.landmarks import cut, eye_openness, head_crop, smooth_landmarks
+from aed_nerfstudio.capture.run import ProcessOptions, process_videos
 from aed_nerfstudio.capture.stages import Stages
+from aed_nerfstudio.commands.main import main
 from aed_nerfstudio.dataset.schema import HEAD, TORSO, Dataset, read_dataset, read_image
 from aed_nerfstudio.errors import InputError
-from aed_nerfstudio.face.face_mesh import OUTER_LIPS, mouth_opening
+from aed_nerfstudio.face.face_mesh import EYES, OUTER_LIPS, mouth_opening
 from aed_nerfstudio.media.video_writer import VideoWriter
 from aed_nerfstudio.synthetic.actor import Actor
 from aed_nerfstudio.synthetic.performance import HeadPose
@@ -232,6 +233,24 @@ def actor_video(tmp_path_factory):
     return path
 
 
+def test_the_command_makes_and_judges_a_dataset(tmp_path, actor_video, capsys):
+    command = ["process", str(actor_video), "--output", str(tmp_path / "out"), "--size", "64"]
+    command += ["--audio-features", "none", "--emotion", "happy", "--intensity", "strong"]
+    main([*command, "--consent", "Nobody is shown."])
+    dataset = read_dataset(tmp_path / "out")
+    (clip,) = dataset.clips
+    assert (clip.count, clip.emotion, clip.intensity) == (55, "happy", "strong")
+    assert (dataset.camera.w, dataset.front_end, dataset.consent) == (64, "none", "Nobody is shown.")
+    printed = capsys.readouterr().out
+    assert "fail: length: 2.2 s are usable" in printed and "out: not usable: length" in printed
+    assert "Next: ns-train" not in printed and "No consent" not in printed
+    assert (tmp_path / "out" / "inspect" / "inspect.html").exists()
+    with pytest.raises(SystemExit) as end:
+        main([*command, "--size", "96"])
+    assert end.value.code == 1
+    assert "out: holds a dataset of other videos or options" in capsys.readouterr().err.splitlines()[-1]
+
+
 @pytest.mark.hostile
 @pytest.mark.parametrize("place", [".work", "images", "images/actor", "landmarks/actor.npy"])
 def test_nothing_is_written_through_a_link_in_a_strangers_folder(tmp_path, actor_video, place):
@@ -256,9 +275,8 @@ def test_takes_that_a_strangers_folder_names_remove_nothing_outside(tmp_path):
     output.mkdir()
     for name in (str(outside.parent), "../../outside"):
         (output / ".stages.json").write_text(json.dumps({"done": {}, "begun": {}, "made": [name]}))
-        processing = Processing([], output, Stages(output), ProcessOptions(), False)
         with pytest.raises(InputError, match="outside"):
-            processing._remove_older({})
+            remove_older(output, Stages(output).made, {})
     assert outside.read_text() == "precious"
 
 

@@ -6,15 +6,16 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from aed_nerfstudio.capture.context import VERSION, Capture
 from aed_nerfstudio.capture.parallel import one_thread_in_opencv
-from aed_nerfstudio.capture.processing import VERSION, WHOLE, Processing
-from aed_nerfstudio.capture.sources import ProcessOptions, Source, read_sources, stamp
-from aed_nerfstudio.capture.stages import FILE, WORK, Stages, digest
+from aed_nerfstudio.capture.pipeline import WHOLE, run_stages
+from aed_nerfstudio.capture.sources import ProcessOptions, Source, read_sources
+from aed_nerfstudio.capture.stages import FILE, WORK, Stages
 from aed_nerfstudio.dataset.schema import Dataset, check_pixels, read_dataset, write_dataset
 from aed_nerfstudio.errors import InputError
 from aed_nerfstudio.face.engine import fetch
 from aed_nerfstudio.face.models import FACE_LANDMARKER, SELFIE_SEGMENTATION
-from aed_nerfstudio.files import is_part, keep_apart, make_folder, temporary_beside, unwritable
+from aed_nerfstudio.files import digest, is_part, keep_apart, make_folder, stamp, temporary_beside, unwritable
 from aed_nerfstudio.jobs.folder_lock import folder_lock
 
 
@@ -39,10 +40,10 @@ def process_videos(
     given = [path for source in sources for path in (source.video, source.sound, source.features)]
     keep_apart([output], [*given, options.parser_weights])
     with folder_lock(output):
-        return _process(sources, output, options, progress)
+        return _make(sources, output, options, progress)
 
 
-def _process(sources: list[Source], output: Path, options: ProcessOptions, progress: bool) -> Dataset:
+def _make(sources: list[Source], output: Path, options: ProcessOptions, progress: bool) -> Dataset:
     created = not output.exists()
     _check_output(output)
     stages = Stages(output)
@@ -71,7 +72,7 @@ def _process(sources: list[Source], output: Path, options: ProcessOptions, progr
         stages.begin()
         fetch(FACE_LANDMARKER, *([SELFIE_SEGMENTATION] if options.parser == "mediapipe" else []))
         with one_thread_in_opencv():
-            dataset = Processing(sources, output, stages, options, progress).run(whole)
+            dataset = run_stages(Capture(sources, output, stages, options, progress), whole)
         stages.close(WHOLE)
         return dataset
     except InputError:

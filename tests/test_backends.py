@@ -295,6 +295,7 @@ def test_compositing_reference_has_the_right_gradients():
 # ---- Triton without a GPU
 
 
+@pytest.mark.slow
 @needs_triton
 @not_interpreted
 def test_triton_kernels_in_the_interpreter():

@@ -86,6 +86,7 @@ def test_mediapipe_itself(alone):
     in_peace(alone(sys.executable, "-c", FINDER))
 
 
+@pytest.mark.slow
 def test_process_and_inspect(alone, tmp_path):
     record_video(tmp_path / "a.mp4", seconds=2.4, size=96)
     in_peace(alone(BIN / "aed", "process", tmp_path / "a.mp4", "--output", tmp_path / "data", "--size", 96))
@@ -94,6 +95,7 @@ def test_process_and_inspect(alone, tmp_path):
     assert (result["code"], result["tried"]) == (1, 0) and "not usable: length" in result["printed"], result["printed"]
 
 
+@pytest.mark.slow
 def test_train_and_render(alone, data, run, tmp_path):
     options = ("--output-dir", tmp_path, "--vis", "tensorboard", "--max-num-iterations", 3)
     in_peace(alone(BIN / "ns-train", "aed-nerf-tiny", "--data", data, *options))

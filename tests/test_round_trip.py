@@ -1,4 +1,4 @@
-"""The whole way through the real commands, each in its own process: actor -> train -> resume -> eval -> render."""
+"""The whole way through the real commands, each in a process of its own once: actor, train, resume, eval, render."""
 
 import json
 import shutil
@@ -76,13 +76,15 @@ def test_a_training_that_explodes_stops_and_keeps_its_checkpoint(data, tmp_path,
         assert all(value.isfinite().all() for value in tensors if value.is_floating_point())
 
 
-def test_training_names_a_missing_dataset(tmp_path, trained):
-    printed = trained(tmp_path / "nothing", tmp_path, fails=True)
+@pytest.mark.slow
+def test_training_names_a_missing_dataset(tmp_path, trained, command):
+    printed = trained(tmp_path / "nothing", tmp_path, fails=True, call=command)
     assert "Traceback" not in printed
     last = printed.strip().splitlines()[-1]
     assert last.startswith("error: ") and "nothing/dataset.json" in last and "aed process" in last
 
 
+@pytest.mark.slow
 def test_nerfstudio_evaluates(run, tmp_path, command):
     pictures = ("--render-output-path", tmp_path / "pictures")
     command("ns-eval", "--load-config", run / "config.yml", "--output-path", tmp_path / "metrics.json", *pictures)
@@ -92,9 +94,9 @@ def test_nerfstudio_evaluates(run, tmp_path, command):
     assert np.isfinite(results["psnr"]) and results["psnr"] > 5
 
 
-def test_evaluates(run, data, tmp_path, command):
+def test_evaluates(run, data, tmp_path, in_process):
     write_wav(tmp_path / "speech.wav", unseen_speech(0.6))
-    printed = command(
+    printed = in_process(
         *("aed", "eval", "--load-config", run / "config.yml", "--output", tmp_path / "out"),
         *("--audio", tmp_path / "speech.wav", "--emotion", "happy", "--intensity", "strong", "--frames", 4),
     )
@@ -142,6 +144,7 @@ def test_evaluation_names_what_it_cannot_use(run, tmp_path, more, named, capsys)
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_renders_the_dataset(run, data, tmp_path, command):
     command(
         *("ns-render", "dataset", "--load-config", run / "config.yml", "--split", "val", "--output-path", tmp_path),
@@ -155,7 +158,7 @@ def test_renders_the_dataset(run, data, tmp_path, command):
 
 @needs_ffmpeg
 @pytest.mark.parametrize("kind", ["interpolate", "spiral", "camera-path"])
-def test_renders_nerfstudios_paths(run, data, tmp_path, kind, command):
+def test_renders_nerfstudios_paths(run, data, tmp_path, kind, in_process):
     output = tmp_path / "path.mp4"
     more = []
     if kind == "spiral":
@@ -171,11 +174,12 @@ def test_renders_nerfstudios_paths(run, data, tmp_path, kind, command):
         path = {"camera_type": "perspective", "render_height": 48, "render_width": 48, "seconds": 0.12}
         (tmp_path / "path.json").write_text(json.dumps({**path, "fps": 25, "camera_path": camera}))
         more = ["--camera-path-filename", tmp_path / "path.json"]
-    command("ns-render", kind, "--load-config", run / "config.yml", "--output-path", output, *more)
+    in_process("ns-render", kind, "--load-config", run / "config.yml", "--output-path", output, *more)
     assert np.std(next(iter(read_frames(output)))) > 1
     assert note(output) == SYNTHETIC_NOTE
 
 
+@pytest.mark.slow
 def test_the_viewer_serves_the_run(run):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -196,14 +200,15 @@ def test_the_viewer_serves_the_run(run):
             viewer.terminate()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("moved", [False, True])
-def test_speaks(run, tmp_path, moved, command):
+def test_speaks(run, tmp_path, moved, command, in_process):
     if moved:  # a run copied from another machine
         run = shutil.copytree(run, tmp_path / "elsewhere" / "actor" / "aed-nerf-tiny" / "t")
     samples = unseen_speech(0.6)
     write_wav(tmp_path / "speech.wav", samples)
     output = tmp_path / "speech.mp4"
-    printed = command(
+    printed = (in_process if moved else command)(
         *("aed", "render", "--load-config", run / "config.yml", "--audio", tmp_path / "speech.wav"),
         *("--output", output, "--emotion", "happy", "--intensity", "1", "--size", 48),
     )
@@ -222,9 +227,9 @@ def test_speaks(run, tmp_path, moved, command):
 
 
 @pytest.mark.parametrize("emotion", ["bored", "sad"])  # no word of this dataset; a word of it without frames
-def test_an_emotion_that_was_not_recorded_is_one_line(run, tmp_path, command, emotion):
+def test_an_emotion_that_was_not_recorded_is_one_line(run, tmp_path, in_process, emotion):
     write_wav(tmp_path / "speech.wav", unseen_speech(0.2))
-    printed = command(
+    printed = in_process(
         *("aed", "render", "--load-config", run / "config.yml", "--audio", tmp_path / "speech.wav"),
         *("--output", tmp_path / "speech.mp4", "--emotion", emotion),
         fails=True,

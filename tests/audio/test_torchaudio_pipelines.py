@@ -7,8 +7,9 @@ import pytest
 import torch
 import torchaudio
 
+from aed_nerfstudio.audio import features as audio
+from aed_nerfstudio.audio import torchaudio_pipelines
 from aed_nerfstudio.audio.torchaudio_pipelines import ADDRESS, Pipeline
-from aed_nerfstudio.driving import audio, torchaudio_pipelines
 from aed_nerfstudio.errors import InputError
 from aed_nerfstudio.media.audio_io import read_audio
 

@@ -29,6 +29,7 @@ here = pytest.mark.skipif(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="needs Triton")
 @pytest.mark.skipif(interpreted(), reason="Triton's interpreter is on")
 def test_pictures_in_the_interpreter(run):

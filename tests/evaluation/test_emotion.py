@@ -125,6 +125,7 @@ def well_formed(result: dict) -> None:
         assert result[name] is None or 0 <= result[name] <= 1
 
 
+@pytest.mark.slow
 def test_the_actor_itself_shows_what_it_is_asked_for(perfect):
     well_formed(perfect)
     # With a second of speech a label, 0.93 here; 0.996 with the demo's two seconds.

@@ -55,6 +55,7 @@ def test_the_newest_whole_one_is_taken_and_said(tmp_path, capsys, damage):
     assert "taking step-000000001.ckpt" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("moment", ["write", "rename"])
 def test_a_kill_in_a_save_leaves_the_one_before(data, tmp_path, moment):
     program = Path(__file__).with_name("small_trainer.py")

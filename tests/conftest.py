@@ -28,6 +28,7 @@ from aed_nerfstudio.errors import InputError
 from aed_nerfstudio.face.engine import fetch, has_solutions
 from aed_nerfstudio.face.models import FACE_LANDMARKER, SELFIE_SEGMENTATION, SETTING
 from aed_nerfstudio.synthetic.record import record_dataset
+from tests.viewer.chromium import PROGRAM
 
 BIN = Path(sys.executable).parent
 ROOT = Path(__file__).resolve().parent.parent
@@ -35,10 +36,9 @@ SHARED = ROOT.parent / "shared" / "data" / "models"
 """Where a machine without a network may keep the model of faces."""
 STEPS = 30
 SIZE = 64
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 NEEDS = {
     "gpu": (torch.cuda.is_available(), "needs a CUDA device"),
-    "browser": (CHROMIUM is not None, "needs Chromium (Debian: apt-get install chromium)"),
+    "browser": (PROGRAM is not None, "needs Chromium (Debian: apt-get install chromium)"),
 }
 """What tests with these markers need: whether this machine has it, and what is said where they are skipped."""
 # A machine's proxy is not for what the tests serve to themselves.

@@ -11,10 +11,9 @@ from aed_nerfstudio.media.audio_io import read_audio, write_wav
 from aed_nerfstudio.media.video_reader import read_frames
 from aed_nerfstudio.synthetic.record import unseen_speech
 from tests.conftest import SIZE
-from tests.viewer.chromium import PROGRAM
 from tests.viewer.viewer_page import ViewerPage, served
 
-pytestmark = pytest.mark.skipif(PROGRAM is None, reason="needs Chromium (Debian: apt-get install chromium)")
+pytestmark = pytest.mark.browser
 
 
 @pytest.fixture(scope="module")

@@ -2,10 +2,6 @@
 
 import json
 import shutil
-import socket
-import subprocess
-import time
-import urllib.request
 
 import av
 import numpy as np
@@ -20,7 +16,7 @@ from aed_nerfstudio.media.captions import BAND
 from aed_nerfstudio.media.provenance import SYNTHETIC_NOTE
 from aed_nerfstudio.media.video_reader import read_frames
 from aed_nerfstudio.synthetic.record import unseen_speech
-from tests.conftest import BIN, SIZE, STEPS, note
+from tests.conftest import SIZE, STEPS, note
 
 needs_ffmpeg = pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="ns-render needs the ffmpeg program for this")
 
@@ -76,9 +72,8 @@ def test_a_training_that_explodes_stops_and_keeps_its_checkpoint(data, tmp_path,
         assert all(value.isfinite().all() for value in tensors if value.is_floating_point())
 
 
-@pytest.mark.slow
-def test_training_names_a_missing_dataset(tmp_path, trained, command):
-    printed = trained(tmp_path / "nothing", tmp_path, fails=True, call=command)
+def test_training_names_a_missing_dataset(tmp_path, trained):
+    printed = trained(tmp_path / "nothing", tmp_path, fails=True)
     assert "Traceback" not in printed
     last = printed.strip().splitlines()[-1]
     assert last.startswith("error: ") and "nothing/dataset.json" in last and "aed process" in last
@@ -177,27 +172,6 @@ def test_renders_nerfstudios_paths(run, data, tmp_path, kind, in_process):
     in_process("ns-render", kind, "--load-config", run / "config.yml", "--output-path", output, *more)
     assert np.std(next(iter(read_frames(output)))) > 1
     assert note(output) == SYNTHETIC_NOTE
-
-
-@pytest.mark.slow
-def test_the_viewer_serves_the_run(run):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [BIN / "ns-viewer", "--load-config", run / "config.yml", "--viewer.websocket-port", str(port)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as viewer:
-        try:
-            page = ""
-            for _ in range(360):
-                assert viewer.poll() is None, viewer.stdout.read()
-                try:
-                    page = urllib.request.urlopen(f"http://127.0.0.1:{port}", timeout=5).read().decode()
-                    break
-                except OSError:
-                    time.sleep(0.5)
-            assert "<html" in page
-        finally:
-            viewer.terminate()
 
 
 @pytest.mark.slow

@@ -93,7 +93,6 @@ def test_code_is_not_run(tmp_path, text, line):
     assert not mark.exists() and list(tmp_path.iterdir()) == [file]
 
 
-@pytest.mark.slow
 @pytest.mark.hostile
 def test_every_command_that_reads_one_refuses_it(tmp_path, run, capsys):
     mark, out = tmp_path / "mark", tmp_path / "v.mp4"

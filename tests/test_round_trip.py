@@ -1,4 +1,4 @@
-"""The whole way through the real commands, each in a process of its own once: actor, train, resume, eval, render."""
+"""The whole way: train, resume, eval, render; nerfstudio's commands each in a process of its own once."""
 
 import json
 import shutil

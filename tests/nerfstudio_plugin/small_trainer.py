@@ -75,4 +75,5 @@ if __name__ == "__main__":
             die_in(moment)
             made.train()
             os._exit(0)
-        print(os.waitstatus_to_exitcode(os.wait()[1]), flush=True)
+        if os.waitstatus_to_exitcode(os.wait()[1]) != -signal.SIGKILL:
+            sys.exit(f"{moment}: was not killed")

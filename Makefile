@@ -4,6 +4,8 @@
 # A Python as uv takes it: versions, a program's name or its path. Below 3.12 MediaPipe brings its models along.
 PYTHON ?= >=3.10,<3.12
 VENV ?= .venv
+# Processes that share the tests, each with one thread.
+WORKERS ?= 2
 UV := $(or $(shell command -v uv),.uv/bin/uv)
 export UV
 RESOLVE := pip compile --quiet --only-binary :all: --overrides installation/overrides.txt --all-extras \
@@ -19,7 +21,7 @@ demo: install
 test: install
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/basedpyright
-	$(VENV)/bin/pytest -q
+	$(VENV)/bin/pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder --durations 10
 
 # The documentation as a site, in site/. The variable silences an announcement.
 docs: install

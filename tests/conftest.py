@@ -3,19 +3,30 @@
 Every function of the package whose types say shapes is checked by them, from the first import on.
 """
 
+import importlib.metadata
+import io
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
+from collections import Counter
+from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from types import ModuleType
+
+# A worker and what it starts have a core each; read when torch and numba are imported.
+os.environ["OMP_NUM_THREADS"] = os.environ["NUMBA_NUM_THREADS"] = "1"
 
 import av
 import jaxtyping
 import pytest
+import torch
 from beartype import BeartypeConf, beartype
+from filelock import FileLock
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -38,12 +49,18 @@ from aed_nerfstudio.errors import InputError
 from aed_nerfstudio.face.engine import fetch, has_solutions
 from aed_nerfstudio.face.models import FACE_LANDMARKER, SELFIE_SEGMENTATION, SETTING
 from aed_nerfstudio.synthetic.record import record_dataset
+from tests.viewer.chromium import PROGRAM
 
 BIN = Path(sys.executable).parent
 SHARED = ROOT.parent / "shared" / "data" / "models"
 """Where a machine without a network may keep the model of faces."""
 STEPS = 30
 SIZE = 64
+NEEDS = {
+    "gpu": (torch.cuda.is_available(), "needs a CUDA device"),
+    "browser": (PROGRAM is not None, "needs Chromium (Debian: apt-get install chromium)"),
+}
+"""What tests with these markers need: whether this machine has it, and what is said where they are skipped."""
 # A machine's proxy is not for what the tests serve to themselves.
 os.environ["no_proxy"] = os.environ["NO_PROXY"] = "localhost,127.0.0.1"
 
@@ -63,6 +80,25 @@ def pytest_configure(config):
         fetch(FACE_LANDMARKER, SELFIE_SEGMENTATION)  # from their makers, where they are still missing
     except InputError as error:
         pytest.exit(f"the tests need MediaPipe's models: {error}", returncode=4)
+
+
+def pytest_collection_modifyitems(items):
+    """Skips what this machine cannot run, and has the files that take longest begun first, so that all workers end
+    together; each worker sorts alike."""
+    for item in items:
+        for name, (there, reason) in NEEDS.items():
+            if item.get_closest_marker(name) and not there:
+                item.add_marker(pytest.mark.skip(reason=reason))
+    seconds = Counter()
+    for item in items:
+        seconds[item.path] += 20 if item.get_closest_marker("slow") else 0.3
+    files = sorted(seconds, key=seconds.get, reverse=True)
+    users = {item.path for item in items if "run" in item.fixturenames}
+    other = next((path for path in files if path not in users), files[0])
+    files.remove(other)
+    files.insert(1, other)  # the second worker begins with what needs no avatar, while the first trains it
+    place = {path: number for number, path in enumerate(files)}
+    items.sort(key=lambda item: place[item.path])
 
 
 def take_from_wheel(folder):
@@ -90,6 +126,32 @@ def call(*arguments, fails: bool = False) -> str:
     return run.stdout
 
 
+def call_here(*arguments, fails: bool = False) -> str:
+    """Runs an installed command in this process, which has imported what it needs, and gives back all that it printed.
+
+    For tests of what a command does; `call` is for those of the process that it is.
+    """
+    name, *rest = map(str, arguments)
+    (entry,) = importlib.metadata.entry_points(group="console_scripts", name=name)
+    printed, code = io.StringIO(), None
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(printed), redirect_stderr(printed):
+        patch.setattr(sys, "argv", [name, *rest])
+        patch.setattr(sys, "excepthook", sys.__excepthook__)
+        patch.setenv("COLUMNS", "200")
+        try:
+            entry.load()()
+        except SystemExit as end:
+            code = end.code
+        except Exception:
+            sys.excepthook(*sys.exc_info())
+            code = 1
+    if "nerfstudio.utils.writer" in sys.modules:
+        sys.modules["nerfstudio.utils.writer"].EVENT_WRITERS.clear()  # each training adds its own
+    text = printed.getvalue()
+    assert bool(code) == fails, f"{' '.join([name, *rest])}\n{text[-4000:]}"
+    return text
+
+
 def note(path) -> str | None:
     """What a picture or a video says of itself."""
     if path.suffix == ".mp4":
@@ -100,7 +162,8 @@ def note(path) -> str | None:
     return found.decode() if isinstance(found, bytes) else found
 
 
-def train(data, output, *more, fails: bool = False) -> str:
+def train(data, output, *more, fails: bool = False, call=call_here) -> str:
+    """A short training; call: `call`, for one in a process of its own."""
     return call(
         *("ns-train", "aed-nerf-tiny", "--data", data, "--output-dir", output, "--experiment-name", "actor"),
         *("--timestamp", "t", "--vis", "tensorboard", "--max-num-iterations", STEPS, *more),
@@ -183,30 +246,67 @@ def command():
 
 
 @pytest.fixture(scope="session")
+def in_process():
+    """See `call_here`."""
+    return call_here
+
+
+@pytest.fixture(scope="session")
 def trained():
+    """See `train`."""
     return train
 
 
 @pytest.fixture(scope="session")
-def data(tmp_path_factory):
-    """Two clips of the actor, neutral and strongly happy, with the whole vocabulary, as `aed process` writes it."""
-    root = tmp_path_factory.mktemp("actor") / "data"
-    record_dataset(
-        root, size=SIZE, clip_seconds=1.6, emotions=("neutral", "happy"), intensities=("strong",), progress=False
-    )
-    info = json.loads((root / "dataset.json").read_text())
-    info["emotions"] = {"categories": CATEGORIES, "intensities": INTENSITIES}
-    (root / "dataset.json").write_text(json.dumps(info))
-    return root
+def made_once(request, tmp_path_factory):
+    """Has a folder made by the first worker that needs it, for all; each has a copy that its tests may write to."""
+
+    def folder(name: str, make: Callable[[Path], None]) -> Path:
+        own = tmp_path_factory.getbasetemp() / name
+        if not hasattr(request.config, "workerinput"):
+            make(own)
+            return own
+        common = own.parent.parent / name
+        with FileLock(common.with_suffix(".lock")):
+            if common.exists():
+                shutil.copytree(common, own)
+            else:
+                make(own)
+                shutil.copytree(own, common.with_suffix(".part"))
+                common.with_suffix(".part").rename(common)
+        return own
+
+    return folder
 
 
 @pytest.fixture(scope="session")
-def run(request, tmp_path_factory):
+def data(made_once):
+    """Two clips of the actor, neutral and strongly happy, with the whole vocabulary, as `aed process` writes it."""
+
+    def make(folder: Path) -> None:
+        root = folder / "data"
+        record_dataset(
+            root, size=SIZE, clip_seconds=1.6, emotions=("neutral", "happy"), intensities=("strong",), progress=False
+        )
+        info = json.loads((root / "dataset.json").read_text())
+        info["emotions"] = {"categories": CATEGORIES, "intensities": INTENSITIES}
+        (root / "dataset.json").write_text(json.dumps(info))
+
+    return made_once("actor", make) / "data"
+
+
+@pytest.fixture(scope="session")
+def run(request, made_once):
     """A trained run's folder; AED_TEST_RUN: one that the process which started this one has trained already."""
     if "AED_TEST_RUN" in os.environ:
         return Path(os.environ["AED_TEST_RUN"])
-    output = tmp_path_factory.mktemp("runs")
-    printed = train(request.getfixturevalue("data"), output)
-    folder = output / "actor" / "aed-nerf-tiny" / "t"
-    (folder / "printed.txt").write_text(printed)
+    data = request.getfixturevalue("data")
+
+    def make(folder: Path) -> None:
+        printed = train(data, folder, call=call)
+        (folder / "actor" / "aed-nerf-tiny" / "t" / "printed.txt").write_text(printed)
+
+    folder = made_once("runs", make) / "actor" / "aed-nerf-tiny" / "t"
+    config = folder / "config.yml"  # a copy's dataset is this worker's
+    config.write_text(re.sub(r"- popen-gw\d+$", f"- {data.parents[1].name}", config.read_text(), flags=re.MULTILINE))
     return folder

@@ -1,7 +1,8 @@
 """What a choice of backend means, and that all backends compute the same as plain torch.
 
 Every implementation is held against the torch one in float32, closely, and in float64, as closely as float32 allows.
-Triton's kernels run in its interpreter, which has to be chosen before Triton is imported: in a process of its own.
+Triton's kernels run in its interpreter, chosen before Triton is imported: in a process of its own, where
+Numba's have two threads.
 """
 
 import importlib.util
@@ -34,8 +35,8 @@ def runs(*pairs: tuple[str, str]):
     marked = []
     for name, kind in pairs:
         reason = (NO_GPU if kind == "cuda" else None) or unavailable(name, kind)
-        mark = pytest.mark.skipif(reason is not None, reason=str(reason))
-        marked.append(pytest.param(name, kind, marks=mark, id=f"{name}-{kind}"))
+        marks = [pytest.mark.skipif(reason is not None, reason=str(reason)), *[pytest.mark.gpu] * (kind == "cuda")]
+        marked.append(pytest.param(name, kind, marks=marks, id=f"{name}-{kind}"))
     return pytest.mark.parametrize(("backend", "device"), marked)
 
 
@@ -293,22 +294,23 @@ def test_compositing_reference_has_the_right_gradients():
     assert torch.autograd.gradcheck(outputs, leaves)
 
 
-# ---- Triton without a GPU
+# ---- Triton without a GPU, Numba in threads
 
 
+@pytest.mark.slow
 @needs_triton
 @not_interpreted
-def test_triton_kernels_in_the_interpreter():
-    """The comparisons above, of Triton on the CPU, in a process that interprets its kernels."""
+def test_triton_s_kernels_in_the_interpreter_and_numba_s_in_two_threads():
+    """The comparisons above once more, in a process that interprets Triton's kernels."""
     command = [sys.executable, "-m", "pytest", "-q", "--noconftest", "-p", "no:cacheprovider"]
     run = subprocess.run(
-        [*command, "-k", "triton-cpu and (grid or marching or compositing)", str(Path(__file__))],
+        [*command, "-k", "(triton-cpu or numba-cpu) and (grid or marching or compositing)", str(Path(__file__))],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        env={**os.environ, "TRITON_INTERPRET": "1"},
+        env={**os.environ, "TRITON_INTERPRET": "1", "NUMBA_NUM_THREADS": "2"},
         cwd=Path(__file__).parents[1],
-        timeout=300,
+        timeout=600,
         check=False,
     )
     assert run.returncode == 0 and " passed" in run.stdout and "skipped" not in run.stdout, run.stdout[-4000:]

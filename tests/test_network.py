@@ -37,6 +37,16 @@ REACH = {
     "a connection": "import socket; socket.create_connection(('192.0.2.1', 80), 2)",
     "a datagram": "import socket; socket.socket(type=socket.SOCK_DGRAM).sendto(b'x', ('192.0.2.1', 53))",
 }
+TRAIN_AND_RENDER = """
+import sys
+from nerfstudio.scripts.train import entrypoint
+from aed_nerfstudio.commands.main import main
+end = sys.argv.index("then")
+render = sys.argv[end + 1 :]
+del sys.argv[end:]
+entrypoint()
+main(render)
+"""
 FINDER = """
 import time
 import numpy as np
@@ -86,6 +96,7 @@ def test_mediapipe_itself(alone):
     in_peace(alone(sys.executable, "-c", FINDER))
 
 
+@pytest.mark.slow
 def test_process_and_inspect(alone, tmp_path):
     record_video(tmp_path / "a.mp4", seconds=2.4, size=96)
     in_peace(alone(BIN / "aed", "process", tmp_path / "a.mp4", "--output", tmp_path / "data", "--size", 96))
@@ -94,10 +105,13 @@ def test_process_and_inspect(alone, tmp_path):
     assert (result["code"], result["tried"]) == (1, 0) and "not usable: length" in result["printed"], result["printed"]
 
 
+@pytest.mark.slow
 def test_train_and_render(alone, data, run, tmp_path):
-    options = ("--output-dir", tmp_path, "--vis", "tensorboard", "--max-num-iterations", 3)
-    in_peace(alone(BIN / "ns-train", "aed-nerf-tiny", "--data", data, *options))
     write_wav(tmp_path / "a.wav", 0.3 * np.sin(np.arange(4000) / 9))
-    config = ("--load-config", run / "config.yml")
-    in_peace(alone(BIN / "aed", "render", *config, "--audio", tmp_path / "a.wav", "--output", tmp_path / "a.mp4"))
+    train = ("aed-nerf-tiny", "--data", data, "--output-dir", tmp_path / "runs", "--vis", "tensorboard")
+    train += ("--max-num-iterations", 3)
+    render = ("render", "--load-config", run / "config.yml", "--audio", tmp_path / "a.wav")
+    render += ("--output", tmp_path / "a.mp4")
+    in_peace(alone(sys.executable, "-c", TRAIN_AND_RENDER, *train, "then", *render))
+    assert list((tmp_path / "runs").rglob("*.ckpt"))
     assert probe(tmp_path / "a.mp4").has_audio

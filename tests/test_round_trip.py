@@ -1,11 +1,7 @@
-"""The whole way through the real commands, each in its own process: actor -> train -> resume -> eval -> render."""
+"""The whole way: train, resume, eval, render; nerfstudio's commands each in a process of its own once."""
 
 import json
 import shutil
-import socket
-import subprocess
-import time
-import urllib.request
 
 import av
 import numpy as np
@@ -24,7 +20,7 @@ from aed_nerfstudio.media.captions import BAND
 from aed_nerfstudio.media.provenance import SYNTHETIC_NOTE
 from aed_nerfstudio.media.video_reader import read_frames
 from aed_nerfstudio.synthetic.record import unseen_speech
-from tests.conftest import BIN, SIZE, STEPS, note
+from tests.conftest import SIZE, STEPS, note
 
 needs_ffmpeg = pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="ns-render needs the ffmpeg program for this")
 
@@ -87,6 +83,7 @@ def test_training_names_a_missing_dataset(tmp_path, trained):
     assert last.startswith("error: ") and "nothing/dataset.json" in last and "aed process" in last
 
 
+@pytest.mark.slow
 def test_nerfstudio_evaluates(run, tmp_path, command):
     pictures = ("--render-output-path", tmp_path / "pictures")
     command("ns-eval", "--load-config", run / "config.yml", "--output-path", tmp_path / "metrics.json", *pictures)
@@ -98,9 +95,9 @@ def test_nerfstudio_evaluates(run, tmp_path, command):
     assert results["psnr"] == pytest.approx(np.mean(-10 * np.log10(errors)), abs=0.3)
 
 
-def test_evaluates(run, data, tmp_path, command):
+def test_evaluates(run, data, tmp_path, in_process):
     write_wav(tmp_path / "speech.wav", unseen_speech(0.6))
-    printed = command(
+    printed = in_process(
         *("aed", "eval", "--load-config", run / "config.yml", "--output", tmp_path / "out"),
         *("--audio", tmp_path / "speech.wav", "--emotion", "happy", "--intensity", "strong", "--frames", 4),
     )
@@ -150,6 +147,7 @@ def test_evaluation_names_what_it_cannot_use(run, tmp_path, more, named, capsys)
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_renders_the_dataset(run, data, tmp_path, command):
     command(
         *("ns-render", "dataset", "--load-config", run / "config.yml", "--split", "val", "--output-path", tmp_path),
@@ -188,7 +186,7 @@ def test_a_size_that_no_picture_has_is_one_line(run, tmp_path, factor):
 
 @needs_ffmpeg
 @pytest.mark.parametrize("kind", ["interpolate", "spiral", "camera-path"])
-def test_renders_nerfstudios_paths(run, data, tmp_path, kind, command):
+def test_renders_nerfstudios_paths(run, data, tmp_path, kind, in_process):
     output = tmp_path / "path.mp4"
     more = []
     if kind == "spiral":
@@ -204,39 +202,19 @@ def test_renders_nerfstudios_paths(run, data, tmp_path, kind, command):
         path = {"camera_type": "perspective", "render_height": 48, "render_width": 48, "seconds": 0.12}
         (tmp_path / "path.json").write_text(json.dumps({**path, "fps": 25, "camera_path": camera}))
         more = ["--camera-path-filename", tmp_path / "path.json"]
-    command("ns-render", kind, "--load-config", run / "config.yml", "--output-path", output, *more)
+    in_process("ns-render", kind, "--load-config", run / "config.yml", "--output-path", output, *more)
     assert np.std(next(iter(read_frames(output)))) > 1
     assert note(output) == SYNTHETIC_NOTE
 
 
-def test_the_viewer_serves_the_run(run):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [BIN / "ns-viewer", "--load-config", run / "config.yml", "--viewer.websocket-port", str(port)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as viewer:
-        try:
-            page = ""
-            for _ in range(360):
-                assert viewer.poll() is None, viewer.stdout.read()
-                try:
-                    page = urllib.request.urlopen(f"http://127.0.0.1:{port}", timeout=5).read().decode()
-                    break
-                except OSError:
-                    time.sleep(0.5)
-            assert "<html" in page
-        finally:
-            viewer.terminate()
-
-
 @pytest.mark.parametrize("moved", [False, True])
-def test_speaks(run, tmp_path, moved, command):
+def test_speaks(run, tmp_path, moved, in_process):
     if moved:  # a run copied from another machine
         run = shutil.copytree(run, tmp_path / "elsewhere" / "actor" / "aed-nerf-tiny" / "t")
     samples = unseen_speech(0.6)
     write_wav(tmp_path / "speech.wav", samples)
     output = tmp_path / "speech.mp4"
-    printed = command(
+    printed = in_process(
         *("aed", "render", "--load-config", run / "config.yml", "--audio", tmp_path / "speech.wav"),
         *("--output", output, "--emotion", "happy", "--intensity", "1", "--size", 48),
     )
@@ -255,9 +233,9 @@ def test_speaks(run, tmp_path, moved, command):
 
 
 @pytest.mark.parametrize("emotion", ["bored", "sad"])  # no word of this dataset; a word of it without frames
-def test_an_emotion_that_was_not_recorded_is_one_line(run, tmp_path, command, emotion):
+def test_an_emotion_that_was_not_recorded_is_one_line(run, tmp_path, in_process, emotion):
     write_wav(tmp_path / "speech.wav", unseen_speech(0.2))
-    printed = command(
+    printed = in_process(
         *("aed", "render", "--load-config", run / "config.yml", "--audio", tmp_path / "speech.wav"),
         *("--output", tmp_path / "speech.mp4", "--emotion", emotion),
         fails=True,

@@ -29,6 +29,7 @@ here = pytest.mark.skipif(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="needs Triton")
 @pytest.mark.skipif(interpreted(), reason="Triton's interpreter is on")
 def test_pictures_in_the_interpreter(run):
@@ -139,7 +140,7 @@ def test_an_empty_head_gives_its_room_back(avatar):
     assert model.fixed_renderer._capacity[size] == fixed_renderer.GRAIN
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.gpu
 def test_recorded_pictures_on_cuda(avatar):
     """The first picture of a size is not recorded, later ones are; what changes between them shows."""
     model = avatar.model

@@ -172,6 +172,7 @@ def _contents(folder: Path) -> dict[str, str]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.hostile
 def test_full_disk_and_kills_leave_what_the_next_run_finishes(tmp_path, pictures):
     """A write that fails is said; after it and after kills the folder ends as that of an undisturbed run."""

@@ -129,6 +129,7 @@ def kill_the_first_render(folder: Path, killed: list[int]) -> None:
                 killed.append(process.pid)
 
 
+@pytest.mark.slow
 def test_ray_run_survives_a_killed_worker(table, capsys):
     if find_spec("ray") is None:
         pytest.skip('needs Ray: pip install "aed-nerfstudio[ray]"')

@@ -40,6 +40,7 @@ def fails(message: str) -> str:
 # ---- the page
 
 
+@pytest.mark.slow
 def test_the_page_of_a_whole_machine():
     done = run(AED, "doctor")
     page = done.stdout

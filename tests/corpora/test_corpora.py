@@ -115,8 +115,8 @@ def test_mead_refusals(mead, actor, options, words):
     assert "\n" not in str(caught.value)
 
 
-def test_dry_run_prints_the_table_and_writes_nothing(mead, tmp_path, command):
-    printed = command("aed", "process-mead", mead, "--actor", "M001", "--output", tmp_path / "out", "--dry-run")
+def test_dry_run_prints_the_table_and_writes_nothing(mead, tmp_path, in_process):
+    printed = in_process("aed", "process-mead", mead, "--actor", "M001", "--output", tmp_path / "out", "--dry-run")
     assert plan_mead(mead, "M001").table in printed and not list(tmp_path.iterdir())
 
 

@@ -97,10 +97,10 @@ def test_sequential_run_goes_on_after_failures_and_again_after_a_stop(tmp_path, 
     assert _states(output) == {"broken": "failed", "actor0": "done", "gone": "done"}
 
 
-def test_command_ends_with_1_where_any_failed(tmp_path, videos, command):
+def test_command_ends_with_1_where_any_failed(tmp_path, videos, in_process):
     (tmp_path / "list.txt").write_text(f"{videos / 'broken.mp4'}\n")
     where = ("--output", tmp_path / "out", "--audio-features", "log-mel", "--sequential")
-    printed = command("aed", "process-corpus", tmp_path / "list.txt", *where, fails=True)
+    printed = in_process("aed", "process-corpus", tmp_path / "list.txt", *where, fails=True)
     assert "broken  failed" in printed and "Traceback" not in printed
 
 
@@ -118,6 +118,7 @@ def _kill_worker_of(folder: Path, killed: list[int]) -> None:
             killed.append(int(words[1]))
 
 
+@pytest.mark.slow
 def test_ray_run_survives_a_broken_video_and_a_killed_worker(tmp_path, videos):
     if find_spec("ray") is None:
         pytest.skip("needs Ray")

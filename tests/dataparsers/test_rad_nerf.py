@@ -198,12 +198,13 @@ def test_no_folder(tmp_path):
         read_rad_folder(tmp_path / "nowhere")
 
 
-def test_train_and_evaluate(folder, trained, command, tmp_path):
+@pytest.mark.slow
+def test_train_and_evaluate(folder, trained, in_process, tmp_path):
     """The real commands, from their folder to figures, and the run read again from its config.yml."""
     printed = trained(folder, tmp_path, "rad-nerf-data", "--data", folder)
     assert "audio features moonshine" in printed
     run = tmp_path / "actor/aed-nerf-tiny/t"
-    command("ns-eval", "--load-config", run / "config.yml", "--output-path", tmp_path / "out.json")
+    in_process("ns-eval", "--load-config", run / "config.yml", "--output-path", tmp_path / "out.json")
     assert 5 < json.loads((tmp_path / "out.json").read_text())["results"]["psnr"] < 60
 
 

@@ -122,6 +122,7 @@ def well_formed(result: dict) -> None:
         assert (result[name] is None) == (name in result["not_measured"]), name
 
 
+@pytest.mark.slow
 def test_the_actor_itself_shows_what_it_is_asked_for(perfect):
     well_formed(perfect)
     # With a second of speech a label, 0.93 here; 0.996 with the demo's two seconds.

@@ -16,6 +16,7 @@ from aed_nerfstudio.evaluation import speed
 from aed_nerfstudio.fields.head_field import spherical_harmonics
 
 
+@pytest.mark.slow
 def test_a_row_an_operation_and_backend(run, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(speed, "BUDGET", 0.0)
     monkeypatch.setattr(speed, "POINTS", 4096)

@@ -34,6 +34,7 @@ def of_session(driver: psutil.Process) -> list[psutil.Process]:
     return [p for p in driver.children(recursive=True) if p.status() != psutil.STATUS_ZOMBIE]
 
 
+@pytest.mark.slow
 @pytest.mark.hostile
 def test_a_ray_of_our_own_is_reached_by_nobody_else_and_ends_with_its_driver(tmp_path):
     (tmp_path / "driver.py").write_text(DRIVER)

@@ -1,4 +1,4 @@
-"""A trainer as `ns-train` sets it up, but a small one; as a program, it trains and kills itself."""
+"""A trainer as `ns-train` sets it up, but a small one; as a program, it trains and kills itself, at each moment."""
 
 import copy
 import os
@@ -66,11 +66,14 @@ def die_in(moment: str) -> None:
 
 
 if __name__ == "__main__":
-    data, output, moment = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
-    load = output / "actor/aed-nerf-tiny/t/nerfstudio_models"
-    config = small_config(data, output, 60, steps_per_save=2, load_dir=load if load.is_dir() else None)
-    config.save_config()
-    made = set_up(config)
-    print("ready", flush=True)
-    die_in(moment)
-    made.train()
+    data, output = Path(sys.argv[1]), Path(sys.argv[2])
+    for moment in sys.argv[3:]:
+        if not os.fork():  # nothing has begun threads yet
+            config = small_config(data, output / moment, 60, steps_per_save=2)
+            config.save_config()
+            made = set_up(config)
+            die_in(moment)
+            made.train()
+            os._exit(0)
+        if os.waitstatus_to_exitcode(os.wait()[1]) != -signal.SIGKILL:
+            sys.exit(f"{moment}: was not killed")

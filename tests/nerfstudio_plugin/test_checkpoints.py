@@ -55,18 +55,26 @@ def test_the_newest_whole_one_is_taken_and_said(tmp_path, capsys, damage):
     assert "taking step-000000001.ckpt" in capsys.readouterr().out
 
 
+@pytest.fixture(scope="module")
+def killed_in_a_save(data, tmp_path_factory) -> Path:
+    """Of two trainings that were killed in a save: folders by the moment."""
+    folder = tmp_path_factory.mktemp("killed")
+    command = [sys.executable, Path(__file__).with_name("small_trainer.py"), data, folder, "write", "rename"]
+    subprocess.run(command, cwd=ROOT, timeout=200, check=True)
+    return folder
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("moment", ["write", "rename"])
-def test_a_kill_in_a_save_leaves_the_one_before(data, tmp_path, moment):
-    program = Path(__file__).with_name("small_trainer.py")
-    killed = subprocess.run([sys.executable, program, data, tmp_path, moment], cwd=ROOT, timeout=200, check=False)
-    assert killed.returncode == -9
-    run = tmp_path / "actor" / "aed-nerf-tiny" / "t"
+def test_a_kill_in_a_save_leaves_the_one_before(data, killed_in_a_save, moment):
+    output = killed_in_a_save / moment
+    run = output / "actor" / "aed-nerf-tiny" / "t"
     assert [path.name for path in (run / "nerfstudio_models").iterdir()] == ["step-000000002.ckpt"]
     assert len(list(run.glob(".checkpoint.*"))) == 1
-    config = small_config(data, tmp_path, 5, load_dir=run / "nerfstudio_models")
+    config = small_config(data, output, 5, load_dir=run / "nerfstudio_models")
     config.save_config()  # nothing holds the lock any more
     assert not list(run.glob(".checkpoint.*"))
-    trainer = small_trainer(data, tmp_path, 4, load_dir=run / "nerfstudio_models")
+    trainer = small_trainer(data, output, 4, load_dir=run / "nerfstudio_models")
     trainer.train()
     assert read_newest(trainer.checkpoint_dir)[1]["step"] == 3
 

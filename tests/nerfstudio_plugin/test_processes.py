@@ -82,6 +82,7 @@ def one_thread():
     numba.set_num_threads(before[1])
 
 
+@pytest.mark.slow
 def test_two_processes_train_as_one_with_both_their_rays(data, tmp_path, one_thread):
     programs = [subprocess.Popen([sys.executable, __file__, str(rank), data, tmp_path]) for rank in (0, 1)]
     together = trained(data, [0, 1], world_size=1)
@@ -103,10 +104,12 @@ def test_two_processes_train_as_one_with_both_their_rays(data, tmp_path, one_thr
     assert 0 < cells.sum() < first["state"]["_model.occupancy.allowed"].sum()  # it was updated
 
 
-def test_ns_train_in_two_processes_on_the_cpu(data, tmp_path, trained):
+@pytest.mark.slow
+def test_ns_train_in_two_processes_on_the_cpu(data, tmp_path, trained, command):
     printed = trained(
         *(data, tmp_path, "--machine.device-type", "cpu", "--machine.num-devices", 2),
         *("--max-num-iterations", 8, "--pipeline.datamanager.train-num-rays-per-batch", 256),
+        call=command,
     )
     assert printed.count("spread over audio frames") == 1 == printed.count("Training Finished")
     folder = tmp_path / "actor" / "aed-nerf-tiny" / "t"

@@ -1,5 +1,6 @@
 """Trainings that go on from a checkpoint: they are the ones that were never stopped, to the last bit."""
 
+import pytest
 import torch
 
 from aed_nerfstudio.nerfstudio_plugin.checkpoints import checkpoints, read_checkpoint
@@ -37,6 +38,7 @@ def differences(one, other, where="") -> list[str]:
     return [] if same else [where]
 
 
+@pytest.mark.slow
 def test_a_resumed_training_is_the_undisturbed_one(data, tmp_path):
     undisturbed = whole_trainer(data, tmp_path / "undisturbed", STEPS)
     undisturbed.train()

@@ -42,11 +42,11 @@ def test_what_nerfstudio_writes(tmp_path, name, more):
     assert yaml.dump(found) == file.read_text()
 
 
-def test_a_run_s_own_and_a_copy_that_drives_it(run, command):
+def test_a_run_s_own_and_a_copy_that_drives_it(run, in_process):
     for name in ("config", "hostile"):
         file = run / f"{name}.yml"
         if name != "config":
-            command("aed", "set-driving", "--load-config", run / "config.yml", "--name", name, "--emotion", "happy")
+            in_process("aed", "set-driving", "--load-config", run / "config.yml", "--name", name, "--emotion", "happy")
         assert read_config(file) == yaml.load(file.read_text(), Loader=yaml.Loader)
     file.unlink()
 

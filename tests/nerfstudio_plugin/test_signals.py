@@ -7,11 +7,11 @@ import time
 
 import pytest
 from nerfstudio.engine.callbacks import TrainingCallback, TrainingCallbackLocation
-from tests.training.small_trainer import small_trainer
 
 from aed_nerfstudio.commands.main import main
 from aed_nerfstudio.nerfstudio_plugin.checkpoints import read_newest
 from tests.conftest import BIN
+from tests.nerfstudio_plugin.small_trainer import small_trainer
 
 pytestmark = pytest.mark.hostile
 STOP = (signal.SIGINT, signal.SIGTERM)
@@ -46,6 +46,7 @@ def test_a_paused_training_ends_as_well(data, tmp_path, capsys):
     assert "nothing to save" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_ns_train_ends_with_the_exit_code(data, tmp_path):
     command = [BIN / "ns-train", "aed-nerf-tiny", "--data", data, "--output-dir", tmp_path, "--experiment-name", "a"]
     command += ["--timestamp", "t", "--vis", "tensorboard", "--max-num-iterations", "2000"]

@@ -136,7 +136,7 @@ def test_state_survives_a_checkpoint():
     assert torch.equal(restored.binaries, occupancy.binaries) and torch.equal(restored.occs, occupancy.occs)
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.gpu
 def test_gpu_update_and_march():
     occupancy = HeadOccupancy(resolution=32).cuda()
     occupancy.update(0, ball)

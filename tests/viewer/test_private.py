@@ -147,6 +147,7 @@ def test_it_listens_to_this_machine_and_says_so(port, log):
     assert "open to this machine only. --viewer.websocket-host 0.0.0.0 opens it to the network" in printed
 
 
+@pytest.mark.slow
 @needs_proc
 def test_asked_for_it_listens_to_all_and_says_what_that_means(run, tmp_path):
     arguments = ("--load-config", run / "config.yml", "--viewer.websocket-host=0.0.0.0")

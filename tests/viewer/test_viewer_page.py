@@ -11,10 +11,9 @@ from aed_nerfstudio.media.audio_io import read_audio, write_wav
 from aed_nerfstudio.media.video_reader import read_frames
 from aed_nerfstudio.synthetic.record import unseen_speech
 from tests.conftest import SIZE
-from tests.viewer.chromium import PROGRAM
 from tests.viewer.viewer_page import ViewerPage, served
 
-pytestmark = pytest.mark.skipif(PROGRAM is None, reason="needs Chromium (Debian: apt-get install chromium)")
+pytestmark = pytest.mark.browser
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +37,7 @@ def corner(picture: np.ndarray) -> np.ndarray:
     return picture[side // 16 : side // 8, side // 16 : side // 8].reshape(-1, 3).mean(axis=0)
 
 
+@pytest.mark.slow
 def test_only_what_was_recorded_is_offered(page):
     assert page.options("Emotion") == ["neutral", "happy"]
     assert page.options("Blend with") == ["(none)", "happy"]
@@ -157,6 +157,7 @@ def test_plays_with_sound(page):
     page.number("Frame", 0)
 
 
+@pytest.mark.slow
 def test_uploaded_speech_stays_with_the_picture(page, tmp_path):
     """For 20 s: pictures are those of the sound that is heard while they are on the screen."""
     seconds = 21
@@ -217,6 +218,7 @@ def test_renders_a_video_to_download(page, tmp_path, run):
     assert change(shown, frames[0]) < 4  # what was rendered is what was seen
 
 
+@pytest.mark.slow
 def test_the_panel_is_usable_while_training(data, tmp_path):
     training = ("ns-train", "aed-nerf-tiny", "--data", data, "--output-dir", tmp_path, "--vis", "viewer")
     step = "Number(document.body.innerText.match(/Step: (\\d+)/)[1])"

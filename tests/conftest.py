@@ -12,7 +12,10 @@ import av
 import pytest
 from PIL import Image
 
+from aed_nerfstudio.avatar.portrait import Portrait
+from aed_nerfstudio.dataset.schema import read_dataset
 from aed_nerfstudio.driving.emotion import CATEGORIES, INTENSITIES
+from aed_nerfstudio.driving.track import DatasetTrack
 from aed_nerfstudio.errors import InputError
 from aed_nerfstudio.face.engine import fetch, has_solutions
 from aed_nerfstudio.face.models import FACE_LANDMARKER, SELFIE_SEGMENTATION, SETTING
@@ -170,6 +173,13 @@ def data(tmp_path_factory):
     info["emotions"] = {"categories": CATEGORIES, "intensities": INTENSITIES}
     (root / "dataset.json").write_text(json.dumps(info))
     return root
+
+
+@pytest.fixture(scope="session")
+def track(data):
+    """What drove the actor's frames, by their numbers."""
+    dataset = read_dataset(data)
+    return DatasetTrack.of(dataset, Portrait.of(dataset).vocabulary)
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,14 @@ def test_a_row_an_operation_and_backend(run, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(speed, "BUDGET", 0.0)
     monkeypatch.setattr(speed, "POINTS", 4096)
     output = tmp_path / "bench.json"
-    Bench(run / "config.yml", output, ("torch", "numba"), repeats=2, size=(32,), rays=(256,)).main()
+    Bench(
+        load_config=run / "config.yml",
+        output=output,
+        backend=("torch", "numba"),
+        repeats=2,
+        size=(32,),
+        rays=(256,),
+    ).main()
     result = json.loads(output.read_text())
     rows = result["rows"]
     operations = {row["operation"].split(" ")[0] for row in rows}
@@ -32,11 +39,11 @@ def test_a_row_an_operation_and_backend(run, tmp_path, capsys, monkeypatch):
     assert "| torch |" in capsys.readouterr().out
 
 
-def test_the_weights_stay(run):
+def test_the_weights_stay(run, track):
     from aed_nerfstudio.avatar.avatar import Avatar
-    from aed_nerfstudio.loading import load_run
+    from aed_nerfstudio.loading import load_pipeline
 
-    pipeline, _ = load_run(run / "config.yml")
+    pipeline, _ = load_pipeline(run / "config.yml")
     pipeline.eval()
     model = pipeline.model
     before = {name: value.clone() for name, value in model.state_dict().items() if isinstance(value, torch.Tensor)}
@@ -45,7 +52,7 @@ def test_the_weights_stay(run):
     for name, value in before.items():
         assert torch.equal(model.state_dict()[name], value), name
     assert not model.training and all(p.requires_grad for p in model.parameters())
-    assert Avatar(model, pipeline.datamanager.dataset).images(model.track[0], 32)["rgb"].std() > 0
+    assert Avatar(model.network).images(track[0], 32)["rgb"].std() > 0
 
 
 def test_what_it_refuses(run, tmp_path):
@@ -56,5 +63,5 @@ def test_what_it_refuses(run, tmp_path):
         ({"backend": ("abacus",)}, "backend abacus"),
     ):
         with pytest.raises(InputError, match=words):
-            Bench(run / "config.yml", tmp_path / "b.json", **options).main()
+            Bench(load_config=run / "config.yml", output=tmp_path / "b.json", **options).main()
     assert str(resolve("auto", "cpu")) == "grids numba, marching numba, compositing numba"

@@ -180,7 +180,7 @@ def test_smoothed_lips_feel_what_was_before_them_at_any_rate_and_step(avatar, sp
     watched = Watched(track.features, track.emotion, track.poses, track.eye_openness, track.fps)
     found = list(avatar.render(watched, 16, smooth_lips=True, frames=range(5, len(track), 80)))
     assert asked == [*range(6), *range(21, 86)] and len(found) == 2
-    expected = avatar.images(track[85], 16, avatar._original(16, 16), given=mean[85])["rgb"]
+    expected = avatar.images(track[85], 16, avatar._original(16, 16), encoded=mean[85])["rgb"]
     assert np.abs(found[1] / 255 - expected.numpy()).max() < 0.003
 
 

@@ -106,7 +106,8 @@ def load_network(run: TrainedRun, dataset: Dataset | None = None) -> Network:
 
 def has_portrait(run: TrainedRun) -> bool:
     """Returns whether a run's checkpoint knows its person without the dataset; those of version 0.1 do not."""
-    return "portrait" in run.weights.get("_model._extra_state", {})
+    state = run.weights.get("_model._extra_state")
+    return isinstance(state, dict) and "portrait" in state
 
 
 def kept_portrait(run: TrainedRun) -> Portrait:

@@ -52,13 +52,16 @@ def scaled(method: str, steps: int | None) -> dict[str, int]:
 def exchanged(config: Path) -> float:
     """Returns the PSNR, in dB, between the pictures that a GPU and a CPU make of one checkpoint."""
     from aed_nerfstudio.avatar.avatar import Avatar
+    from aed_nerfstudio.driving.track import DatasetTrack
+    from aed_nerfstudio.loading import dataset_of, read_run
 
     there, here = Avatar.load(config), Avatar.load(config, device="cpu")
-    frames = here.dataset.split("val")
+    dataset = dataset_of(read_run(config))
+    track, frames = DatasetTrack.of(dataset, here.vocabulary), dataset.split("val")
     frames = [frames[i] for i in np.linspace(0, len(frames) - 1, COMPARED).astype(int)]
     errors = []
     for frame in frames:
-        pictures = [avatar.images(avatar.model.track[frame])["rgb"].cpu() for avatar in (there, here)]
+        pictures = [avatar.images(track[frame])["rgb"].cpu() for avatar in (there, here)]
         errors.append(float((pictures[0] - pictures[1]).square().mean()))
     return float(-10 * np.log10(max(np.mean(errors), 1e-12)))
 

@@ -19,19 +19,28 @@ import numpy as np
 import torch
 
 from aed_nerfstudio.avatar.avatar import Avatar
+from aed_nerfstudio.avatar.network import Network
+from aed_nerfstudio.driving.track import DatasetTrack, FrameCondition
 from aed_nerfstudio.evaluation.speed import machine
+from aed_nerfstudio.fields.head_field import spherical_harmonics
+from aed_nerfstudio.loading import dataset_of, read_run
+from aed_nerfstudio.rendering.compositing import composite
 
 RAYS = (1024, 2048, 4096, 8192, 16384, 32768, 65536)
 SAMPLES = (2, 4, 6, 8, 12, 16)
 MIDDLE_RAYS = 8192
 
 
-def head_rays(avatar: Avatar, count: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Returns origins and directions [count, 3] of random rays that have samples, all in one frame's picture."""
-    model = avatar.model
-    condition = model.track[avatar.dataset.split("val")[0]]
+def held_out(config: Path, avatar: Avatar) -> FrameCondition:
+    """The first held-out frame's."""
+    dataset = dataset_of(read_run(config))
+    return DatasetTrack.of(dataset, avatar.vocabulary)[dataset.split("val")[0]]
+
+
+def head_rays(avatar: Avatar, condition: FrameCondition, count: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Origins and directions [count, 3] of random rays that have samples, all in one frame's picture."""
     camera = avatar.recorded_view(condition, 512)
-    pixels = model.renderer.hits(camera)[0]
+    pixels = avatar.renderer.culled.hits(camera)[0]
     bundle = camera.generate_rays(camera_indices=0, keep_shape=True)
     drawn = pixels[torch.randint(len(pixels), (count,), generator=torch.Generator().manual_seed(0))]
     return bundle.origins.reshape(-1, 3)[drawn], bundle.directions.reshape(-1, 3)[drawn]
@@ -45,17 +54,20 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     options = parser.parse_args()
     avatar = Avatar.load(options.load_config)
-    model = avatar.model
-    given = model.encode([model.track[avatar.dataset.split("val")[0]]])
-    origins, directions = head_rays(avatar, max(RAYS))
-    usual, chunk = model.config.max_samples, model.config.eval_num_rays_per_chunk
+    network, c = avatar.network, avatar.network.settings
+    condition = held_out(options.load_config, avatar)
+    encoded = network.encode([condition])
+    origins, directions = head_rays(avatar, condition, max(RAYS))
+    usual, chunk = c.max_samples, c.eval_num_rays_per_chunk
 
     @torch.no_grad()
     def seconds(rays: int, samples: int) -> float:
-        model.config.max_samples = samples
         start = time.perf_counter()
         for o, d in zip(origins[:rays].split(chunk), directions[:rays].split(chunk), strict=True):
-            model.march_head(o, d, given, [len(o)])
+            packed = network.occupancy.march(o, d, network.box, c.step_size, samples)
+            view = spherical_harmonics(d)[packed.ray_indices]
+            sigma, rgb, ambient, _ = network.head(packed.positions, view, encoded, [len(packed)])
+            composite(sigma, rgb, ambient.abs().sum(-1, keepdim=True), packed, c.step_size, c.backend)
         return time.perf_counter() - start
 
     rows = {"rays": [(n, usual) for n in RAYS], "samples": [(MIDDLE_RAYS, n) for n in SAMPLES]}
@@ -71,7 +83,7 @@ def main() -> None:
 
     figure, axes = pyplot.subplots(1, 2, figsize=(9, 3.6))
     for axis, (name, sizes) in zip(axes, rows.items(), strict=True):
-        counts = np.array([rays if name == "rays" else taken(model, origins, directions, samples)
+        counts = np.array([rays if name == "rays" else taken(network, origins, directions, samples)
                            for rays, samples in sizes], float)  # fmt: skip
         medians = np.array([1000 * statistics.median(times[size]) for size in sizes])
         slope, offset = np.polyfit(counts, medians, 1)
@@ -87,10 +99,10 @@ def main() -> None:
     options.output.write_text(json.dumps(result, indent=1))
 
 
-def taken(model, origins: torch.Tensor, directions: torch.Tensor, samples: int) -> int:
-    """Counts the samples that rays have, of at most so many each."""
-    c = model.config
-    return len(model.occupancy.march(origins[:MIDDLE_RAYS], directions[:MIDDLE_RAYS], model.box, c.step_size, samples))
+def taken(network: Network, origins: torch.Tensor, directions: torch.Tensor, samples: int) -> int:
+    """How many samples rays have of at most so many each."""
+    rays, step = (origins[:MIDDLE_RAYS], directions[:MIDDLE_RAYS]), network.settings.step_size
+    return len(network.occupancy.march(*rays, network.box, step, samples))
 
 
 if __name__ == "__main__":

@@ -61,7 +61,7 @@ class Measure:
         from aed_nerfstudio.synthetic.scene import Scene
 
         avatar = Avatar.load(self.load_config)
-        size = avatar.dataset.camera.w
+        size = avatar.portrait.camera.w
         scene = Scene(Actor(IDENTITY), size, SEED)
         samples = read_audio(self.speech)
         count = round(self.seconds * FPS)
@@ -75,7 +75,7 @@ class Measure:
             take = perform(part, count, category, intensity, seed=90 + k)
             drawn = [scene.render(units, pose) for units, pose in zip(take.units, take.poses, strict=True)]
             poses = np.array([d.camera_to_world for d in drawn], np.float32)[:, :3]
-            features = extract_features(part, count, avatar.dataset.front_end)
+            features = extract_features(part, count, avatar.portrait.front_end)
             emotion = avatar.vocabulary.encode(category, intensity)
             track = DrivingTrack(features, emotion, poses, take.eye_openness)
             order = rng.permutation(count)

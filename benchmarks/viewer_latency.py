@@ -20,14 +20,15 @@ import torch
 from nerfstudio.cameras.cameras import Cameras
 
 from aed_nerfstudio.avatar.avatar import Avatar
+from aed_nerfstudio.loading import dataset_of, read_run
 from aed_nerfstudio.rendering.still_view import StillView
 from aed_nerfstudio.viewer.performance import Performance, Setting
-from aed_nerfstudio.viewer.speech import speech_of_clip
+from aed_nerfstudio.viewer.speech import Recordings
 
 
 def changes(performance: Performance):
     """Returns what people change, by name: a function of the round's number that does it."""
-    vocabulary = performance.model.vocabulary
+    vocabulary = performance.renderer.portrait.vocabulary
     known = [c for c in vocabulary.categories if vocabulary.span(c) is not None]
 
     def emotion(number: int) -> None:
@@ -50,15 +51,14 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=9)
     options = parser.parse_args()
     avatar = Avatar.load(options.load_config)
-    model, dataset = avatar.model, avatar.dataset
-    speech = speech_of_clip(dataset, dataset.clips[0].name, model.vocabulary.encode())
-    performance = Performance(model, dataset, speech, Setting(model.vocabulary.encode(), pose="still"))
+    speech = Recordings(dataset_of(read_run(options.load_config))).first(avatar.portrait)
+    performance = Performance(avatar.renderer, speech, Setting(avatar.vocabulary.encode(), pose="still"))
     side = options.size
     window = Cameras(torch.eye(4)[None, :3], fx=1.0, fy=1.0, cx=0.5, cy=0.5, width=side, height=side)
     kept, nothing = StillView(), StillView(budget=0)
 
     def timed(still: StillView, frame: int) -> float:
-        model.renderer.still = still
+        avatar.renderer.culled.still = still
         start = time.perf_counter()
         performance.framed(frame, window)
         return time.perf_counter() - start

@@ -44,7 +44,10 @@ sys.modules["shape_checks"] = ModuleType("shape_checks")
 sys.modules["shape_checks"].checked = beartype(conf=BeartypeConf(is_pep484_tower=True))  # whole numbers are floats too
 jaxtyping.install_import_hook(shaped_modules(), "shape_checks.checked")
 
+from aed_nerfstudio.avatar.portrait import Portrait
+from aed_nerfstudio.dataset.schema import read_dataset
 from aed_nerfstudio.driving.emotion import CATEGORIES, INTENSITIES
+from aed_nerfstudio.driving.track import DatasetTrack
 from aed_nerfstudio.errors import InputError
 from aed_nerfstudio.face.engine import fetch, has_solutions
 from aed_nerfstudio.face.models import FACE_LANDMARKER, SELFIE_SEGMENTATION, SETTING
@@ -293,6 +296,13 @@ def data(made_once):
         (root / "dataset.json").write_text(json.dumps(info))
 
     return made_once("actor", make) / "data"
+
+
+@pytest.fixture(scope="session")
+def track(data):
+    """What drove the actor's frames, by their numbers."""
+    dataset = read_dataset(data)
+    return DatasetTrack.of(dataset, Portrait.of(dataset).vocabulary)
 
 
 @pytest.fixture(scope="session")

@@ -29,7 +29,7 @@ def test_a_class_that_has_moved(copy):
     moved = re.sub(r"aed_nerfstudio\.nerfstudio_plugin\.model\.", "aed_nerfstudio.nerfstudio_plugin.elsewhere.", text)
     assert moved != text
     config.write_text(moved)
-    with pytest.raises(InputError, match=r"config\.yml: does not fit this version .*aed_nerfstudio\.model\.elsewhere"):
+    with pytest.raises(InputError, match=r"config\.yml: does not fit this version .*nerfstudio_plugin\.elsewhere"):
         Avatar.load(config)
     config.write_text(text.replace("AedNerfModelConfig", "OtherModelConfig"))
     with pytest.raises(InputError, match=r"config\.yml: does not fit this version .*OtherModelConfig"):
@@ -62,6 +62,38 @@ def test_a_checkpoint_of_another_version(copy, change, fault):
     with pytest.raises(InputError, match=fault) as error:
         Avatar.load(copy / "config.yml")
     assert "train again" in str(error.value) and len(str(error.value)) < 500
+
+
+def portrait(**change):
+    """Changes what a checkpoint's portrait says."""
+    return lambda state: state["_model._extra_state"]["portrait"]["facts"].update(change)
+
+
+PORTRAITS = {
+    "none": (lambda state: state["_model._extra_state"].update(portrait=3), "does not fit this version"),
+    "no state": (lambda state: state.update({"_model._extra_state": 3}), "does not fit this version"),
+    "newer": (portrait(version=9), "version 9, and this program knows 1"),
+    "no camera": (portrait(camera=None), "lacks something"),
+    "labels of numbers": (portrait(labels=[1, 2]), "lacks something"),
+    "no take": (portrait(labels=[]), "the takes of its portrait cannot be"),
+    "cut": (
+        lambda state: state["_model._extra_state"]["portrait"]["arrays"].pop("poses"), "lacks something"
+    ),
+    "no pose": (
+        lambda state: state["_model._extra_state"]["portrait"]["arrays"]["poses"].zero_(), "the poses of its portrait"
+    ),
+}
+
+
+@pytest.mark.parametrize("change, fault", PORTRAITS.values(), ids=PORTRAITS)
+def test_a_damaged_portrait(copy, change, fault):
+    path = checkpoint(copy)
+    saved = torch.load(path, weights_only=True)
+    change(saved["pipeline"])
+    torch.save(saved, path)
+    with pytest.raises(InputError, match=fault) as error:
+        Avatar.load(copy / "config.yml")
+    assert "train again" in str(error.value)
 
 
 @pytest.mark.parametrize("cut", [0, 1000, -1000])

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from aed_nerfstudio.audio.feature_files import is_file_front_end
-from aed_nerfstudio.avatar.portrait import Portrait
+from aed_nerfstudio.avatar.portrait import Portrait, Provenance
 from aed_nerfstudio.backends import Backend, resolve
 from aed_nerfstudio.bounds import Between
 from aed_nerfstudio.driving.head_pose import pose_vector
@@ -192,10 +192,7 @@ class Network(nn.Module):
             InputError: it was trained on other audio features than these; its `front_end` may be None: unknown.
         """
         portrait, name, dim = self.portrait, state["front_end"], state["feature_dim"]
-        words = {"consent": state.get("consent") or ""}
-        if "portrait" in state:
-            words = state["portrait"]["facts"]["provenance"]
-        self.portrait = portrait.noting(**words)
+        self.portrait = portrait.noting(**_provenance(state))
         if dim == portrait.feature_dim and name in (None, portrait.front_end):
             return
         trained = f"{name or 'other ones'} ({dim} numbers a step)"
@@ -269,3 +266,13 @@ class Network(nn.Module):
             groups["torso_grid"] = [self.torso.grid.params]
             groups["torso_mlps"] = [p for n, p in self.torso.named_parameters() if "grid" not in n]
         return groups
+
+
+def _provenance(state: Mapping) -> dict[str, str]:
+    """Where a checkpoint's avatar comes from, as far as its extra state says it in words."""
+    told = {"consent": state.get("consent")}
+    portrait = state.get("portrait")
+    facts = portrait.get("facts") if isinstance(portrait, Mapping) else None
+    noted = facts.get("provenance") if isinstance(facts, Mapping) else None
+    told |= {f.name: noted.get(f.name) for f in fields(Provenance)} if isinstance(noted, Mapping) else {}
+    return {name: text for name, text in told.items() if isinstance(text, str)}

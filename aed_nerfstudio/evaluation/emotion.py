@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from aed_nerfstudio.avatar.avatar import Avatar, to_uint8
+from aed_nerfstudio.avatar.portrait import Portrait
 from aed_nerfstudio.dataset.schema import Dataset
 from aed_nerfstudio.driving.emotion import EmotionVocabulary
 from aed_nerfstudio.driving.track import DatasetTrack
@@ -93,7 +94,8 @@ def evaluate_emotion(avatar: Avatar, dataset: Dataset, frames: int = 24, seed: i
             not_measured(f"a face in fewer than {FEWEST_FRAMES} of its training frames", " ".join(label))
     picks = _spread(held_out, frames, seed)
     result["frames"] = len(picks)
-    track = DatasetTrack.of(dataset, vocabulary)
+    # Its own emotions, which are replaced; the avatar may know fewer labels than there are.
+    track = DatasetTrack.of(dataset, Portrait.of(dataset).vocabulary)
     conditions = [track[i] for i in picks]
     shown = Preservation(dataset)
     images = (image for i, c in zip(picks, conditions, strict=True) for image in shown.renders(avatar, i, c, labels))

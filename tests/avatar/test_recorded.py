@@ -16,9 +16,10 @@ from nerfstudio.cameras.cameras import Cameras
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from aed_nerfstudio.avatar.avatar import Avatar
-from aed_nerfstudio.avatar.renderers import culled as renderer
-from aed_nerfstudio.avatar.renderers import recorded as fixed_renderer
+from aed_nerfstudio.avatar.renderers import culled as culled_renderer
+from aed_nerfstudio.avatar.renderers import recorded as recorded_renderer
 from aed_nerfstudio.avatar.renderers.culled import OPAQUE
+from aed_nerfstudio.avatar.renderers.recorded import RecordedRenderer
 from aed_nerfstudio.backends import interpreted
 
 SIDE = 24
@@ -50,17 +51,17 @@ def test_pictures_in_the_interpreter(run):
 @pytest.fixture(scope="module")
 def avatar(run):
     avatar = Avatar.load(run / "config.yml")
-    avatar.model.head.bfloat16 = False
+    avatar.network.head.bfloat16 = False
     return avatar
 
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch):
     """The interpreter is slow: few samples at first, and few points to find out where the torso is."""
-    monkeypatch.setattr(renderer, "REGION", 16)
-    monkeypatch.setattr(renderer, "REGION_POSES", 1)
-    monkeypatch.setattr(fixed_renderer, "FIRST", 1 << 9)
-    monkeypatch.setattr(fixed_renderer, "GRAIN", 1 << 8)
+    monkeypatch.setattr(culled_renderer, "REGION", 16)
+    monkeypatch.setattr(culled_renderer, "REGION_POSES", 1)
+    monkeypatch.setattr(recorded_renderer, "FIRST", 1 << 9)
+    monkeypatch.setattr(recorded_renderer, "GRAIN", 1 << 8)
 
 
 def from_the_left(camera: Cameras) -> Cameras:
@@ -84,37 +85,41 @@ class NeverWaiting(TorchDispatchMode):
         return result
 
 
-def pictures(avatar, backend: str) -> list[dict[str, torch.Tensor]]:
+def anew(avatar) -> RecordedRenderer:
+    """One that has not rendered yet."""
+    return RecordedRenderer(avatar.network, avatar.portrait, avatar.renderer.culled.torso_region)
+
+
+def pictures(avatar, condition, backend: str) -> list[dict[str, torch.Tensor]]:
     """As recorded, and from elsewhere before another background."""
-    model, condition = avatar.model, avatar.model.track[3]
-    model.use_backend(backend)
+    avatar.network.use_backend(backend)
     camera = avatar.recorded_view(condition, SIDE)
-    green = torch.zeros(1, 1, 3, device=model.device)
+    green = torch.zeros(1, 1, 3, device=avatar.device)
     green[..., 1] = 1
     return [
-        model.render_condition(camera, condition),
-        model.render_condition(from_the_left(camera), condition, background=green),
+        avatar.renderer.render(camera, condition),
+        avatar.renderer.render(from_the_left(camera), condition, background=green),
     ]
 
 
 @here
-def test_the_same_pictures_without_waiting(avatar, monkeypatch):
-    model, watched = avatar.model, []
+def test_the_same_pictures_without_waiting(avatar, track, monkeypatch):
+    network, renderer, watched = avatar.network, avatar.renderer, []
     if not interpreted():  # at their first run Triton tunes its kernels, and waits for what it finds
-        pictures(avatar, "triton")
-        model.fixed_renderer = fixed_renderer.FixedRenderer(model)
-    picture = fixed_renderer.FixedRenderer._picture
+        pictures(avatar, track[3], "triton")
+        renderer.recorded = anew(avatar)
+    picture = RecordedRenderer._picture
 
     def watching(self, size, capacity, *arguments):
         watched.append(capacity)
         with NeverWaiting():
             return picture(self, size, capacity, *arguments)
 
-    monkeypatch.setattr(fixed_renderer.FixedRenderer, "_picture", watching)
-    fixed = pictures(avatar, "triton")
+    monkeypatch.setattr(RecordedRenderer, "_picture", watching)
+    fixed = pictures(avatar, track[3], "triton")
     # Once with too little room, then with enough.
-    assert watched[0] == fixed_renderer.FIRST < model.evaluated <= watched[-1] < 2 * model.evaluated
-    for got, want in zip(fixed, pictures(avatar, "torch"), strict=True):
+    assert watched[0] == recorded_renderer.FIRST < renderer.evaluated <= watched[-1] < 2 * renderer.evaluated
+    for got, want in zip(fixed, pictures(avatar, track[3], "torch"), strict=True):
         assert got.keys() == want.keys() and want["accumulation"].max() > 0.1
         for name, image in want.items():
             if name == "ambient":  # a plain sum over samples, of which the other renderer leaves out hidden ones
@@ -122,38 +127,36 @@ def test_the_same_pictures_without_waiting(avatar, monkeypatch):
             difference = (got[name] - image).abs().max().item()
             assert difference < (OPAQUE + 1e-4) * max(1.0, image.max().item()), f"{name}: {difference}"
     with NeverWaiting(), pytest.raises(AssertionError):  # the way of the other renderer
-        model.occupancy.march(torch.zeros(1, 3), torch.ones(1, 3), model.box, 0.1, 4)
+        network.occupancy.march(torch.zeros(1, 3), torch.ones(1, 3), network.box, 0.1, 4)
 
 
 @here
-def test_an_empty_head_gives_its_room_back(avatar):
-    model, condition = avatar.model, avatar.model.track[3]
-    model.use_backend("triton")
-    everything, size = model.occupancy.binaries, (SIDE, SIDE)
-    model.fixed_renderer._capacity[size] = 8 * fixed_renderer.GRAIN
-    model.occupancy.binaries = torch.zeros_like(everything)
+def test_an_empty_head_gives_its_room_back(avatar, track):
+    network, renderer, condition = avatar.network, avatar.renderer, track[3]
+    network.use_backend("triton")
+    everything, size = network.occupancy.binaries, (SIDE, SIDE)
+    renderer.recorded._capacity[size] = 8 * recorded_renderer.GRAIN
+    network.occupancy.binaries = torch.zeros_like(everything)
     try:
-        images = model.render_condition(avatar.recorded_view(condition, SIDE), condition, show_torso=False)
+        images = renderer.render(avatar.recorded_view(condition, SIDE), condition, show_torso=False)
     finally:
-        model.occupancy.binaries = everything
+        network.occupancy.binaries = everything
     assert images["accumulation"].max() == 0 and images["alpha"].max() == 0
-    assert model.fixed_renderer._capacity[size] == fixed_renderer.GRAIN
+    assert renderer.recorded._capacity[size] == recorded_renderer.GRAIN
 
 
 @pytest.mark.gpu
-def test_recorded_pictures_on_cuda(avatar):
+def test_recorded_pictures_on_cuda(avatar, track):
     """The first picture of a size is not recorded, later ones are; what changes between them shows."""
-    model = avatar.model
-    model.use_backend("triton")
-    track, everything = model.track, model.occupancy.binaries
-    recorded = fixed_renderer.FixedRenderer(model)
-    afresh = lambda frame: dataclasses.replace(track[frame], emotion=model.vocabulary.encode("happy"))  # noqa: E731
+    network = avatar.network
+    network.use_backend("triton")
+    everything, recorded = network.occupancy.binaries, anew(avatar)
+    afresh = lambda frame: dataclasses.replace(track[frame], emotion=avatar.vocabulary.encode("happy"))  # noqa: E731
 
     def both(frame: int) -> None:
         camera, condition = avatar.recorded_view(track[frame], SIDE).reshape((1,)), afresh(frame)
-        given = model.encode([condition])
-        arguments = (camera, condition, model.background, given, True)
-        got, want = recorded.render(*arguments), fixed_renderer.FixedRenderer(model).render(*arguments)
+        arguments = (camera, condition, network.background, network.encode([condition]), True)
+        got, want = recorded.render(*arguments), anew(avatar).render(*arguments)
         for name, image in want.items():
             torch.testing.assert_close(got[name], image, msg=name)
 
@@ -161,11 +164,11 @@ def test_recorded_pictures_on_cuda(avatar):
         for frame in (3, 4, 5, 3):
             both(frame)
         with torch.no_grad():
-            model.head.grid.params.mul_(3)
+            network.head.grid.params.mul_(3)
         both(3)
-        model.occupancy.binaries = everything.roll(3, 1)
+        network.occupancy.binaries = everything.roll(3, 1)
         both(3)
     finally:
-        model.occupancy.binaries = everything
+        network.occupancy.binaries = everything
         with torch.no_grad():
-            model.head.grid.params.div_(3)
+            network.head.grid.params.div_(3)

@@ -50,10 +50,12 @@ def test_columns_are_the_options_of_aed_render(tmp_path):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("", "is empty; begin with the line load_config,audio,output"),
+        ("", "is empty; begin with the line audio,output"),
         ("load_config,audio,output\n", "holds no jobs"),
         ("load_config,output\nc.yml,a.mp4\n", "line 1: no column audio"),
         ("load_config,audio,output\nc.yml,,a.mp4\n", "line 2: no audio"),
+        ("audio,output\na.wav,a.mp4\n", "line 2: give either --avatar .*or --load-config"),
+        ("avatar,load_config,audio,output\nme.avatar,c.yml,a.wav,a.mp4\n", "line 2: give either --avatar .*or"),
         ("load_config,audio,output,emotoin\nc.yml,a.wav,a.mp4,sad\n", "line 2: no option 'emotoin' .*emotion"),
         ("load_config,audio,output,size\nc.yml,a.wav,a.mp4,big\n", "line 2: 'big' is no size"),
         ("load_config,audio,output\nc.yml,a.wav,x/../a.mp4\nc.yml,a.wav,a.mp4\n", "line 3: .*is written by line 2"),

@@ -12,7 +12,7 @@ from aed_nerfstudio.media.audio_io import write_wav
 pytestmark = pytest.mark.hostile
 
 
-def never(config):
+def never():
     raise AssertionError("the avatar is loaded")
 
 
@@ -52,5 +52,5 @@ def test_before_the_avatar_is_loaded(tmp_path, run, option, name):
         pytest.importorskip("c2pa")
         given["c2pa_key"] = path
     with pytest.raises(InputError, match=words):
-        Render(run / "config.yml", sound, output, **given).main(never)
+        Render(load_config=run / "config.yml", audio=sound, output=output, **given).main(never)
     assert not output.exists()

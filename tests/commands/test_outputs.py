@@ -18,6 +18,7 @@ from aed_nerfstudio.commands.eval import Eval
 from aed_nerfstudio.commands.process_csv import ProcessCsv
 from aed_nerfstudio.commands.render import Render
 from aed_nerfstudio.commands.set_driving import SetDriving
+from aed_nerfstudio.dataset.schema import read_dataset
 from aed_nerfstudio.errors import InputError
 from aed_nerfstudio.files import make_own, write
 from aed_nerfstudio.jobs import folder_lock
@@ -66,19 +67,20 @@ def test_a_render_keeps_off_every_file_that_it_is_given(run, speech, tmp_path, o
     (tmp_path / "link.mp4").symlink_to(path)
     for output in (path, tmp_path / "link.mp4", tmp_path):  # the last is a folder for PNG files
         with pytest.raises(InputError, match=READS):
-            Render(run / "config.yml", output=output, **options).main()
+            Render(load_config=run / "config.yml", output=output, **options).main()
     assert path.read_text() == "precious" and sorted(os.listdir(tmp_path)) == ["link.mp4", "mine.mp4", "speech.wav"]
 
 
-def test_a_render_keeps_off_its_run_and_its_dataset(run, avatar, speech):
-    frame = avatar.dataset.path("images", avatar.dataset.frames[0])
+def test_a_render_keeps_off_its_run_and_its_dataset(run, data, avatar, speech):
+    dataset = read_dataset(data)
+    frame = dataset.path("images", dataset.frames[0])
     checkpoint = next((run / "nerfstudio_models").iterdir())
     link = speech.with_name("link.mp4")
     link.symlink_to(frame)
     for output in (run / "config.yml", checkpoint, run, link, frame.parent / "new.mp4", frame.parent):
         before = output.stat().st_mtime_ns if output.exists() else None
         with pytest.raises(InputError, match=READS):
-            Render(run / "config.yml", speech, output).main(lambda _: avatar)
+            Render(load_config=run / "config.yml", audio=speech, output=output).main(lambda: avatar)
         assert (output.stat().st_mtime_ns if output.exists() else None) == before
     assert link.is_symlink()
 
@@ -119,10 +121,10 @@ def test_other_commands_keep_off_their_inputs(run, speech, tmp_path):
     driven = config.with_name("driven.yml")
     driven.hardlink_to(speech)
     for command in (
-        Eval(config, audio=spoken),
-        Eval(config, syncnet=spoken),
-        Bench(config, config),
-        Bench(config, config.parent / "nerfstudio_models" / "bench.json"),
+        Eval(load_config=config, audio=spoken),
+        Eval(load_config=config, syncnet=spoken),
+        Bench(load_config=config, output=config),
+        Bench(load_config=config, output=config.parent / "nerfstudio_models" / "bench.json"),
         SetDriving(load_config=config, audio=speech),  # whose file lies where driven.yml goes
         ProcessCsv(table=table, output=table.parent),
     ):
@@ -135,17 +137,18 @@ def test_other_commands_keep_off_their_inputs(run, speech, tmp_path):
 # ---- one writer
 
 
-def test_a_second_writer_is_refused(run, avatar, speech, tmp_path, impatient):
+def test_a_second_writer_is_refused(run, data, avatar, speech, tmp_path, impatient):
     from aed_nerfstudio.capture.rad_export import export_rad
 
     config = copied(run, tmp_path)
+    render = {"load_config": config, "audio": speech, "size": 16}
     works = {
-        tmp_path / "talk.mp4": lambda: Render(config, speech, tmp_path / "talk.mp4", size=16).main(lambda _: avatar),
-        tmp_path / "frames": lambda: Render(config, speech, tmp_path / "frames", size=16).main(lambda _: avatar),
+        tmp_path / "talk.mp4": lambda: Render(**render, output=tmp_path / "talk.mp4").main(lambda: avatar),
+        tmp_path / "frames": lambda: Render(**render, output=tmp_path / "frames").main(lambda: avatar),
         tmp_path / "demo": lambda: Demo(tmp_path / "demo", size=32, steps=10).main(),
-        config.parent / "evaluation": lambda: Eval(config).main(),
+        config.parent / "evaluation": lambda: Eval(load_config=config).main(),
         config.parent / "driven.yml": lambda: SetDriving(load_config=config, emotion="happy").main(),
-        tmp_path / "rad": lambda: export_rad(avatar.dataset, tmp_path / "rad", progress=False),
+        tmp_path / "rad": lambda: export_rad(read_dataset(data), tmp_path / "rad", progress=False),
     }
     for place, work in works.items():
         with folder_lock.folder_lock(place), pytest.raises(InputError, match=f"process {os.getpid()} on .* is writing"):
@@ -201,19 +204,20 @@ def left(folder: Path) -> list[str]:
 def test_a_render_on_a_full_disk(run, avatar, speech, small_disk):
     disk = small_disk(48)
     (disk / "talk.mp4").write_text("before")
-    render = Render(run / "config.yml", speech, disk / "talk.mp4", "happy", resume=True)
+    flags = {"load_config": run / "config.yml", "audio": speech, "emotion": "happy"}
+    render = Render(**flags, output=disk / "talk.mp4", resume=True)
     noise = np.random.default_rng(0).integers(0, 256, (300, 64, 64, 3), dtype=np.uint8)
 
     class Noisy(Avatar):  # pictures that need room
         def render(self, track, size=None, *, frames=None, **look):
             return (noise[k] for k in frames)
 
-    noisy = Noisy(avatar.model, avatar.dataset, avatar.name)
+    noisy = Noisy(avatar.network, avatar.name)
     with pytest.raises(InputError, match=FULL):
-        render.main(lambda _: noisy)
+        render.main(lambda: noisy)
     assert left(disk) == ["talk.mp4"] and (disk / "talk.mp4").read_text() == "before"
     with pytest.raises(InputError, match=rf"\.png: {FULL}"):
-        Render(run / "config.yml", speech, disk / "frames", "happy").main(lambda _: noisy)
+        Render(**flags, output=disk / "frames").main(lambda: noisy)
     assert left(disk) == ["talk.mp4"]
 
 
@@ -247,12 +251,13 @@ def test_an_evaluation_on_a_full_disk(run, small_disk, tmp_path):
     disk = small_disk(128)
     output = disk / "evaluation"
     write(output / "metrics.json", "before")
-    with pytest.raises(InputError, match=FULL), Eval(run / "config.yml", output)._to_fill(output) as part:
+    command = Eval(load_config=run / "config.yml", output=output)
+    with pytest.raises(InputError, match=FULL), command._to_fill(output) as part:
         write(part / "metrics.json", "new")
         write(part / "index.html", "x" * (200 << 10))
     assert left(output) == ["metrics.json"] and (output / "metrics.json").read_text() == "before"
     assert not (output / ".unfinished").exists()
-    with Eval(run / "config.yml", output)._to_fill(output) as part:
+    with command._to_fill(output) as part:
         write(part / "metrics.json", "new")
     assert os.listdir(output) == ["metrics.json"] and (output / "metrics.json").read_text() == "new"
 

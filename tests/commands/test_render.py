@@ -13,6 +13,7 @@ from aed_nerfstudio.avatar.avatar import Avatar
 from aed_nerfstudio.commands.eval import Eval
 from aed_nerfstudio.commands.main import main
 from aed_nerfstudio.commands.render import Render
+from aed_nerfstudio.dataset.schema import read_dataset
 from aed_nerfstudio.errors import InputError
 from aed_nerfstudio.media.audio_io import read_audio, write_wav
 from aed_nerfstudio.media.video_reader import read_frames
@@ -33,8 +34,9 @@ def speech(tmp_path):
     return path
 
 
-def test_track_plays_the_longest_clips_training_frames_forth_and_back(avatar):
-    frames = [frame for frame in avatar.dataset.frames if frame.clip == avatar.dataset.clips[0].name]
+def test_track_plays_the_longest_clips_training_frames_forth_and_back(avatar, data):
+    dataset = read_dataset(data)
+    frames = [frame for frame in dataset.frames if frame.clip == dataset.clips[0].name]
     first_held_out = 40 - 40 // 11
     count = 2 * first_held_out
     track = avatar.track(np.zeros(SAMPLES * count, np.float32), avatar.vocabulary.encode("happy"))
@@ -46,7 +48,7 @@ def test_track_plays_the_longest_clips_training_frames_forth_and_back(avatar):
     assert np.abs(centres[: last + 1] - recorded).max() < 0.1  # smoothed, but the same motion
     eyes = [condition.eye_openness for condition in track]
     assert np.allclose(eyes[: last + 1], [frame.eye_openness for frame in frames[: last + 1]])
-    assert track[0].audio.shape == (8, 16, avatar.dataset.feature_dim)
+    assert track[0].audio.shape == (8, 16, dataset.feature_dim)
 
 
 def test_still_pose_does_not_move_but_blinks(avatar):
@@ -76,13 +78,13 @@ def test_emotion_and_audio_change_the_picture(avatar):
     assert (face - other).abs().max() > 0.002 and (face - quiet).abs().max() > 0.0005
 
 
-def test_a_wider_camera_sees_the_same_picture_and_more(avatar):
+def test_a_wider_camera_sees_the_same_picture_and_more(avatar, track):
     from nerfstudio.cameras.cameras import Cameras
 
-    condition, camera = avatar.model.track[3], avatar.dataset.camera
+    condition, camera = track[3], avatar.portrait.camera
     pose = torch.from_numpy(condition.head_pose)[None]
     wide = Cameras(pose, camera.fl_x, camera.fl_y, camera.cx + 16, camera.cy, camera.w + 32, camera.h)
-    seen = avatar.model.render_condition(wide, condition)["rgb"]
+    seen = avatar.renderer.render(wide, condition)["rgb"]
     usual = avatar.images(condition)["rgb"]
     assert seen.shape == (camera.h, camera.w + 32, 3)
     torch.testing.assert_close(seen[:, 16:-16], usual, atol=2e-3, rtol=0)
@@ -99,7 +101,8 @@ def test_a_wider_camera_sees_the_same_picture_and_more(avatar):
 @pytest.mark.parametrize("size", [None, 33])
 def test_writes_a_video_with_the_sound(run, speech, tmp_path, size):
     output = tmp_path / "new" / "talk.mp4"
-    Render(run / "config.yml", speech, output, "happy", "1.0", size=size).main()
+    strongly = {"emotion": "happy", "intensity": "1.0"}
+    Render(load_config=run / "config.yml", audio=speech, output=output, **strongly, size=size).main()
     frames = list(read_frames(output))
     assert len(frames) == 3 and frames[0].shape[1] == (size or 64) + (size or 64) % 2
     assert abs(len(read_audio(output)) - 2.8 * SAMPLES) <= SAMPLES
@@ -107,14 +110,16 @@ def test_writes_a_video_with_the_sound(run, speech, tmp_path, size):
 
 @pytest.mark.parametrize("label", [("sad", "weak"), ("happy", "weak"), ("happy", "0.5")])
 def test_a_label_that_was_not_recorded_is_refused_with_those_that_were(run, speech, tmp_path, label):
+    emotion, intensity = label
+    flags = {"load_config": run / "config.yml", "audio": speech, "output": tmp_path / "talk.mp4"}
     with pytest.raises(InputError, match="this avatar has neutral, happy .strong.$"):
-        Render(run / "config.yml", speech, tmp_path / "talk.mp4", *label).main()
+        Render(**flags, emotion=emotion, intensity=intensity).main()
     assert not (tmp_path / "talk.mp4").exists()
 
 
 def test_unknown_emotion_names_the_known_ones(run, speech, tmp_path):
     with pytest.raises(InputError, match="happy"):
-        Render(run / "config.yml", speech, tmp_path / "talk.mp4", "bored").main()
+        Render(load_config=run / "config.yml", audio=speech, output=tmp_path / "talk.mp4", emotion="bored").main()
     assert not (tmp_path / "talk.mp4").exists()
 
 
@@ -143,33 +148,48 @@ def copy_run(run, output, change):
     return folder / "config.yml"
 
 
+def trained_on(name):
+    """Changes a checkpoint into one of another front end."""
+
+    def change(state):
+        extra = state["_model._extra_state"]
+        extra["front_end"] = extra["portrait"]["facts"]["front_end"] = name
+
+    return change
+
+
 @pytest.fixture
 def deepspeech(run, data, tmp_path):
     """The run as if it had been trained on features from files; its config.yml."""
     with features_called(data, "file/deepspeech"):
-        yield copy_run(run, tmp_path, lambda state: state["_model._extra_state"].update(front_end="file/deepspeech"))
+        yield copy_run(run, tmp_path, trained_on("file/deepspeech"))
 
 
 def test_the_checkpoint_remembers_its_front_end(run, data):
     (path,) = run.glob("nerfstudio_models/step-*.ckpt")
     found = torch.load(path, weights_only=True)["pipeline"]["_model._extra_state"]
     info = json.loads((data / "dataset.json").read_text())
+    facts = found.pop("portrait")["facts"]
     assert found == {**{name: info["audio"][name] for name in ("front_end", "feature_dim")}, "consent": info["consent"]}
+    assert all(facts[name] == info["audio"][name] for name in ("front_end", "feature_dim"))
 
 
 def test_a_dataset_of_another_front_end_is_refused(run, data, speech, tmp_path, trained):
     with features_called(data, "wav2vec2"):
         with pytest.raises(InputError, match="wav2vec2.*trained on .*--audio-features ") as error:
-            Render(run / "config.yml", speech, tmp_path / "talk.mp4").main()
+            Render(load_config=run / "config.yml", audio=speech, output=tmp_path / "talk.mp4", data=data).main()
         assert str(data) in str(error.value)
+        # Where none is named, the checkpoint's own is taken.
+        Render(load_config=run / "config.yml", audio=speech, output=tmp_path / "talk.mp4", size=16).main()
         printed = trained(data, tmp_path, "--load-dir", run / "nerfstudio_models", fails=True)
     assert "Traceback" not in printed and str(error.value) in " ".join(printed.split())
 
 
-def test_a_run_on_ready_features_refuses_others(run, tmp_path):
-    config = copy_run(run, tmp_path, lambda state: state["_model._extra_state"].update(front_end="file/hubert"))
+def test_a_run_on_ready_features_refuses_others(run, data, tmp_path):
+    config = copy_run(run, tmp_path, trained_on("file/hubert"))
     with pytest.raises(InputError, match="trained on file/hubert .*--audio-features file/hubert --features-file"):
-        Avatar.load(config)
+        Avatar.load(config, data=data)
+    assert Avatar.load(config).portrait.front_end == "file/hubert"
 
 
 def test_checkpoints_that_do_not_name_their_front_end(run, tmp_path):
@@ -188,11 +208,12 @@ def test_checkpoints_that_do_not_name_their_front_end(run, tmp_path):
 
 def test_an_avatar_of_ready_features_speaks_a_file(deepspeech, speech, tmp_path):
     avatar = Avatar.load(deepspeech)
-    dim, samples = avatar.dataset.feature_dim, read_audio(speech)
+    dim, samples = avatar.portrait.feature_dim, read_audio(speech)
+    said = {"load_config": deepspeech, "audio": speech, "output": tmp_path / "talk.mp4", "emotion": "happy"}
     for refused in (
         lambda: avatar.track(samples, avatar.vocabulary.encode("happy")),
-        Render(deepspeech, speech, tmp_path / "talk.mp4", "happy").main,
-        Eval(deepspeech, tmp_path / "evaluation", speech).main,
+        Render(**said).main,
+        Eval(load_config=deepspeech, output=tmp_path / "evaluation", audio=speech).main,
     ):
         with pytest.raises(InputError, match="file/deepspeech.*--audio-features-file"):
             refused()
@@ -200,11 +221,11 @@ def test_an_avatar_of_ready_features_speaks_a_file(deepspeech, speech, tmp_path)
     ready = np.random.default_rng(0).normal(size=(6, dim)).astype(np.float32)
     np.save(path, ready[:, 1:])
     with pytest.raises(InputError, match=f"not the {dim}"):
-        Render(deepspeech, speech, tmp_path / "talk.mp4", "happy", audio_features_file=path).main()
+        Render(**said, audio_features_file=path).main()
     assert not (tmp_path / "talk.mp4").exists()
     np.save(path, cut_windows(ready))
     np.testing.assert_array_equal(avatar.features(samples, path), ready)
-    Render(deepspeech, speech, tmp_path / "talk.mp4", "happy", audio_features_file=path).main()
+    Render(**said, audio_features_file=path).main()
     assert len(list(read_frames(tmp_path / "talk.mp4"))) == 3
     assert np.abs(read_audio(tmp_path / "talk.mp4")).max() > 0.2
 
@@ -212,10 +233,11 @@ def test_an_avatar_of_ready_features_speaks_a_file(deepspeech, speech, tmp_path)
 def test_a_feature_file_for_an_avatar_that_hears_itself_is_refused(run, speech, tmp_path):
     path = tmp_path / "aud.npy"
     np.save(path, np.zeros((6, 29), np.float32))
+    flags = {"load_config": run / "config.yml", "audio_features_file": path}
     with pytest.raises(InputError, match="leave out --audio-features-file"):
-        Render(run / "config.yml", speech, tmp_path / "talk.mp4", audio_features_file=path).main()
+        Render(**flags, audio=speech, output=tmp_path / "talk.mp4").main()
     with pytest.raises(InputError, match="--audio$"):
-        Eval(run / "config.yml", tmp_path / "evaluation", audio_features_file=path).main()
+        Eval(**flags, output=tmp_path / "evaluation").main()
 
 
 def test_bad_input_is_one_line_and_exit_code_1(speech, tmp_path, capsys):

@@ -57,7 +57,8 @@ def render(run, speech, tmp_path):
     def rendered(name="talk.mp4", **options):
         # On by default, but there are tests of it alone, and the others are compared with frames that are not smoothed.
         options = {"lip_smoothing": False, **options}
-        Render(run / "config.yml", options.pop("audio", speech), tmp_path / name, **options).main()
+        options = {"load_config": run / "config.yml", "audio": speech, **options}
+        Render(output=tmp_path / name, **options).main()
         return tmp_path / name
 
     return rendered
@@ -143,8 +144,8 @@ def test_lip_smoothing_is_that_of_the_encoded_audio(avatar, speech):
     smoothed, plain = (list(avatar.render(track, smooth_lips=smooth)) for smooth in (True, False))
     smoothing = LipSmoothing()
     for condition, frame in zip(track, smoothed, strict=True):
-        given = smoothing(avatar.model.encode([condition]))
-        expected = avatar.images(condition, given=given)["rgb"].numpy()
+        encoded = smoothing(avatar.network.encode([condition]))
+        expected = avatar.images(condition, encoded=encoded)["rgb"].numpy()
         assert np.abs(frame / 255 - expected).max() < 0.003
     assert (smoothed[0] == plain[0]).all() and any((a != b).any() for a, b in zip(smoothed, plain, strict=True))
     (late,) = avatar.render(track, smooth_lips=True, frames=range(10, 11))
@@ -168,7 +169,7 @@ def test_smoothed_lips_feel_what_was_before_them_at_any_rate_and_step(avatar, sp
     samples = np.tile(read_audio(speech), 2)
     track = avatar.track(samples, avatar.vocabulary.encode("happy"), "still", fps=100)
     smoothing = LipSmoothing(100)
-    mean = [smoothing(avatar.model.encode([condition])) for condition in track]
+    mean = [smoothing(avatar.network.encode([condition])) for condition in track]
     asked = []
 
     class Watched(DrivingTrack):
@@ -179,7 +180,7 @@ def test_smoothed_lips_feel_what_was_before_them_at_any_rate_and_step(avatar, sp
     watched = Watched(track.features, track.emotion, track.poses, track.eye_openness, track.fps)
     found = list(avatar.render(watched, 16, smooth_lips=True, frames=range(5, len(track), 80)))
     assert asked == [*range(6), *range(21, 86)] and len(found) == 2
-    expected = avatar.images(track[85], 16, avatar._original(16, 16), given=mean[85])["rgb"]
+    expected = avatar.images(track[85], 16, avatar._original(16, 16), encoded=mean[85])["rgb"]
     assert np.abs(found[1] / 255 - expected.numpy()).max() < 0.003
 
 
@@ -307,9 +308,9 @@ def test_poses_of_a_file_are_smoothed_and_mirrored(avatar, render, data, speech)
 
 
 @pytest.fixture
-def camera_path(avatar, tmp_path):
+def camera_path(track, tmp_path):
     """A path of one second from before the face to its side, 72 by 48."""
-    start = np.array(avatar.dataset.frames[0].camera_to_world)
+    start = np.vstack([track[0].head_pose, [0, 0, 0, 1]])
     views = []
     for k in range(10):
         pose = np.eye(4)
@@ -354,12 +355,12 @@ def test_an_avatar_of_another_front_end_speaks(speech, trained, tmp_path):
     config = tmp_path / "runs" / "actor" / "aed-nerf-tiny" / "t" / "config.yml"
     avatar = Avatar.load(config)
     features = avatar.features(read_audio(speech))
-    assert avatar.dataset.front_end == "log-mel" and features.shape == (24, 80)
-    Render(config, speech, tmp_path / "talk.mp4").main()
+    assert avatar.portrait.front_end == "log-mel" and features.shape == (24, 80)
+    Render(load_config=config, audio=speech, output=tmp_path / "talk.mp4").main()
     assert facts(tmp_path / "talk.mp4")[3] == 12
     samples = read_audio(speech)
     spoken, silent = (avatar.track(x, avatar.vocabulary.encode(), "still") for x in (samples, np.zeros_like(samples)))
-    lips = [np.array([avatar.model.encode([c])["articulation"][0].tolist() for c in t]) for t in (spoken, silent)]
+    lips = [np.array([avatar.network.encode([c]).articulation[0].tolist() for c in t]) for t in (spoken, silent)]
     assert np.abs(lips[0] - lips[1]).max() > 0.01 and lips[0].std(axis=0).max() > 2 * lips[1][4:-4].std(axis=0).max()
 
 

@@ -24,6 +24,7 @@ from aed_nerfstudio.commands.set_driving import SetDriving
 from aed_nerfstudio.dataset.schema import read_image, write_image
 from aed_nerfstudio.driving.track import DrivingTrack
 from aed_nerfstudio.errors import InputError
+from aed_nerfstudio.loading import read_run
 from aed_nerfstudio.media.audio_io import write_wav
 from aed_nerfstudio.media.video_reader import probe
 from aed_nerfstudio.nerfstudio_plugin.camera_driver import SILENT_FRAMES
@@ -71,6 +72,12 @@ def start(model):
     return model
 
 
+def backdrop(model) -> torch.Tensor:
+    """What its config says is behind the avatar, [H, W, 3]."""
+    camera = Cameras(torch.eye(4)[None, :3], 64.0, 64.0, 32.0, 32.0)
+    return model.camera_driver.background_for(camera, model.device)
+
+
 def path_file(folder: Path, poses: list, times: list[float] | None, size: int = 40) -> Path:
     """A camera path as the viewer's Render tab saves it."""
     cameras = [
@@ -104,11 +111,11 @@ def test_a_camera_path_follows_its_times_as_the_viewer_does(timed, start, tmp_pa
         state = CameraState(np.deg2rad(27.0), 1.0, torch.from_numpy(pose), CameraType.PERSPECTIVE, time)
         seen = get_camera(state, 40)  # nerfstudio's camera of what a browser shows
         assert_same(image, start.get_outputs_for_camera(seen)["rgb"])
-        condition = start.condition_for(seen)
+        condition = start.camera_driver.condition(seen)
         assert np.array_equal(condition.audio, start.camera_driver.track[frame].audio)
         np.testing.assert_allclose(condition.head_pose, pose, atol=1e-6)
-        assert np.array_equal(condition.emotion, start.vocabulary.encode("happy"))
-    assert (to_uint8(start.backdrop) == GREEN).all()
+        assert np.array_equal(condition.emotion, start.portrait.vocabulary.encode("happy"))
+    assert (to_uint8(backdrop(start)) == GREEN).all()
 
 
 @needs_ffmpeg
@@ -121,7 +128,7 @@ def test_a_still_camera_path_speaks_and_then_is_silent(driven, start, tmp_path):
 
     start.camera_driver.config = replace(start.camera_driver.config, clock="frames")
     camera = get_path_from_json(json.loads(path.read_text()))[:1]
-    conditions = [start.condition_for(camera) for _ in range(FRAMES + 30)]
+    conditions = [start.camera_driver.condition(camera) for _ in range(FRAMES + 30)]
     start.camera_driver.config = replace(start.camera_driver.config, clock="times")
     spoken = start.camera_driver.track
     for frame in (0, 1, FRAMES - 1):
@@ -143,9 +150,9 @@ def test_interpolation_has_no_times_and_advances_a_frame_a_picture(driven, start
     cameras = get_interpolated_camera_path(pipeline.datamanager.eval_dataset.cameras, steps=2, order_poses=False)
     assert cameras.times is None and len(images) == len(cameras) > 3
     for k in range(4):
-        condition = start.condition_for(cameras[k : k + 1])
+        condition = start.camera_driver.condition(cameras[k : k + 1])
         assert np.array_equal(condition.audio, start.camera_driver.track[k].audio)
-        assert_same(images[k], start.render_condition(cameras[k : k + 1], condition, start.backdrop)["rgb"])
+        assert_same(images[k], start.render_condition(cameras[k : k + 1], condition, backdrop(start))["rgb"])
 
 
 @needs_ffmpeg
@@ -158,9 +165,9 @@ def test_a_spiral_as_long_as_the_sound_speaks_all_of_it(config, start, tmp_path,
     cameras = get_spiral_path(camera, steps=FRAMES, radius=0.1)
     assert len(images) == len(cameras) == FRAMES
     for k in range(FRAMES):  # both clocks give the sound's frames one by one
-        condition = start.condition_for(cameras[k : k + 1])
+        condition = start.camera_driver.condition(cameras[k : k + 1])
         assert np.array_equal(condition.audio, start.camera_driver.track[k].audio)
-        assert_same(images[k], start.render_condition(cameras[k : k + 1], condition, start.backdrop)["rgb"])
+        assert_same(images[k], start.render_condition(cameras[k : k + 1], condition, backdrop(start))["rgb"])
 
 
 def test_the_dataset_speaks_with_its_own_head_motion(driven, start, tmp_path):
@@ -169,10 +176,10 @@ def test_the_dataset_speaks_with_its_own_head_motion(driven, start, tmp_path):
     assert len(rendered(tmp_path / "val/rgb")) == len(frames) < FRAMES
     for k, frame in enumerate(frames):
         own, spoken = start.track[frame], start.camera_driver.track[k]
-        shown = replace(own, audio=spoken.audio, emotion=start.vocabulary.encode("happy"))
+        shown = replace(own, audio=spoken.audio, emotion=start.portrait.vocabulary.encode("happy"))
         camera = start.dataset.camera
         view = Cameras(torch.from_numpy(own.head_pose)[None], camera.fl_x, camera.fl_y, camera.cx, camera.cy, 64, 64)
-        layers = start.render_condition(view, shown, start.backdrop)
+        layers = start.render_condition(view, shown, backdrop(start))
         file = start.dataset.path("images", start.dataset.frames[frame]).relative_to(start.dataset.root / "images")
         assert_same(read_image(tmp_path / "val/rgb" / file.with_suffix(".png")), layers["rgb"])
         rgba = np.asarray(Image.open(tmp_path / "val/rgba" / file.with_suffix(".png")), np.float32) / 255
@@ -182,19 +189,19 @@ def test_the_dataset_speaks_with_its_own_head_motion(driven, start, tmp_path):
 def test_the_runs_own_config_shows_the_datasets_frames_as_they_are(run, start):
     plain = eval_setup(run / "config.yml")[1].model
     camera = Cameras(torch.eye(4)[None, :3], 64.0, 64.0, 32.0, 32.0, metadata={"frame": torch.tensor([[7]])})
-    assert np.array_equal(plain.condition_for(camera).audio, plain.track[7].audio)
-    assert np.array_equal(plain.condition_for(camera).emotion, plain.track[7].emotion)
+    assert np.array_equal(plain.camera_driver.condition(camera).audio, plain.track[7].audio)
+    assert np.array_equal(plain.camera_driver.condition(camera).emotion, plain.track[7].emotion)
     # Without a frame, a time or a sound: the recording from its start, and again after its end.
     for k in range(len(plain.track) + 2):
-        condition = plain.condition_for(camera := Cameras(torch.eye(4)[None, :3], 64.0, 64.0, 32.0, 32.0))
+        condition = plain.camera_driver.condition(camera := Cameras(torch.eye(4)[None, :3], 64.0, 64.0, 32.0, 32.0))
         assert np.array_equal(condition.audio, plain.track[k % len(plain.track)].audio)
-        assert np.array_equal(condition.emotion, plain.vocabulary.encode())
+        assert np.array_equal(condition.emotion, plain.portrait.vocabulary.encode())
 
 
 def test_other_frame_rates_keep_the_sounds_speed(start):
     camera = Cameras(torch.eye(4)[None, :3], 64.0, 64.0, 32.0, 32.0)
     start.camera_driver.config = replace(start.camera_driver.config, fps=50.0)
-    audio = [start.condition_for(camera).audio for _ in range(6)]
+    audio = [start.camera_driver.condition(camera).audio for _ in range(6)]
     start.camera_driver.config = replace(start.camera_driver.config, fps=25.0)
     track = start.camera_driver.track
     assert isinstance(track, DrivingTrack)
@@ -202,7 +209,7 @@ def test_other_frame_rates_keep_the_sounds_speed(start):
 
 
 def test_the_torso_stays_with_a_head_that_the_camera_sees_from_elsewhere(model):
-    condition, camera = model.track[5], model.dataset.camera
+    condition, camera = model.track[5], model.portrait.camera
     view = lambda pose: Cameras(  # noqa: E731
         torch.from_numpy(pose.astype(np.float32))[None], camera.fl_x, camera.fl_y, camera.cx, camera.cy, 64, 64
     )
@@ -218,18 +225,21 @@ def test_the_torso_stays_with_a_head_that_the_camera_sees_from_elsewhere(model):
 
 
 def test_the_copy_works_from_elsewhere_and_changes_only_what_is_given(driven, timed, run, tmp_path, monkeypatch):
-    original, copy, again = (
-        yaml.load(path.read_text(), Loader=yaml.Loader) for path in (run / "config.yml", driven, timed)
+    models = (
+        yaml.load(path.read_text(), Loader=yaml.Loader).pipeline.model for path in (run / "config.yml", driven, timed)
     )
-    assert original.pipeline.model.audio is None and not original.pipeline.model.drive_frames
-    assert copy.pipeline.model.clock == "frames" and copy.pipeline.model.audio.is_absolute()
-    assert replace(again.pipeline.model, clock="frames") == copy.pipeline.model
-    assert replace(copy.pipeline.model, **{name: getattr(original.pipeline.model, name) for name in (
-        "audio", "emotion", "background", "clock", "drive_frames")}) == original.pipeline.model  # fmt: skip
+    original, copy, again = models
+    assert original.driving.audio is None and not original.driving.drive_frames
+    assert copy.driving.clock == "frames" and copy.driving.audio.is_absolute()
+    assert replace(again, driving=replace(again.driving, clock="frames")) == copy
+    assert replace(copy.driving, **{name: getattr(original.driving, name) for name in (
+        "audio", "emotion", "background", "clock", "drive_frames")}) == original.driving  # fmt: skip
+    assert replace(copy, driving=original.driving) == original
     monkeypatch.chdir(tmp_path)
     eval_setup(driven)
     # What is rendered by aed render needs nothing of it.
-    assert Avatar.load(driven).model.camera_driver.config.audio is None
+    assert read_run(driven).config.pipeline.model.driving.audio is None
+    assert Avatar.load(driven).step == 29
 
 
 def test_says_how_to_render_with_sound(run, speech, capsys):
@@ -262,6 +272,7 @@ def test_what_cannot_be_shown_writes_nothing(run, options, words):
 
 def test_pictures_and_sound_of_a_training_are_checked_before_it_begins(data, tmp_path, trained):
     write_image(tmp_path / "wall.png", np.full((20, 50, 3), 90, np.uint8))
-    options = ["--pipeline.model.background", tmp_path / "wall.png", "--pipeline.model.audio", tmp_path / "gone.wav"]
+    driving = "--pipeline.model.driving"
+    options = [f"{driving}.background", tmp_path / "wall.png", f"{driving}.audio", tmp_path / "gone.wav"]
     printed = trained(data, tmp_path, *options, fails=True)
     assert "Traceback" not in printed and "gone.wav: no such file" in printed.splitlines()[-1]

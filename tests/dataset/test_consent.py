@@ -39,12 +39,17 @@ def test_it_stays_with_the_dataset_and_the_avatar(data, run, tmp_path):
     avatar = Avatar.load(run / "config.yml")
     assert avatar.consent == CONSENT
     # The checkpoint's, whatever is written into its dataset later.
-    state = avatar.model.get_extra_state()
-    avatar.model.set_extra_state({**state, "consent": "Anna agreed."})
-    assert avatar.consent == "Anna agreed." and avatar.model.dataset.consent == CONSENT
-    del state["consent"]  # a checkpoint from before
-    avatar.model.set_extra_state(state)
-    assert avatar.consent == CONSENT
+    network = Avatar.load(run / "config.yml", data=data).network
+    state = network.get_extra_state()
+    state["portrait"]["facts"]["provenance"]["consent"] = "Anna agreed."
+    network.set_extra_state(state)
+    assert network.portrait.provenance.consent == "Anna agreed." and dataset.consent == CONSENT
+    of_version_0_1 = {name: state[name] for name in ("front_end", "feature_dim")}
+    network.set_extra_state({**of_version_0_1, "consent": "Anna was asked."})
+    assert network.portrait.provenance.consent == "Anna was asked."
+    fresh = Avatar.load(run / "config.yml", data=data).network
+    fresh.set_extra_state(of_version_0_1)  # of its first days
+    assert fresh.portrait.provenance.consent == CONSENT
     dataset.root, dataset.consent = tmp_path, ""
     write_dataset(dataset)
     assert '"consent": ""' in (tmp_path / "dataset.json").read_text()

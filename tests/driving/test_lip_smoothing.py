@@ -4,11 +4,17 @@ import numpy as np
 import pytest
 
 from aed_nerfstudio.driving.lip_smoothing import LipSmoothing
+from aed_nerfstudio.fields.head_field import EncodedCondition
+
+
+def encoded(value):
+    """The smoothing only calculates, with whatever numbers it is given."""
+    return EncodedCondition(audio=value, emotion=value, eye=value, articulation=-value, code=value)
 
 
 def smoothed(values, fps=25):
     smoothing = LipSmoothing(fps)
-    return [smoothing({"audio": v, "articulation": -v, "eye": v})["audio"] for v in values]
+    return [smoothing(encoded(value)).audio for value in values]
 
 
 def test_it_is_the_familys():
@@ -21,10 +27,10 @@ def test_it_is_the_familys():
 
 def test_nothing_but_the_lips_is_smoothed():
     smoothing = LipSmoothing()
-    smoothing({"audio": 0.0, "articulation": 0.0, "eye": 0.0})
-    assert smoothing({"audio": 1.0, "articulation": -1.0, "eye": 1.0}) == {
-        "audio": pytest.approx(0.65), "articulation": pytest.approx(-0.65), "eye": 1.0
-    }  # fmt: skip
+    smoothing(encoded(0.0))
+    assert smoothing(encoded(1.0)) == EncodedCondition(
+        audio=pytest.approx(0.65), emotion=1.0, eye=1.0, articulation=pytest.approx(-0.65), code=1.0
+    )
 
 
 def test_it_forgets_as_fast_at_any_frame_rate():

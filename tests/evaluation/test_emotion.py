@@ -3,7 +3,6 @@
 import json
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,9 +10,9 @@ import torch
 
 from aed_nerfstudio.audio.features import SAMPLE_RATE
 from aed_nerfstudio.avatar.avatar import Avatar
-from aed_nerfstudio.dataset.schema import FPS, HEAD
+from aed_nerfstudio.avatar.portrait import Portrait
+from aed_nerfstudio.dataset.schema import FPS, HEAD, read_dataset
 from aed_nerfstudio.driving.emotion import EmotionVocabulary
-from aed_nerfstudio.driving.track import DatasetTrack
 from aed_nerfstudio.evaluation.emotion import evaluate_emotion
 from aed_nerfstudio.evaluation.expression import (
     ExpressionClassifier,
@@ -51,19 +50,8 @@ class ActorAsAvatar:
 
     def __init__(self, dataset, deaf: bool = False) -> None:
         self.dataset, self.deaf = dataset, deaf
-        labels = {clip.name: (clip.emotion, clip.intensity) for clip in dataset.clips}
-        recorded = tuple(dict.fromkeys(labels.values()))
-        self.vocabulary = EmotionVocabulary(tuple(dataset.categories), tuple(dataset.intensities), recorded)
+        self.vocabulary = Portrait.of(dataset).vocabulary
         self.poses = np.array([f.camera_to_world for f in dataset.frames])[:, :3]
-        track = DatasetTrack(
-            {clip.name: dataset.features(clip.name) for clip in dataset.clips},
-            [f.clip for f in dataset.frames],
-            [f.index for f in dataset.frames],
-            np.stack([self.vocabulary.encode(*labels[f.clip]) for f in dataset.frames]),
-            self.poses,
-            np.array([f.eye_openness for f in dataset.frames]),
-        )
-        self.model = SimpleNamespace(track=track)
         self.scene = Scene(Actor(0), dataset.camera.w, 0)
         self.speech = {}
         self.drawn = {}
@@ -112,7 +100,7 @@ def recorded(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def perfect(recorded):
-    return evaluate_emotion(ActorAsAvatar(recorded), frames=6)
+    return evaluate_emotion(ActorAsAvatar(recorded), recorded, frames=6)
 
 
 def well_formed(result: dict) -> None:
@@ -138,7 +126,7 @@ def test_the_actor_itself_shows_what_it_is_asked_for(perfect):
 
 
 def test_an_avatar_deaf_to_emotion_is_at_chance(recorded):
-    result = evaluate_emotion(ActorAsAvatar(recorded, deaf=True), frames=3)
+    result = evaluate_emotion(ActorAsAvatar(recorded, deaf=True), recorded, frames=3)
     well_formed(result)
     # One picture for all five labels is right for neutral's one or, if it is taken for another category, for its two.
     assert 1 / 5 - 1e-6 < result["category_accuracy"] < 2 / 5 + 1e-6
@@ -221,7 +209,7 @@ def test_labels_to_ask_for():
 def test_one_label_gives_reasons_instead_of_figures(recorded):
     avatar = ActorAsAvatar(recorded)
     avatar.vocabulary = replace(avatar.vocabulary, recorded=(("neutral", "medium"), ("neutral", "strong")))
-    result = evaluate_emotion(avatar)
+    result = evaluate_emotion(avatar, recorded)
     well_formed(result)
     assert set(result["not_measured"]) == set(VALUES)
     assert "one label only, neutral weak" in result["not_measured"]["category_accuracy"]
@@ -230,16 +218,16 @@ def test_one_label_gives_reasons_instead_of_figures(recorded):
 def test_one_category_still_has_its_order(recorded):
     avatar = ActorAsAvatar(recorded)
     avatar.vocabulary = replace(avatar.vocabulary, recorded=(("sad", "weak"), ("sad", "strong")))
-    result = evaluate_emotion(avatar, frames=2)
+    result = evaluate_emotion(avatar, recorded, frames=2)
     well_formed(result)
     reasons = result["not_measured"]
     assert "one category" in reasons["confusion"] and "no neutral" in reasons["intensity_ordering"]
     assert result["identity_similarity"] > 0.98
 
 
-def test_a_real_run_is_measured_to_the_end(run: Path):
+def test_a_real_run_is_measured_to_the_end(run: Path, data: Path):
     avatar = Avatar.load(run / "config.yml", device="cpu")
-    result = evaluate_emotion(avatar, frames=2)
+    result = evaluate_emotion(avatar, read_dataset(data), frames=2)
     well_formed(result)
     # Two labels, of one intensity each.
     assert set(result["not_measured"]) == {"intensity_ordering", "sweep", "sweep_monotonic"}

@@ -13,7 +13,7 @@ from aed_nerfstudio.backends import resolve
 from aed_nerfstudio.commands.bench import Bench
 from aed_nerfstudio.errors import InputError
 from aed_nerfstudio.evaluation import speed
-from aed_nerfstudio.fields.head_field import spherical_harmonics
+from aed_nerfstudio.fields.head_field import EncodedCondition, spherical_harmonics
 
 
 @pytest.mark.slow
@@ -21,7 +21,14 @@ def test_a_row_an_operation_and_backend(run, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(speed, "BUDGET", 0.0)
     monkeypatch.setattr(speed, "POINTS", 4096)
     output = tmp_path / "bench.json"
-    Bench(run / "config.yml", output, ("torch", "numba"), repeats=2, size=(32,), rays=(256,)).main()
+    Bench(
+        load_config=run / "config.yml",
+        output=output,
+        backend=("torch", "numba"),
+        repeats=2,
+        size=(32,),
+        rays=(256,),
+    ).main()
     result = json.loads(output.read_text())
     rows = result["rows"]
     operations = {row["operation"].split(" ")[0] for row in rows}
@@ -60,23 +67,23 @@ def test_peaks_are_what_numpy_reaches_too():
     assert 1 / 30 < speed.peaks(torch.device("cpu")).gflops / (2 * 1024**3 / min(times) / 1e9) < 30
 
 
-def test_the_networks_operations_are_those_that_torch_counts(run):
-    model = Avatar.load(run / "config.yml", device="cpu").model
-    model.use_backend("torch")
-    given = {name: value.detach() for name, value in model.encode([model.track[0]]).items()}
+def test_the_networks_operations_are_those_that_torch_counts(run, track):
+    network = Avatar.load(run / "config.yml", device="cpu").network
+    network.use_backend("torch")
+    encoded = EncodedCondition(*(value.detach() for value in network.encode([track[0]])))
     counted = []
     for points in (1024, 2048):
         x, d = torch.rand(points, 3) * 2 - 1, torch.nn.functional.normalize(torch.randn(points, 3), dim=-1)
         with FlopCounterMode(display=False) as counter:  # with gradients, for it does not know oneDNN's fused layers
-            model.head(x, spherical_harmonics(d), **given, counts=[points])
+            network.head(x, spherical_harmonics(d), encoded, [points])
         counted.append(counter.get_total_flops())
-    assert speed._field_flops(model) == (counted[1] - counted[0]) / 1024
+    assert speed._field_flops(network) == (counted[1] - counted[0]) / 1024
 
 
-def test_the_weights_stay(run):
-    from aed_nerfstudio.loading import load_run
+def test_the_weights_stay(run, track):
+    from aed_nerfstudio.loading import load_pipeline
 
-    pipeline, _ = load_run(run / "config.yml")
+    pipeline, _ = load_pipeline(run / "config.yml")
     pipeline.eval()
     model = pipeline.model
     before = {name: value.clone() for name, value in model.state_dict().items() if isinstance(value, torch.Tensor)}
@@ -85,7 +92,7 @@ def test_the_weights_stay(run):
     for name, value in before.items():
         assert torch.equal(model.state_dict()[name], value), name
     assert not model.training and all(p.requires_grad for p in model.parameters())
-    assert Avatar(model, pipeline.datamanager.dataset).images(model.track[0], 32)["rgb"].std() > 0.01
+    assert Avatar(model.network).images(track[0], 32)["rgb"].std() > 0.01
 
 
 def test_what_it_refuses(run, tmp_path):
@@ -96,5 +103,5 @@ def test_what_it_refuses(run, tmp_path):
         ({"backend": ("abacus",)}, "backend abacus"),
     ):
         with pytest.raises(InputError, match=words):
-            Bench(run / "config.yml", tmp_path / "b.json", **options).main()
+            Bench(load_config=run / "config.yml", output=tmp_path / "b.json", **options).main()
     assert str(resolve("auto", "cpu")) == "grids numba, marching numba, compositing numba"

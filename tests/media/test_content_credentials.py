@@ -105,7 +105,8 @@ def test_a_signed_render(chain, run, tmp_path):
     c2pa = pytest.importorskip("c2pa", reason="the extra c2pa is not installed")
     write_wav(tmp_path / "a.wav", 0.4 * np.sin(np.arange(1920) / 9))
     video = tmp_path / "a.mp4"
-    Render(run / "config.yml", tmp_path / "a.wav", video, c2pa=chain / "chain.pem", c2pa_key=chain / "key.pem").main()
+    sign = {"c2pa": chain / "chain.pem", "c2pa_key": chain / "key.pem"}
+    Render(load_config=run / "config.yml", audio=tmp_path / "a.wav", output=video, **sign).main()
     found = json.loads(c2pa.Reader(video).json())
     manifest = found["manifests"][found["active_manifest"]]
     tags = next(a["data"] for a in manifest["assertions"] if a["label"] == "org.aed-nerfstudio.render")
@@ -138,7 +139,8 @@ def test_no_unsigned_video_is_left_where_a_signed_one_was_asked_for(chain, run, 
     write_wav(tmp_path / "a.wav", 0.4 * np.sin(np.arange(1920) / 9))
     video, key = tmp_path / "a.mp4", tmp_path / "key.pem"
     key.write_bytes((chain / "key.pem").read_bytes())
-    render = Render(run / "config.yml", tmp_path / "a.wav", video, c2pa=chain / "chain.pem", c2pa_key=key)
+    signed = {"c2pa": chain / "chain.pem", "c2pa_key": key}
+    render = Render(load_config=run / "config.yml", audio=tmp_path / "a.wav", output=video, **signed)
     sign = c2pa.Builder.sign
 
     def fails_at_videos(self, signer, kind, source, target):

@@ -17,7 +17,7 @@ from nerfstudio.engine.callbacks import TrainingCallbackAttributes, TrainingCall
 from nerfstudio.engine.optimizers import Optimizers
 
 from aed_nerfstudio.errors import InputError
-from aed_nerfstudio.loading import load_run
+from aed_nerfstudio.loading import load_pipeline
 from aed_nerfstudio.nerfstudio_plugin.stages import StageSchedule
 
 
@@ -113,7 +113,7 @@ def test_ns_train_in_two_processes_on_the_cpu(data, tmp_path, trained, command):
     )
     assert printed.count("spread over audio frames") == 1 == printed.count("Training Finished")
     folder = tmp_path / "actor" / "aed-nerf-tiny" / "t"
-    pipeline, step = load_run(folder / "config.yml")
+    pipeline, step = load_pipeline(folder / "config.yml")
     assert step == 7 and pipeline.world_size == 1
     camera = pipeline.datamanager.eval_dataset.cameras[0:1]
     assert pipeline.model.get_outputs_for_camera(camera)["rgb"].isfinite().all()

@@ -9,6 +9,7 @@ import torch
 from nerfstudio.cameras.cameras import Cameras
 
 from aed_nerfstudio.avatar.avatar import Avatar
+from aed_nerfstudio.dataset.schema import read_dataset
 from aed_nerfstudio.errors import InputError
 from aed_nerfstudio.media.audio_io import read_audio
 from aed_nerfstudio.media.video_reader import read_frames
@@ -17,7 +18,7 @@ from aed_nerfstudio.viewer import backdrops
 from aed_nerfstudio.viewer.film import write_film
 from aed_nerfstudio.viewer.performance import Performance, Setting
 from aed_nerfstudio.viewer.playback import wav
-from aed_nerfstudio.viewer.speech import speech_of_clip, speech_of_upload
+from aed_nerfstudio.viewer.speech import SILENT_SECONDS, Recordings, speech_of_upload
 
 
 @pytest.fixture(scope="module")
@@ -25,11 +26,15 @@ def avatar(run):
     return Avatar.load(run / "config.yml")
 
 
+@pytest.fixture(scope="module")
+def recordings(data):
+    return Recordings(read_dataset(data))
+
+
 @pytest.fixture
-def performance(avatar):
-    neutral = avatar.vocabulary.encode("neutral")
-    speech = speech_of_clip(avatar.dataset, avatar.dataset.clips[0].name, neutral)
-    return Performance(avatar.model, avatar.dataset, speech, Setting(neutral))
+def performance(avatar, recordings):
+    speech = recordings.first(avatar.portrait)
+    return Performance(avatar.renderer, speech, Setting(avatar.vocabulary.encode("neutral")))
 
 
 def window(width: int, height: int, recorded, pose=None) -> Cameras:
@@ -39,18 +44,33 @@ def window(width: int, height: int, recorded, pose=None) -> Cameras:
     return Cameras(pose, fx=focal, fy=focal, cx=width / 2, cy=height / 2, width=width, height=height)
 
 
-def test_a_clip_is_shown_as_it_was_recorded(performance, avatar):
+def test_a_clip_is_shown_as_it_was_recorded(performance, track):
     """The same condition as the dataset's own frame gives, but for the smoothed pose."""
-    own = avatar.model.track[7]
+    own = track[7]
     condition = performance.condition(7)
     assert np.array_equal(condition.audio, own.audio) and condition.eye_openness == pytest.approx(own.eye_openness)
     assert np.abs(condition.head_pose - own.head_pose).max() < 0.05
-    assert len(performance) == avatar.dataset.clips[0].count
+    assert len(performance) == track.clips.count(track.clips[0])
     assert [performance.frame_at(share) for share in (-1, 0, 0.5, 1, 2)] == [0, 0, 20, 39, 39]
 
 
+def test_the_clips_with_training_frames_can_be_chosen(avatar, recordings, data):
+    assert recordings.names == [clip.name for clip in read_dataset(data).clips]
+    happy = recordings.speech(recordings.names[1], avatar.portrait)
+    assert happy.name == recordings.names[1] and len(happy.track) == 40 and len(happy.samples) > 30 * 640
+
+
+def test_without_a_recording_it_is_silent_until_it_is_given_sound(avatar):
+    alone = Recordings()
+    speech = alone.first(avatar.portrait)
+    assert alone.names == [] and speech.samples is None and len(speech.track) == 25 * SILENT_SECONDS
+    performance = Performance(avatar.renderer, speech, Setting(avatar.vocabulary.encode("happy")))
+    assert np.ptp([performance.condition(k).eye_openness for k in range(len(performance))]) > 0.3  # it blinks
+    assert performance.picture(9, 32, 32)["accumulation"].max() > 0.1
+
+
 def test_the_recordings_picture_stands_in_the_middle_of_any_window(performance):
-    recorded = performance.dataset.camera
+    recorded = performance.renderer.portrait.camera
     for width, height in ((96, 48), (48, 48), (48, 96)):
         images = performance.framed(3, window(width, height, recorded))
         rgb = images["rgb"]
@@ -62,7 +82,7 @@ def test_the_recordings_picture_stands_in_the_middle_of_any_window(performance):
 
 
 def test_poses(performance):
-    recorded = performance.dataset.camera
+    recorded = performance.renderer.portrait.camera
     elsewhere = performance.speech.track[0].head_pose.copy()
     elsewhere[0, 3] += 1.0
     browser = window(48, 48, recorded, elsewhere)
@@ -70,7 +90,7 @@ def test_poses(performance):
     played = [performance.framed(frame, browser)["accumulation"] for frame in (0, 20)]
     set_pose("still")
     still = [performance.condition(frame).head_pose for frame in (0, 20)]
-    assert np.array_equal(*still) and np.array_equal(still[0], performance.poses.typical)
+    assert np.array_equal(*still) and np.array_equal(still[0], performance.renderer.portrait.motion.typical_pose)
     assert not np.array_equal(*(performance.speech.track[frame].head_pose for frame in (0, 20)))
     set_pose("free")
     free = performance.framed(0, browser)["accumulation"]
@@ -101,8 +121,7 @@ def test_a_checkerboard_is_two_greys():
 
 def test_an_upload_says_what_it_does(avatar):
     samples, told = unseen_speech(2.0), []
-    neutral = avatar.vocabulary.encode("neutral")
-    speech = speech_of_upload(avatar.dataset, "a b.wav", wav(samples), neutral, 1, lambda *step: told.append(step))
+    speech = speech_of_upload(avatar.portrait, "a b.wav", wav(samples), 1, lambda *step: told.append(step))
     assert len(speech.track) == 50 and speech.name == "a b.wav"
     assert np.abs(speech.samples - samples).max() < 1e-3
     assert [share for _, share in told] == sorted(share for _, share in told) and told[-1][1] == 1
@@ -121,10 +140,10 @@ def test_an_upload_says_what_it_does(avatar):
     ],
 )
 def test_uploads_that_cannot_be_used_are_one_line(avatar, front_end, content, named):
-    dataset = dataclasses.replace(avatar.dataset, front_end=front_end or avatar.dataset.front_end)
+    portrait = dataclasses.replace(avatar.portrait, front_end=front_end or avatar.portrait.front_end)
     content = wav(unseen_speech(0.5)) if content is None else content
     with pytest.raises(InputError) as raised:
-        speech_of_upload(dataset, "a.wav", content, avatar.vocabulary.encode(), 1, lambda *_: None)
+        speech_of_upload(portrait, "a.wav", content, 1, lambda *_: None)
     assert named in str(raised.value) and "/tmp" not in str(raised.value)
 
 

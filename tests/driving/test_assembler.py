@@ -1,0 +1,119 @@
+"""Conditions of frames: put together in one place, whoever asks for them."""
+
+import numpy as np
+import pytest
+
+from aed_nerfstudio.driving.assembler import Assembler
+from aed_nerfstudio.driving.head_motion import HeadMotion
+from aed_nerfstudio.driving.head_pose import smooth
+from aed_nerfstudio.driving.track import FrameCondition
+from tests.driving.test_head_motion import seen_from
+
+SHORT, LONG = 3, 8
+"""Frames of the two takes."""
+FRAMES = 30
+DIM = 5
+
+
+@pytest.fixture(scope="module")
+def motion() -> HeadMotion:
+    """The second take is the longest and turns to one side; its eyes close."""
+    turns = [0.0] * SHORT + list(np.linspace(0, 7, LONG))
+    eyes = np.concatenate([np.ones(SHORT), np.linspace(1, 0.3, LONG)]).astype(np.float32)
+    takes = np.repeat([0, 1], [SHORT, LONG]).astype(np.int32)
+    return HeadMotion(np.stack([seen_from(turn) for turn in turns]), eyes, takes, ("neutral medium", "happy strong"))
+
+
+@pytest.fixture(scope="module")
+def assembler(motion) -> Assembler:
+    return Assembler(motion)
+
+
+@pytest.fixture(scope="module")
+def features() -> np.ndarray:
+    return np.random.default_rng(0).normal(size=(2 * FRAMES, DIM)).astype(np.float32)
+
+
+EMOTION = np.array([1.0, 0.0, 1.0], np.float32)
+FORTH_AND_BACK = [*range(LONG), *range(LONG - 2, 0, -1), *range(LONG), *range(LONG - 2, 0, -1), *range(LONG)][:FRAMES]
+
+
+def poses(track) -> np.ndarray:
+    return np.array([condition.head_pose for condition in track])
+
+
+def eyes(track) -> list[float]:
+    return [condition.eye_openness for condition in track]
+
+
+def test_speech_plays_the_longest_take_forth_and_back(assembler, motion, features):
+    track = assembler.speech(features, EMOTION)
+    assert len(track) == FRAMES and track[0].audio.shape == (8, 16, DIM)
+    np.testing.assert_array_equal(poses(track), smooth(motion.poses[SHORT:])[FORTH_AND_BACK])
+    np.testing.assert_allclose(eyes(track), motion.eye_openness[SHORT:][FORTH_AND_BACK], rtol=1e-6)
+    assert all(np.array_equal(condition.emotion, EMOTION) and condition.appearance == 0 for condition in track)
+
+
+def test_a_still_head_holds_the_typical_pose_and_blinks(assembler, motion, features):
+    track = assembler.speech(features, EMOTION, "still")
+    assert all(np.array_equal(pose, motion.typical_pose) for pose in poses(track))
+    assert eyes(track) == eyes(assembler.speech(features, EMOTION))
+
+
+def test_poses_of_ones_own_are_smoothed_and_played_forth_and_back(assembler, features):
+    own = np.stack([seen_from(turn) for turn in (0.0, 4.0, 1.0)])
+    track = assembler.speech(features, EMOTION, own)
+    np.testing.assert_array_equal(poses(track), smooth(own)[([0, 1, 2, 1] * FRAMES)[:FRAMES]])
+    assert eyes(track) == eyes(assembler.speech(features, EMOTION))
+
+
+def test_other_frame_rates_and_emotions_over_time(assembler, features):
+    asked = []
+    track = assembler.speech(features, lambda time: asked.append(time) or EMOTION * time, fps=50)
+    usual = assembler.speech(features, EMOTION)
+    assert len(track) == 2 * FRAMES
+    np.testing.assert_allclose(track[20].head_pose, usual[10].head_pose, atol=1e-6)
+    assert np.array_equal(track[20].audio, usual[10].audio) and track[20].emotion[0] == pytest.approx(0.4)
+    assert asked[-1] == pytest.approx(20 / 50)
+
+
+def test_a_clip_as_it_was_recorded(assembler, features):
+    """Its own eyes and poses, the latter smoothed as all are that are played."""
+    own = np.stack([seen_from(turn) for turn in np.sin(np.arange(FRAMES))])
+    opened = np.linspace(0, 1, FRAMES)
+    track = assembler.recorded(features, EMOTION, own, opened)
+    assert len(track) == FRAMES
+    np.testing.assert_array_equal(poses(track), smooth(own))
+    np.testing.assert_allclose(eyes(track), opened)
+
+
+def test_blinks_can_be_repeated_without_a_jump(assembler, motion):
+    blinks = assembler.blinks
+    np.testing.assert_array_equal(blinks, motion.eye_openness[SHORT:][[*range(LONG), *range(LONG - 2, 0, -1)]])
+    again = np.tile(blinks, 2)
+    assert np.abs(np.diff(again)).max() == pytest.approx(0.1)
+    one = HeadMotion(motion.poses[:1], motion.eye_openness[:1], motion.takes[:1], motion.labels)
+    assert Assembler(one).blinks.tolist() == [1.0]
+
+
+@pytest.fixture
+def condition(motion) -> FrameCondition:
+    return FrameCondition(np.ones((8, 16, DIM), np.float32), EMOTION, motion.poses[-1], 0.5, 3)
+
+
+def test_what_is_not_changed_stays(assembler, condition, motion):
+    assert assembler.changed(condition) == condition  # the same arrays
+    other = np.array([0.0, 1.0, 0.0])
+    changed = assembler.changed(condition, emotion=other, still=True, eye_openness=0.0)
+    assert changed.emotion is other and changed.eye_openness == 0.0 and changed.head_pose is motion.typical_pose
+    assert changed.audio is condition.audio and changed.appearance == 3
+    assert condition.emotion is EMOTION and condition.eye_openness == 0.5  # the given one is as it was
+
+
+def test_the_torso_follows_a_camera_as_far_as_the_head_was_recorded(assembler, condition, motion):
+    near, far = seen_from(3.0), seen_from(60.0)
+    assert assembler.seen_from(condition, near).head_pose is near
+    followed = assembler.seen_from(condition, far)
+    np.testing.assert_array_equal(followed.head_pose, motion.range.nearest(far))
+    assert not np.allclose(followed.head_pose, far, atol=0.1)
+    assert followed.audio is condition.audio and followed.eye_openness == 0.5

@@ -54,6 +54,11 @@ class BasicBlock(nn.Module):
 class ResNet18(nn.Module):
     """Features at 1/8, 1/16 and 1/32 of the size, with 128, 256 and 512 channels."""
 
+    layer1: nn.Sequential
+    layer2: nn.Sequential
+    layer3: nn.Sequential
+    layer4: nn.Sequential
+
     def __init__(self) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(3, 64, 7, 2, 3, bias=False)

@@ -53,7 +53,8 @@ def guided_filter(guide: np.ndarray, values: np.ndarray, radius: int, epsilon: f
     x, y = (cv2.resize(v, small, interpolation=cv2.INTER_AREA) for v in (guide, values))
     window = (2 * max(1, radius // 2) + 1,) * 2
     mean_x, mean_y = cv2.blur(x, window), cv2.blur(y, window)
-    slope = (cv2.blur(x * y, window) - mean_x * mean_y) / (cv2.blur(x * x, window) - mean_x * mean_x + epsilon)
+    mean_xy, mean_xx = (cv2.blur(cv2.multiply(x, v), window) for v in (y, x))
+    slope = (mean_xy - mean_x * mean_y) / (mean_xx - mean_x * mean_x + epsilon)
     offset = mean_y - slope * mean_x
     slope, offset = (cv2.resize(cv2.blur(v, window), (width, height)) for v in (slope, offset))
     return slope * guide + offset

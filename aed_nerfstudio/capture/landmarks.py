@@ -201,7 +201,7 @@ def smooth_landmarks(landmarks: np.ndarray) -> np.ndarray:
     """Returns landmarks [F, 478, 3] without the jitter of single frames; the lips' stay as seen, for they do move that
     fast.
     """
-    out = smooth(landmarks, np.isfinite(landmarks).all(axis=(1, 2)), SMOOTHING)
+    out = smooth(landmarks, np.asarray(np.isfinite(landmarks).all(axis=(1, 2))), SMOOTHING)
     out[:, LIPS] = landmarks[:, LIPS]
     return out.astype(np.float32)
 

@@ -131,20 +131,21 @@ def _problem(landmarks, index, size: int, starts: list[int], tracks: list[RigidT
     known = len(STABLE)
     frame, point = [np.repeat(np.arange(len(index)), known)], [np.tile(np.arange(known), len(index))]
     xy = [landmarks[:, STABLE, :2].reshape(-1, 2).astype(np.float64)]
-    weight = [np.full(len(index) * known, LANDMARK_SHARE)]
-    points, white = [face[STABLE]], [np.tile(np.eye(2), (known, 1, 1))]
+    weights: list[np.ndarray] = [np.full(len(index) * known, LANDMARK_SHARE)]
+    points: list[np.ndarray] = [face[STABLE]]
+    white: list[np.ndarray] = [np.tile(np.eye(2), (known, 1, 1))]
     for start, clip_tracks in zip(starts, tracks or [], strict=False):
         at = number[clip_tracks.frame + start]
         kept = np.flatnonzero(at >= 0)
         frame.append(at[kept])
         point.append(clip_tracks.point[kept] + known)
         xy.append(clip_tracks.xy[kept].astype(np.float64))
-        weight.append(clip_tracks.weight[kept].astype(np.float64))
+        weights.append(clip_tracks.weight[kept].astype(np.float64))
         points.append(clip_tracks.start.astype(np.float64))
         white.append(np.linalg.cholesky(clip_tracks.precision.astype(np.float64)).transpose(0, 2, 1))
     frame, point = np.concatenate(frame), np.concatenate(point)
     order = np.lexsort((point, frame))
-    xy, weight = np.concatenate(xy)[order] - size / 2, np.concatenate(weight)[order]
+    xy, weight = np.concatenate(xy)[order] - size / 2, np.concatenate(weights)[order]
     seen = Observations(frame[order], point[order], xy, weight, np.concatenate(white))
     return _Problem(seen, np.concatenate(points), size)
 

@@ -149,11 +149,11 @@ def _features(face: np.ndarray, points: np.ndarray, height: float) -> tuple[floa
 
     def at(places: np.ndarray) -> np.ndarray:
         """Returns colours [..., 3] at places [..., 2]."""
-        flat = places.reshape(-1, 1, 2).astype(np.float32)
-        found = cv2.remap(lab, flat, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        x, y = places.reshape(-1, 2).astype(np.float32).T.copy()
+        found = cv2.remap(lab, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         return found.reshape(*places.shape[:-1], 3)
 
-    light = np.clip(np.median(at(points[list(UPPER_FACE)])[:, 0]), LIT / 3, LIT) / LIT
+    light = float(np.clip(np.median(at(points[list(UPPER_FACE)])[:, 0]), LIT / 3, LIT)) / LIT
     upper, top, bottom, lower = points[np.array(LIP_COLUMNS)].transpose(1, 0, 2)
     lips = (at((upper + top) / 2) + at((bottom + lower) / 2)).mean(axis=0) / 2
     middle = at((top + bottom) / 2).mean(axis=0)
@@ -170,7 +170,7 @@ def _lip_contrast(face: np.ndarray, points: np.ndarray) -> tuple[float, float]:
     if not mask.any():
         return 0.0, 0.0
     radius = max(1, round(0.02 * np.ptp(points[:, 1])))
-    calm = cv2.blur(lab, (2 * radius + 1, 2 * radius + 1))
+    calm = np.asarray(cv2.blur(lab, (2 * radius + 1, 2 * radius + 1)), np.float32)
     x, y = np.clip(np.round(points[list(AROUND_LIPS)]).astype(int), 0, np.array(face.shape[1::-1]) - 1).T
     difference = lab[mask > 0].mean(axis=0) - np.median(calm[y, x], axis=0)
     return float(difference[0]), float(difference[1])
@@ -179,7 +179,7 @@ def _lip_contrast(face: np.ndarray, points: np.ndarray) -> tuple[float, float]:
 def _patch(image: np.ndarray, points: np.ndarray) -> np.ndarray:
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
     warp = cv2.getAffineTransform(points[list(ANCHORS)], ANCHOR_PLACES * PATCH)
-    shrinking = np.sqrt(np.abs(np.linalg.det(warp[:, :2])))
+    shrinking = np.sqrt(np.abs(np.linalg.det(np.asarray(warp[:, :2], np.float64))))
     calm = cv2.GaussianBlur(grey, (0, 0), 0.4 / max(shrinking, 0.05)) if shrinking < 0.7 else grey
     return cv2.warpAffine(calm, warp, (PATCH, PATCH), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -153,7 +154,8 @@ def _detail(picture: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _structure(fine: np.ndarray) -> np.ndarray:
     """Returns the structure tensor, mean over a window: [h, w, 2, 2], squared grey levels a pixel."""
     across, down = (cv2.Sobel(fine, cv2.CV_32F, *d, ksize=3, scale=1 / 8) for d in ((1, 0), (0, 1)))
-    xx, xy, yy = (cv2.blur(v, (WINDOW, WINDOW)) for v in (across * across, across * down, down * down))
+    pairs = (across, across), (across, down), (down, down)
+    xx, xy, yy = (cv2.blur(cv2.multiply(*pair), (WINDOW, WINDOW)) for pair in pairs)
     return np.stack([np.stack([xx, xy], -1), np.stack([xy, yy], -1)], -2)
 
 
@@ -185,7 +187,7 @@ class HeadTracker:
         self._face, self._size = face, size
         self._keyframes: list[_Keyframe] = []
         self._points = 0
-        self._flow = cv2.DISOpticalFlow_create(0)
+        self._flow = cv2.DISOpticalFlow.create(0)
         self._flow.setFinestScale(1)
 
     def track(self, frames: Iterable[np.ndarray], landmarks: np.ndarray) -> RigidTracks:
@@ -289,7 +291,8 @@ class HeadTracker:
         turned = keyframe.surface @ (view.scale * view.rotation.T).astype(np.float32)
         guess = (turned[..., :2] + view.origin.astype(np.float32)) / (1 + view.kappa * turned[..., 2:]) + view.centre
         _, bent = _detail(_sample(grey, guess, 1.0))
-        flow = self._flow.calc(keyframe.picture, bent, None)
+        made_here: Any = None  # the flow, which the stubs want to be given
+        flow = self._flow.calc(keyframe.picture, bent, made_here)
         start = keyframe.points
         seen = start + cv2.remap(flow, start[:, :1], start[:, 1:], cv2.INTER_LINEAR)[:, 0]
         options = {"winSize": (WINDOW, WINDOW), "maxLevel": 0, "flags": cv2.OPTFLOW_USE_INITIAL_FLOW,

@@ -56,9 +56,10 @@ class SegformerParser:
             raise InputError(f"{self.weights}: holds no config.json; give --parser-weights the folder of a SegFormer "
                              f"face parser (config.json and model.safetensors, such as of {MODEL})")  # fmt: skip
         try:
-            model, report = SegformerForSemanticSegmentation.from_pretrained(
+            loaded: Any = SegformerForSemanticSegmentation.from_pretrained(
                 self._place(), local_files_only=True, output_loading_info=True
             )
+            model, report = loaded
         except Exception as error:  # of a dozen kinds, from a missing file to a damaged one
             if self.weights is None:
                 raise InputError(f"{MODEL} is not on this machine; run `hf download {MODEL}` where there is a network, "

@@ -70,7 +70,7 @@ class _Half:
         side = max(1, image.shape[0] // 2)
         small = cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA)
         points = np.asarray(points, np.float64)[:, :2] * (side / image.shape[0])
-        bins = cv2.cvtColor(small, cv2.COLOR_RGB2YCrCb)
+        bins = np.asarray(cv2.cvtColor(small, cv2.COLOR_RGB2YCrCb), np.uint8)
         codes = (bins >> BIN_BITS).astype(np.int32) @ np.array([BINS * BINS, BINS, 1], np.int32)
         oval = _polygon(points[OVAL], small.shape)
         face = oval.copy()
@@ -144,7 +144,7 @@ def parse(
 def _polygon(points: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     """Returns a filled polygon [N, 2] pixels as a bool mask [H, W]."""
     mask = np.zeros(shape[:2], np.uint8)
-    cv2.fillPoly(mask, [np.round(points[:, :2]).astype(np.int32)], 1)
+    cv2.fillPoly(mask, [np.round(points[:, :2]).astype(np.int32)], (1,))
     return mask.astype(bool)
 
 
@@ -172,7 +172,8 @@ def _doubled(mask: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
 
 def _touching(mask: np.ndarray, seed: np.ndarray) -> np.ndarray:
     """Returns the connected pieces of a bool mask that a seed touches."""
-    count, pieces = cv2.connectedComponents(mask.astype(np.uint8), connectivity=4)
+    count, found = cv2.connectedComponents(mask.astype(np.uint8), connectivity=4)
+    pieces = np.asarray(found, np.int32)
     wanted = np.zeros(count, bool)
     wanted[pieces[seed & mask]] = True
     wanted[0] = False
@@ -341,7 +342,8 @@ def _islands(body: np.ndarray, near: np.ndarray, half: _Half) -> tuple[np.ndarra
     """Returns pieces of what is neither head nor neck that are no torso: ear rings and loose hair above the chin, and
     small ones apart from everything, such as shadows and jewels on the neck; bool [H, W] both.
     """
-    count, pieces, stats, _ = cv2.connectedComponentsWithStats(body.astype(np.uint8), connectivity=8)
+    count, found, stats, _ = cv2.connectedComponentsWithStats(body.astype(np.uint8), connectivity=8)
+    pieces = np.asarray(found, np.int32)
     lowest = stats[:, cv2.CC_STAT_TOP] + stats[:, cv2.CC_STAT_HEIGHT]
     at_head = np.zeros(count, bool)
     at_head[pieces[near]] = True
@@ -383,10 +385,11 @@ def _full_neck(image: np.ndarray, neck: np.ndarray, body: np.ndarray, of_neck: n
     """Returns the neck at full size, bool [S, S]: along its border to the cloth every pixel's own colour has a say."""
     share = cv2.resize(neck.astype(np.float32), image.shape[1::-1])
     kernel = np.ones((5, 5), np.uint8)
-    border = cv2.dilate(neck.astype(np.uint8), kernel) & cv2.dilate((body & ~neck).astype(np.uint8), kernel)
+    border = cv2.bitwise_and(*(cv2.dilate(mask.astype(np.uint8), kernel) for mask in (neck, body & ~neck)))
     rows, columns = np.nonzero(cv2.resize(border, image.shape[1::-1], interpolation=cv2.INTER_NEAREST))
     if len(rows):
-        bins = cv2.cvtColor(image[rows, columns][:, None], cv2.COLOR_RGB2YCrCb)[:, 0] >> BIN_BITS
+        found = cv2.cvtColor(image[rows, columns][:, None], cv2.COLOR_RGB2YCrCb)[:, 0]
+        bins = np.asarray(found, np.uint8) >> BIN_BITS
         codes = bins.astype(np.int32) @ np.array([BINS * BINS, BINS, 1], np.int32)
         around = cv2.blur(share, (7, 7))[rows, columns]
         share[rows, columns] = 0.5 * (around + of_neck[codes])

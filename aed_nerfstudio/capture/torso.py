@@ -110,8 +110,8 @@ def _colours(
 ) -> np.ndarray:
     """Returns colours of the layer, float32 [H, W, 3]: those of the body where they are known, carried on elsewhere."""
     # Edge pixels are mixed with what lies behind, and those at the head with its hair.
-    pure = cv2.erode(known.astype(np.uint8), np.ones((3, 3), np.uint8), borderValue=(1,))
-    pure &= ~cv2.dilate(head.astype(np.uint8), np.ones((7, 7), np.uint8)) & 1
+    inner = cv2.erode(known.astype(np.uint8), np.ones((3, 3), np.uint8), borderValue=(1,)) > 0
+    pure = (inner & (cv2.dilate(head.astype(np.uint8), np.ones((7, 7), np.uint8)) == 0)).astype(np.uint8)
     colours = _carried_on(image, pure)
     # Of the neck only what is as coloured as the chin: a tie may be taken for a part of it. Colour is stored coarser
     # than brightness: skin near a collar has something of the collar's.

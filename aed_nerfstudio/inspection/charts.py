@@ -94,7 +94,7 @@ def _sound_chart(axes: Axes, measures: Measures) -> None:
         title = (group.title if len(group.title) <= 22 else group.title[:21] + "…").replace("$", r"\$")
         axes.plot(group.sync.shifts, group.sync.curve, color=RED if late else BLUE, alpha=1 - 0.12 * k, linewidth=1.8,
                   label=f"{title}: {known}")  # fmt: skip
-        if group.sync.shift is not None:
+        if group.sync.shift is not None and group.sync.correlation is not None:
             axes.plot(group.sync.shift, group.sync.correlation, "o", color=RED if late else BLUE)
     axes.set_ylim(min(-0.1, *(g.sync.curve.min() - 0.05 for g in drawn)), 1.3)
     axes.set_yticks(np.arange(0, 1.01, 0.25))

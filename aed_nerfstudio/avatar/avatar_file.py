@@ -177,7 +177,7 @@ def _settings(stored: object) -> NetworkSettings:
     for name, usual in asdict(NetworkSettings()).items():
         if name == "backend":
             continue
-        value = stored.get(name)
+        value = stored.get(name, ())  # no setting is like an empty tuple
         value = tuple(value) if isinstance(value, list) else value
         if not _is_like(value, usual):
             raise ValueError(f"has no setting {name}, or one that cannot be")

@@ -141,7 +141,7 @@ def _value(name: str, value: object, folder: Path, where: str) -> object:
             found = tyro.cli(kind, args=["--", *words])
     except SystemExit as error:
         raise InputError(f"{where}: {_shown(value)} is no {name}; see aed render --help") from error
-    is_packaged = name == "avatar" and packaged(found) != found
+    is_packaged = name == "avatar" and isinstance(found, Path) and packaged(found) != found
     return found if is_packaged else _located(found, folder)
 
 

@@ -68,8 +68,9 @@ class Eval(AvatarFlags):
     def _usual_folder(self) -> Path:
         if self.load_config is not None:
             return self.load_config.parent / "evaluation"
+        file = self.named()
         # Not inside the package, where those lie that come with it.
-        return (self.avatar if self.named() == self.avatar else Path(self.avatar.name)).with_suffix(".evaluation")
+        return (file if file == self.avatar else Path(file.name)).with_suffix(".evaluation")
 
     @contextmanager
     def _to_fill(self, folder: Path) -> Iterator[Path]:

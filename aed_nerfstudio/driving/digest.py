@@ -11,5 +11,5 @@ def digest(*arrays: np.ndarray | None) -> str:
     """SHA-256 of the arrays' bytes, in hexadecimal."""
     found = hashlib.sha256()
     for array in arrays:
-        found.update(b"" if array is None else np.ascontiguousarray(array))
+        found.update(b"" if array is None else np.ascontiguousarray(array).data)
     return found.hexdigest()

@@ -89,7 +89,7 @@ class EmotionVocabulary:
         lost = [category for category, span in spans.items() if span is None]
         if lost:
             raise InputError(f"no frame shows {', '.join(lost)}; this avatar has {self._recorded_labels()}")
-        strong = [span for category, span in spans.items() if category != "neutral"]
+        strong = [span for category, span in spans.items() if span is not None and category != "neutral"]
         return (max(a for a, _ in strong), min(b for _, b in strong)) if strong else None
 
     def strength(self, categories: list[str], intensity: str | float | None) -> float:

@@ -146,8 +146,9 @@ def keyframe(
     if emotion is None:
         emotion = vocabulary.default_category
     weights = parse_mixture(emotion) if isinstance(emotion, str) else emotion
-    numbers = weights.values() if isinstance(weights, Mapping) else [None]
-    if not all(type(number) in (int, float) and abs(number) <= 1e9 for number in numbers):
+    if not isinstance(weights, Mapping) or not all(
+        type(number) in (int, float) and abs(number) <= 1e9 for number in weights.values()
+    ):
         raise InputError(f"emotion must be a category or weights by category, not {_short(weights)}")
     if intensity is not None and (isinstance(intensity, bool) or not isinstance(intensity, (str, int, float))):
         raise InputError(f"intensity must be a label or 0 to 1, not {_short(intensity)}")

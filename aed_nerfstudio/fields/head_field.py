@@ -101,7 +101,7 @@ class HeadField(nn.Module):
             self.audio_grid = HashGrid(HashGridLayout(2, log2_size=log2_size, top_resolution=top_resolution), backend)
             self.compress = MLP(32 + audio_dim + articulation_dim, hidden, 2, 3)
             with torch.no_grad():  # a saturated tanh has no gradient: start near zero
-                self.compress[-1].weight.mul_(0.5)
+                self.compress.layers[-1].weight.mul_(0.5)
         expression_dim = emotion_dim + eye_dim + articulation_dim
         self.expression_grid = None
         if expression_grid:
@@ -112,7 +112,7 @@ class HeadField(nn.Module):
         heard = 32 if audio_compression else audio_dim
         self.density = MLP(32 + heard + moved + expression_dim, hidden, 1 + hidden, 3)
         self.colour = MLP(16 + hidden + appearance_dim, hidden, 3, 2)
-        self.bfloat16 = bfloat16
+        self.bfloat16 = bfloat16  # pyright: ignore[reportAttributeAccessIssue]  hides a method that is never called
 
     def in_bfloat16(self, device: torch.device) -> bool:
         """Whether the networks run in bfloat16 on a device."""

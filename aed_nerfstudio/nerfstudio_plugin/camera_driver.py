@@ -79,11 +79,12 @@ class CameraDriver:
         self.emotion = portrait.vocabulary.encode(mixture, config.intensity)
         self.assembler = portrait.assembler()
         self.blinks = self.assembler.blinks
-        self.track: Sequence[FrameCondition] | None = track
-        """What is driven by: the dataset's frames or the config's sound, with silence at its end."""
         self._sounds = track is None or config.audio is not None
-        if self._sounds:
-            self.track = self.assembler.speech(self._heard(), self.emotion, "still")
+        self.track: Sequence[FrameCondition] = (
+            self.assembler.speech(self._heard(), self.emotion, "still") if track is None or self._sounds else track
+        )
+        """The conditions that cameras are driven by: the dataset's frames or the config's sound, with silence at its
+        end."""
         self.length = len(self.track) - (SILENT_FRAMES if self._sounds else 0)
         """Frames of the track that the cameras' times run through, from 0 at the first to 1 at the last."""
         self.played = 0
@@ -112,7 +113,7 @@ class CameraDriver:
         background = None if self.config.background is None else open_background(self.config.background)
         if background is None:
             return None
-        if background.transparent:
+        if background.frames is None:
             raise InputError("transparent: nerfstudio gives this as the output rgba, whatever the background is")
         camera = self.portrait.camera
         picture = next(background.frames((camera.w, camera.h), FPS, 0))  # of a video, its first frame
@@ -138,10 +139,15 @@ class CameraDriver:
         """
         metadata, c = camera.metadata or {}, self.config
         if "frame" not in metadata:
-            timed = camera.times is not None and (c.clock == "times" or "cam_idx" in metadata)
+            by_time = c.clock == "times" or "cam_idx" in metadata
             pose = camera.camera_to_worlds.reshape(-1, 3, 4)[0].cpu().numpy()
-            moment = self._moment(self._at(float(camera.times.flatten()[0])) if timed else self._next())
+            if camera.times is not None and by_time:
+                moment = self._moment(self._at(float(camera.times.flatten()[0])))
+            else:
+                moment = self._moment(self._next())
             return self.assembler.seen_from(self.assembler.changed(moment, emotion=self.emotion), pose)
+        if self.dataset_track is None:
+            raise ValueError("the camera names a frame of a recording, and there is none")
         frame = self.dataset_track[int(metadata["frame"].flatten()[0])]
         if c.drive_frames and c.audio is not None:
             frame = replace(frame, audio=self._moment(self._next()).audio)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numba
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
+from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedException, spawn
 
 from aed_nerfstudio.jobs.signals import AGAIN, STOP, leave, on_signals
 
@@ -41,16 +41,17 @@ class CpuProcesses:
         machine = self.config.machine
         with tempfile.TemporaryDirectory() as folder, on_signals(self._pass_on, *STOP):
             url = (Path(folder) / "meeting").as_uri() if machine.dist_url == "auto" else machine.dist_url
-            processes = mp.spawn(_work, (self.config, url), machine.num_devices, join=False)
+            processes = spawn(_work, (self.config, url), machine.num_devices, join=False)
+            assert processes is not None  # it returns None only when it has joined them
             self._children = processes.pids()
             try:
                 while not processes.join():
                     pass
-            except (mp.ProcessExitedException, mp.ProcessRaisedException) as error:
-                stopped = getattr(error, "exit_code", 0) in {128 + number for number in STOP}
-                if not self._signal and not stopped:
+            except (ProcessExitedException, ProcessRaisedException) as error:
+                code = getattr(error, "exit_code", 0)
+                if not self._signal and code not in {128 + number for number in STOP}:
                     raise
-                raise SystemExit(128 + self._signal if self._signal else error.exit_code) from None
+                raise SystemExit(128 + self._signal if self._signal else code) from None
             if self._signal:
                 raise SystemExit(128 + self._signal)
 

@@ -24,6 +24,9 @@ class LipSupervision(nn.Module):
         track: its frames' conditions.
     """
 
+    lip_shapes: Tensor
+    """[F, 4]: what speech does to the lips, standardised."""
+
     def __init__(self, dataset: Dataset, track: DatasetTrack) -> None:
         super().__init__()
         self.dataset, self.track = dataset, track

@@ -78,7 +78,7 @@ def head_losses(
     if "articulation_error" in outputs:
         losses["articulation"] = weights.lambda_articulation * outputs["articulation_error"]
     if "patch" in batch:
-        side = batch["patch"]
+        side = int(batch["patch"])
         losses["lpips"] = weights.lambda_lpips * perceptual()(
             rgb.view(1, side, side, 3).permute(0, 3, 1, 2).clamp(0, 1),
             batch["image"].view(1, side, side, 3).permute(0, 3, 1, 2),

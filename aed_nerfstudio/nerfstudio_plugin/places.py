@@ -7,12 +7,14 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePath, PurePosixPath, PureWindowsPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from aed_nerfstudio.errors import InputError
 
 if TYPE_CHECKING:
     from nerfstudio.engine.trainer import TrainerConfig
+
+    from aed_nerfstudio.nerfstudio_plugin.pipeline import AedPipelineConfig
 
 LEVELS = 4
 """Folders above a run's: nerfstudio nests it as OUTPUT/EXPERIMENT/METHOD/TIMESTAMP, and OUTPUT lies in a project's."""
@@ -20,12 +22,17 @@ DATASET = ("dataset.json", "transforms.json", "transforms_train.json")
 """What folders for our dataparsers hold one of."""
 
 
+def own_pipeline(config: TrainerConfig) -> AedPipelineConfig:
+    """Returns the config of a trainer's pipeline, which nerfstudio declares as any method's."""
+    return cast("AedPipelineConfig", config.pipeline)
+
+
 def make_absolute(config: TrainerConfig) -> None:
     """Makes the paths of a config what they are from anywhere; those that lie in the run's folder stay relative to it.
 
     config: of a training that begins, whose relative paths are seen from the current folder.
     """
-    manager = config.pipeline.datamanager
+    manager = own_pipeline(config).datamanager
     if manager.data is not None:
         manager.dataparser.data = manager.data  # as nerfstudio's datamanager does
     for part, names in (
@@ -53,7 +60,7 @@ def find_inputs(config: TrainerConfig, run: Path, data: Path | None = None) -> N
     Raises:
         InputError: the dataset is at none of these places, which are named.
     """
-    manager = config.pipeline.datamanager
+    manager = own_pipeline(config).datamanager
     stored = Path(manager.dataparser.data if manager.data is None else manager.data)
     moves = [(Path(f"{config.output_dir}/{config.experiment_name}/{config.method_name}/{config.timestamp}"), run)]
     if data is None:
@@ -65,9 +72,10 @@ def find_inputs(config: TrainerConfig, run: Path, data: Path | None = None) -> N
                 " say where it is now: --data FOLDER (for ns-render, ns-eval and ns-viewer: in a copy that "
                 "`aed set-driving --data FOLDER` makes)"
             )
+    there = _absolute(data)
     for part in (config, manager, manager.dataparser):
-        part.data = _absolute(data)
-    moves.insert(0, (stored, manager.data))
+        part.data = there
+    moves.insert(0, (stored, there))
     for part, names in _inputs(config):
         for name in names:
             value = getattr(part, name, None)
@@ -89,8 +97,9 @@ def read_by_nerfstudio() -> Path | None:
 
 def _inputs(config: TrainerConfig) -> Iterator[tuple[object, tuple[str, ...]]]:
     """Parts of a config, and their fields that may name a file which is read for a picture."""
-    yield config.pipeline.datamanager.dataparser, ("audio_features_file",)
-    yield config.pipeline.model.driving, ("audio", "audio_features_file", "background")
+    pipeline = own_pipeline(config)
+    yield pipeline.datamanager.dataparser, ("audio_features_file",)
+    yield pipeline.model.driving, ("audio", "audio_features_file", "background")
 
 
 def _absolute(path: str | Path) -> Path:

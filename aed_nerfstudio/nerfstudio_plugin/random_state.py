@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,7 +27,7 @@ def random_state(generator: np.random.Generator) -> dict[str, str | torch.Tensor
     return state
 
 
-def restore_random_state(state: dict[str, str | torch.Tensor], generator: np.random.Generator) -> None:
+def restore_random_state(state: Mapping[str, Any], generator: np.random.Generator) -> None:
     """Has them all go on as they would have after `random_state`."""
     version, numbers, gauss = json.loads(state["python"])
     random.setstate((version, tuple(numbers), gauss))

@@ -12,7 +12,7 @@ from dataclasses import MISSING, fields, is_dataclass
 from enum import Enum
 from functools import cache
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import yaml
 
@@ -66,9 +66,9 @@ def read_config(file: Path) -> TrainerConfig:
             raise
         reason = " ".join(str(error).split())[:200]
         raise InputError(f"{file}: does not fit this version of aed-nerfstudio ({reason}); {MEND}") from error
-    if getattr(config, "pipeline", None) is None:
+    if config is None or getattr(config, "pipeline", None) is None:
         raise InputError(f"{file}: does not fit this version of aed-nerfstudio: is no config of a training run; {MEND}")
-    return config
+    return cast("TrainerConfig", config)
 
 
 def read_paths_of_other_systems() -> None:
@@ -76,9 +76,11 @@ def read_paths_of_other_systems() -> None:
     Python 3.13; PyYAML, by which they read it, takes only those of its own."""
     foreign = "WindowsPath" if os.name == "posix" else "PosixPath"
     for name in (f"pathlib.{foreign}", *(f"pathlib._local.{kind}" for kind in PATHS)):
-        yaml.Loader.add_constructor(
-            f"{PYTHON}object/apply:{name}", lambda loader, node: native_path(loader.construct_sequence(node), node.tag)
-        )
+        yaml.Loader.add_constructor(f"{PYTHON}object/apply:{name}", _construct_path)
+
+
+def _construct_path(loader: yaml.Loader, node: yaml.SequenceNode) -> Path:
+    return native_path(loader.construct_sequence(node), node.tag)
 
 
 def native_path(parts: list[str], kind: str) -> Path:
@@ -143,8 +145,9 @@ class _Builder:
         if kind == "object/apply" and isinstance(node, yaml.SequenceNode):
             parts = [self.build(part) for part in node.value]
             module, _, last = name.rpartition(".")
-            if module in ("pathlib", "pathlib._local") and last in PATHS and all(isinstance(p, str) for p in parts):
-                return native_path(parts, last), node.value
+            names = [part for part in parts if isinstance(part, str)]
+            if module in ("pathlib", "pathlib._local") and last in PATHS and len(names) == len(parts):
+                return native_path(names, last), node.value
             if name in _enums() and len(parts) == 1 and isinstance(parts[0], (str, int)):
                 try:
                     return _enums()[name](parts[0]), node.value
@@ -181,7 +184,7 @@ class _Builder:
         parts = []
         for key, part in node.value:
             name = self.build(key)
-            if name not in usual:
+            if not isinstance(name, str) or name not in usual:
                 raise self._wrong(key, f"holds {str(name)[:60]!r}, which {kind.__name__} does not know")
             parts.append(key)
             if part.tag.startswith(f"{PYTHON}name:"):

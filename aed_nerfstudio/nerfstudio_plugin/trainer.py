@@ -37,7 +37,7 @@ from aed_nerfstudio.nerfstudio_plugin.checkpoints import (
 from aed_nerfstudio.nerfstudio_plugin.cpu_processes import CpuProcesses
 from aed_nerfstudio.nerfstudio_plugin.limits import check_numbers
 from aed_nerfstudio.nerfstudio_plugin.pipeline import AedPipeline
-from aed_nerfstudio.nerfstudio_plugin.places import find_inputs, make_absolute, read_by_nerfstudio
+from aed_nerfstudio.nerfstudio_plugin.places import find_inputs, make_absolute, own_pipeline, read_by_nerfstudio
 from aed_nerfstudio.nerfstudio_plugin.processes import largest
 from aed_nerfstudio.nerfstudio_plugin.random_state import seed_anew
 from aed_nerfstudio.nerfstudio_plugin.run_config import read_paths_of_other_systems
@@ -99,7 +99,7 @@ class AedTrainerConfig(TrainerConfig):
             if (file.parent / self.relative_model_dir).is_dir():
                 self._run = file.parent
             find_inputs(self, file.parent)
-            model = self.pipeline.model
+            model = own_pipeline(self).model
             model.backend = had_here(model.backend, "cuda" if torch.cuda.is_available() else "cpu")
             if not checkpoints(super().get_checkpoint_dir()):
                 raise InputError(f"{super().get_checkpoint_dir()}: holds no checkpoint; give the config.yml in the "
@@ -169,7 +169,7 @@ class AedTrainer(Trainer):
         c = self.config
         if c.load_dir is not None and c.load_step is None:
             path, state = read_newest(c.load_dir)
-        elif c.load_dir is not None:
+        elif c.load_dir is not None and c.load_step is not None:
             path = checkpoint_path(c.load_dir, c.load_step)
             state = read_checkpoint(path)
         elif c.load_checkpoint is not None:
@@ -187,9 +187,8 @@ class AedTrainer(Trainer):
         self._loaded = path, state.get("training")
         print(f"going on after step {state['step']} of {path}")
 
-    def _restore(self) -> None:
+    def _restore(self, path: Path, state: dict | None) -> None:
         """Makes all that draws or remembers what it was when the checkpoint was written."""
-        path, state = self._loaded
         whole = state is not None and state["processes"] == self.world_size == 1
         if not whole:
             why = "was made in several processes, or is for several" if state is not None else "is of an older version"
@@ -222,13 +221,13 @@ class AedTrainer(Trainer):
             InputError: the disk is full; the last checkpoint is whole.
             SystemExit: by a signal, with its exit code, when a checkpoint has been written.
         """
-        if self._start_step >= self.config.max_num_iterations:
+        if self._loaded is not None and self._start_step >= self.config.max_num_iterations:
             print(f"{self._loaded[0]} has made {self._start_step} steps, and --max-num-iterations "
                   f"{self.config.max_num_iterations} is where a training ends: nothing to do")  # fmt: skip
             return
         with on_signals(self._ask_to_stop, *STOP):
             if self._loaded is not None:
-                self._restore()
+                self._restore(*self._loaded)
             try:
                 super().train()
             except OSError as error:
@@ -296,7 +295,7 @@ class AedTrainer(Trainer):
         if self.config.save_only_latest_checkpoint:
             keep_two(self.checkpoint_dir, step)
 
-    def _full(self, step: int, error: Exception) -> InputError:
+    def _full(self, step: int, error: BaseException) -> InputError:
         """What to tell when step `step` cannot be written."""
         whole = checkpoints(self.checkpoint_dir)
         mend = f"{whole[0].name} is whole: make room and go on from it" if whole else "make room and train again"

@@ -61,7 +61,7 @@ class EmotionControls:
         self.second.options = (NONE, *others)
         second = self.second.value
         shown = [first] if second == NONE else [first, second]
-        low, high = self._span(shown)
+        low, high = self._span(shown) or (0.0, 1.0)
         # A slider needs two ends.
         fixed = low == high or shown == ["neutral"]
         set_ends(self.intensity, low, high if high > low else low + 0.01)

@@ -92,7 +92,7 @@ class OwnPanel:
             handle.on_update(lambda event: self.apply(self.performance.setting))
 
     def _button(
-        self, gui: viser.GuiApi, label: str, icon: str, kinds: str, take: Callable[[str, bytes], None]
+        self, gui: viser.GuiApi, label: str, icon: viser.IconName, kinds: str, take: Callable[[str, bytes], None]
     ) -> None:
         def uploaded(event: viser.GuiEvent) -> None:
             file = private.take_upload(event.target)

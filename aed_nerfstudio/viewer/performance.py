@@ -68,13 +68,14 @@ class Performance:
             The images of `Renderer.render`, [height, width, C] each.
         """
         recorded = self.renderer.portrait.camera.resized(width, height)
-        pose = None if browser is None else browser.camera_to_worlds.reshape(-1, 3, 4)[0].cpu().numpy()
+        free = browser if self.setting.pose == "free" else None
+        pose = None if free is None else free.camera_to_worlds.reshape(-1, 3, 4)[0].cpu().numpy()
         condition = self.condition(frame, pose)
-        free = self.setting.pose == "free" and browser is not None
+        place = condition.head_pose if pose is None else pose
         camera = Cameras(
-            camera_to_worlds=torch.from_numpy(np.asarray(pose if free else condition.head_pose, np.float32))[None],
-            fx=browser.fx.item() if free else recorded.fl_x,
-            fy=browser.fy.item() if free else recorded.fl_y,
+            camera_to_worlds=torch.from_numpy(np.asarray(place, np.float32))[None],
+            fx=recorded.fl_x if free is None else free.fx.item(),
+            fy=recorded.fl_y if free is None else free.fy.item(),
             cx=recorded.cx,
             cy=recorded.cy,
             width=width,

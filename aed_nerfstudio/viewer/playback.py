@@ -64,6 +64,12 @@ class Playback:
         self._script = self._script.replace("CLOCK_ID", name_in_page(clock)).replace("FPS", str(FPS))
         clock.on_update(self._hear)
 
+    def _said(self) -> Speech:
+        """Returns the speech that was loaded; ValueError where none was."""
+        if self.speech is None:
+            raise ValueError("nothing was loaded to be played")
+        return self.speech
+
     @property
     def playing(self) -> bool:
         return self._clock.running
@@ -72,7 +78,7 @@ class Playback:
     def frame(self) -> int:
         """The frame to show now."""
         if self.playing:
-            return min(int(self._clock.now() * FPS), len(self.speech.track) - 1)
+            return min(int(self._clock.now() * FPS), len(self._said().track) - 1)
         return self._frame
 
     def load(self, speech: Speech) -> None:
@@ -85,12 +91,13 @@ class Playback:
 
     def play(self) -> None:
         """From the frame where it stands, or from the start if that is the last."""
-        start = self._frame if self._frame < len(self.speech.track) - 1 else 0
-        if self.speech.samples is not None:
-            if self._loaded is not self.speech:
-                sound = base64.b64encode(wav(self.speech.samples)).decode()
+        speech = self._said()
+        start = self._frame if self._frame < len(speech.track) - 1 else 0
+        if speech.samples is not None:
+            if self._loaded is not speech:
+                sound = base64.b64encode(wav(speech.samples)).decode()
                 self._run(f"{self._script}\nwindow.aedSound.load('{sound}');")
-                self._loaded = self.speech
+                self._loaded = speech
             self._run(f"window.aedSound.play({start / FPS}, {str(self._clock.loop).lower()});")
         was_playing = self.playing
         self._clock.start(start / FPS)

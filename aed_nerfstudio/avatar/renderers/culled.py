@@ -138,7 +138,8 @@ class CulledRenderer:
                 corners.index_add_(0, line * (columns + 1) + place, ones)
             tiles = corners.view(rows + 1, columns + 1).cumsum(0).cumsum(1)[:-1, :-1] > 0
         pixels = tiles.repeat_interleave(TILE, 0).repeat_interleave(TILE, 1)[:h, :w]
-        return torch.nonzero(pixels).unbind(-1)
+        rows_seen, columns_seen = torch.nonzero(pixels).unbind(-1)
+        return rows_seen, columns_seen
 
     def _occupied_cells(self) -> tuple[Tensor]:
         """The centres of the occupied cells, [C, 3]."""
@@ -224,19 +225,20 @@ class CulledRenderer:
         size = int(camera.height.item()), int(camera.width.item())
         return in_recording(*plane(*size, _intrinsics(camera)), self.portrait.camera)
 
-    def _torso(self, camera: Cameras, view: Hashable, condition: FrameCondition) -> tuple[Tensor, ...]:
-        """Alpha [h*w, 1] and premultiplied colour [h*w, 3] of the torso in a camera's [1] picture."""
-        network = self.network
+    def _torso(self, camera: Cameras, view: Hashable, condition: FrameCondition) -> tuple[Tensor, Tensor]:
+        """Returns alpha [h*w, 1] and premultiplied colour [h*w, 3] of the torso in a camera's [1] picture."""
+        network, field = self.network, self.network.torso_field()
         depends = self._torso_weights()
 
         def paint() -> tuple[Tensor, ...]:
             within, pixels = self._torso_pixels(camera, condition.head_pose)
-            alpha, rgb = network.torso(pixels, network.pose_of(condition.head_pose))
+            alpha, rgb = field(pixels, network.pose_of(condition.head_pose))
             layer = torch.zeros(int(camera.height.item()) * int(camera.width.item()), 4, device=pixels.device)
             layer[within] = torch.cat([alpha, alpha * rgb], -1)
             return layer.split([1, 3], -1)
 
-        return self.still.reuse(("torso", view, condition.head_pose.tobytes()), depends, paint)
+        alpha, colour = self.still.reuse(("torso", view, condition.head_pose.tobytes()), depends, paint)
+        return alpha, colour
 
     def _torso_pixels(self, camera: Cameras, head_pose: np.ndarray) -> tuple[Tensor, ...]:
         """The pixels [N] of a camera [1] that a head pose's torso can be seen in, and their places in its picture."""
@@ -254,20 +256,20 @@ class CulledRenderer:
 
     def _torso_weights(self) -> tuple[Tensor, ...]:
         network = self.network
-        return (*network.torso.parameters(), network.pose_mean, network.pose_scale)
+        return (*network.torso_field().parameters(), network.pose_mean, network.pose_scale)
 
     def torso_region(self) -> Tensor:
         """Where in the recording's picture a torso is for some of its poses, and a margin: bool [S, S], by rows."""
         return self._of_weights.reuse("torso region", self._torso_weights(), self._torso_region)[0]
 
     def _torso_region(self) -> tuple[Tensor]:
-        network = self.network
+        network, field = self.network, self.network.torso_field()
         poses = self.portrait.motion.poses
         middles = (torch.arange(REGION, device=network.device) + 0.5) * (2 / REGION) - 1
         points = torch.stack(torch.meshgrid(middles, middles, indexing="xy"), -1).reshape(-1, 2)
         most = torch.zeros(len(points), device=network.device)
         for k in np.linspace(0, len(poses) - 1, REGION_POSES).astype(int):
-            alpha, _ = network.torso(points, network.pose_of(poses[k]))
+            alpha, _ = field(points, network.pose_of(poses[k]))
             most = torch.maximum(most, alpha[:, 0])
         found = nn.functional.max_pool2d(most.view(1, 1, REGION, REGION), 5, 1, 2)[0, 0]
         return (found > HAZE,)

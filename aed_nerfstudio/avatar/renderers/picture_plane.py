@@ -17,8 +17,9 @@ def at_distance_one(row: Tensor, column: Tensor, intrinsics: Tensor) -> tuple[Te
 
 def plane(height: int, width: int, intrinsics: Tensor) -> tuple[Tensor, Tensor]:
     """`at_distance_one` of a whole picture, [h*w] each."""
-    sides = (torch.arange(side, device=intrinsics.device) for side in (height, width))
-    y, x = torch.meshgrid(*reversed(at_distance_one(*sides, intrinsics)), indexing="ij")
+    rows, columns = (torch.arange(side, device=intrinsics.device) for side in (height, width))
+    across, down = at_distance_one(rows, columns, intrinsics)
+    y, x = torch.meshgrid(down, across, indexing="ij")
     return x.reshape(-1), y.reshape(-1)
 
 

@@ -106,7 +106,7 @@ class RecordedRenderer:
         if shown:
             turned = on_torso(x, y, pose, head_pose, self.portrait.camera)
             pixels = torch.where(same > 0, recorded, turned)
-            alpha, colour = network.torso(pixels, (turn - network.pose_mean) * network.pose_scale)
+            alpha, colour = network.torso_field()(pixels, (turn - network.pose_mean) * network.pose_scale)
             alpha = alpha * in_region(pixels, rest[-1])[:, None]
             torso = alpha, alpha * colour
         return {**layers(size, head, torso, painted(background, recorded)), "wanted": wanted}

@@ -315,9 +315,8 @@ class Avatar:
             sign: is given the complete video, before it takes its place, and the tags; `Credentials.sign` for one.
 
         Raises:
-            InputError: the file cannot be written, is one that the avatar came from, is being written by another
-                process, the disk is too small for it, it is not signed, it is to be resumed with other arguments than
-                it was begun with, or frames that the track does not have, none, or not all from the first to the last.
+            InputError: the file cannot be written, the avatar came from it, or another process writes it; the disk is
+                too small; it is not signed; it was begun with other arguments; or not all of the frames exist.
         """
         tracks = track if isinstance(track, Mapping) else {"": track}
         seen = _Seen(background=background, camera_path=camera_path, smooth_lips=smooth_lips)
@@ -326,7 +325,7 @@ class Avatar:
             tracks=tracks,
             samples=samples,
             frames=video_frames(tracks, frames),
-            size=_size_of_pictures(self, size, camera_path)[::-1],
+            size=_size_of_pictures(self, size, camera_path),
             model=self.name,
             consent=self.consent,
             mark=mark,

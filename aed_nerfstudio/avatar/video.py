@@ -31,7 +31,7 @@ class Video:
     """The tracks by their captions, of equal length and rate."""
     samples: np.ndarray
     size: tuple[int, int]
-    """Width and height of one track's picture, pixels."""
+    """Height and width of one track's picture, pixels."""
     frames: range
     """Numbers of the frames, in steps of 1; see `video_frames`."""
     model: str
@@ -61,7 +61,8 @@ class Video:
         Raises:
             InputError: see `Avatar.write_video`.
         """
-        fps, whole = self._fps, size_together(self.size, len(self.tracks))
+        height, width = self.size
+        fps, whole = self._fps, size_together((width, height), len(self.tracks))
         transparent = self.background is not None and self.background.transparent
         check_room(self.path, self.form, transparent, whole, len(self.frames))
         tags = {"model": self.model, "emotion_track": self._emotion_text(), **(self.tags or {})}

@@ -102,9 +102,10 @@ class Demo:
         config.machine.seed = self.seed
         if self.steps is not None:
             # Every stage is shortened alike, so that the torso still gets its part.
-            schedule = config.pipeline.model.schedule
+            model = own_pipeline(config).model
+            schedule = model.schedule
             head, lips = (round(part * self.steps / schedule.total) for part in (schedule.head, schedule.lips))
-            config.pipeline.model.schedule = replace(schedule, head=head, lips=lips, torso=self.steps - head - lips)
+            model.schedule = replace(schedule, head=head, lips=lips, torso=self.steps - head - lips)
             config.max_num_iterations = self.steps
         print(f"\n2/3 training for {config.max_num_iterations} steps")
         with on_signals(leave, *STOP):  # nerfstudio ends a training at KeyboardInterrupt, and goes on

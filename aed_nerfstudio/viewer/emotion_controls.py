@@ -51,8 +51,9 @@ class EmotionControls:
     def _span(self, categories: list[str]) -> tuple[float, float] | None:
         """The intensities that all of these were recorded with; None: there is none. Neutral has no strength."""
         spans = [self.vocabulary.span(c) for c in categories if c != "neutral"]
-        low, high = max((a for a, _ in spans), default=0.0), min((b for _, b in spans), default=1.0)
-        return (low, high) if low <= high else None
+        known = [span for span in spans if span is not None]
+        low, high = max((a for a, _ in known), default=0.0), min((b for _, b in known), default=1.0)
+        return (low, high) if low <= high and len(known) == len(spans) else None
 
     def _choose(self) -> None:
         """Another category: offers what goes with it."""

@@ -36,7 +36,7 @@ if TYPE_CHECKING:  # torch and nerfstudio take seconds to load; only `load` and 
 
 
 def to_uint8(image: torch.Tensor) -> np.ndarray:
-    """A rendered image, float in 0..1 (clamped), as uint8 of the same shape."""
+    """Returns a rendered image, float in 0..1 (clamped), as uint8 of the same shape."""
     return (image.clamp(0, 1) * 255).round().byte().cpu().numpy()
 
 
@@ -104,33 +104,33 @@ class Avatar:
 
     @property
     def portrait(self) -> Portrait:
-        """What the avatar knows of its person without the recording."""
+        """Returns what the avatar knows of its person without the recording."""
         return self.network.portrait
 
     @property
     def device(self) -> torch.device:
-        """Where pictures are rendered."""
+        """Returns where pictures are rendered."""
         return self.network.device
 
     @property
     def vocabulary(self) -> EmotionVocabulary:
-        """The emotions that this avatar knows; its `encode` makes the vectors that `track` takes."""
+        """Returns the emotions that this avatar knows; its `encode` makes the vectors that `track` takes."""
         return self.portrait.vocabulary
 
     @property
     def consent(self) -> str:
-        """Who agreed to what, as it was noted when the avatar's dataset was made; empty where nothing was."""
+        """Returns who agreed to what, as it was noted when the avatar's dataset was made; empty where nothing was."""
         return self.portrait.provenance.consent
 
     def frame_size(self, size: int | None = None) -> tuple[int, int]:
-        """Height and width in pixels of the frames that `render` gives for a `size` (their width)."""
+        """Returns the height and width in pixels of the frames that `render` gives for a `size` (their width)."""
         camera = self.portrait.camera
         if size is None:
             return camera.h, camera.w
         return _checked(round(camera.h * size / camera.w), size)
 
     def features(self, audio: np.ndarray, file: Path | None = None) -> np.ndarray:
-        """What the avatar hears in a stretch of sound, by the front end that it was trained on.
+        """Returns what the avatar hears in a stretch of sound, by the front end that it was trained on.
 
         Args:
             audio: float [n] mono at 16 kHz.
@@ -152,7 +152,7 @@ class Avatar:
         features: np.ndarray | None = None,
         fps: float = FPS,
     ) -> DrivingTrack:
-        """What drives the avatar through a stretch of sound, one condition a frame.
+        """Returns what drives the avatar through a stretch of sound, one condition a frame.
 
         Args:
             audio: float [n] mono at 16 kHz.
@@ -172,7 +172,7 @@ class Avatar:
         return self._assembler.speech(features, emotion, poses, fps)
 
     def recorded_view(self, condition: FrameCondition, size: int | None) -> Cameras:
-        """The recording's camera [1], where the head's pose puts it."""
+        """Returns the recording's camera [1], where the head's pose puts it."""
         import torch
         from nerfstudio.cameras.cameras import Cameras
 
@@ -352,7 +352,7 @@ def _is_config(path: Path) -> bool:
 
 
 def _of_run(config: Path, data: Path | None) -> tuple[Network, str, int, list[Path]]:
-    """A training run's network, name, step and files."""
+    """Returns a training run's network, name, step and files."""
     from aed_nerfstudio.loading import dataset_of, has_portrait, load_network, read_run
     from aed_nerfstudio.nerfstudio_plugin.places import own_pipeline
 
@@ -367,7 +367,7 @@ def _of_run(config: Path, data: Path | None) -> tuple[Network, str, int, list[Pa
 
 
 def _of_file(path: Path, data: Path | None) -> tuple[Network, str, int, list[Path]]:
-    """An avatar file's network, name, step and files."""
+    """Returns an avatar file's network, name, step and files."""
     from aed_nerfstudio.avatar.avatar_file import read_avatar
 
     if data is not None:
@@ -382,7 +382,7 @@ def _size_of_pictures(avatar: Avatar, size: int | None, camera_path: CameraPath 
 
 
 def _checked(height: int, width: int) -> tuple[int, int]:
-    """Height and width; InputError where these are no size to render at."""
+    """Returns height and width; InputError where these are no size to render at."""
     if width < RENDERED_SIDE.low:
         raise InputError(f"size must be at least {RENDERED_SIDE.low} pixels, not {width}")
     if max(height, width) > RENDERED_SIDE.high:

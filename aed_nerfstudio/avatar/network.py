@@ -142,7 +142,7 @@ class Network(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """Returns where the weights are."""
         return self.feature_mean.device
 
     def _apply(self, fn, recurse: bool = True):
@@ -242,7 +242,8 @@ class Network(nn.Module):
         )
 
     def _codes_of(self, weight: Tensor, conditions: Sequence[FrameCondition]) -> Tensor:
-        """Appearance codes [C, K]: in training the frames' own; else the mean, for held-out ones were never trained."""
+        """Returns appearance codes [C, K]: in training the frames' own; else the mean, for held-out ones were never
+        trained."""
         if self.training:
             return weight[[condition.appearance for condition in conditions]]
         return weight[self.trained_codes].mean(0, keepdim=True).expand(len(conditions), -1)

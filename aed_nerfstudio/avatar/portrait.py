@@ -228,7 +228,7 @@ def _number(value: object) -> float:
 
 
 def _digest(dataset: Dataset) -> str:
-    """Of a dataset's description, which tells all of its frames."""
+    """Returns the digest of a dataset's description, which tells all of its frames."""
     found = hashlib.sha256()
     for frame in dataset.frames:
         found.update(f"{frame.stem} {frame.camera_to_world} {frame.face_box}\n".encode())

@@ -70,7 +70,7 @@ class Bench(AvatarFlags):
         print(f"{output}: all figures")
 
     def _loaded(self) -> tuple[AedPipeline | None, Avatar]:
-        """The pipeline of a training run, and the avatar."""
+        """Returns the pipeline of a training run, and the avatar."""
         if self.load_config is None:
             return None, self.avatar_of()
         from aed_nerfstudio.avatar.avatar import Avatar
@@ -82,7 +82,7 @@ class Bench(AvatarFlags):
 
 
 def _commit() -> str | None:
-    """Of this package, where it lies in a git checkout."""
+    """Returns the commit of this package, where it lies in a git checkout."""
     run = subprocess.run(
         ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"],
         capture_output=True, text=True, check=False,

@@ -92,6 +92,7 @@ class Demo:
 
         from aed_nerfstudio.jobs.signals import STOP, leave, on_signals
         from aed_nerfstudio.method_configs.aed_nerf import aed_nerf_tiny
+        from aed_nerfstudio.nerfstudio_plugin.places import own_pipeline
 
         config = copy.deepcopy(aed_nerf_tiny.config)
         config.data = root / "data"

@@ -101,7 +101,7 @@ class SetDriving:
             read_feature_file(self.audio_features_file, count_frames(samples))
 
     def _given(self) -> dict:
-        """The fields of the driving's config that this command line changes."""
+        """Returns the fields of the driving's config that this command line changes."""
         names = ("audio", "audio_features_file", "emotion", "intensity", "background", "clock", "fps")
         given = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
         if self.audio is not None:

@@ -8,7 +8,7 @@ import numpy as np
 
 
 def digest(*arrays: np.ndarray | None) -> str:
-    """SHA-256 of the arrays' bytes, in hexadecimal."""
+    """Returns the SHA-256 of the arrays' bytes, in hexadecimal."""
     found = hashlib.sha256()
     for array in arrays:
         found.update(b"" if array is None else np.ascontiguousarray(array).data)

@@ -340,7 +340,7 @@ def _samples(avatar: Avatar, condition: FrameCondition) -> tuple[PackedSamples, 
 
 
 def _field_flops(network: Network) -> float:
-    """Of the networks, a sample; conditions are multiplied once a frame."""
+    """Returns the floating-point operations of the networks for a sample; conditions are multiplied once a frame."""
 
     def layers(mlp, condition: int) -> float:
         weights = [layer.weight for layer in mlp if hasattr(layer, "weight")]
@@ -356,7 +356,7 @@ def _field_flops(network: Network) -> float:
 
 
 def _speech(avatar: Avatar) -> DrivingTrack:
-    """Seconds of noise, with the recorded head motion."""
+    """Returns the track of seconds of noise, with the recorded head motion."""
     noise = np.random.default_rng(0).normal(0, 0.1, SPEECH_SECONDS * SAMPLE_RATE).astype(np.float32)
     front_end, frames = avatar.portrait.front_end, SPEECH_SECONDS * FPS
     if is_file_front_end(front_end):
@@ -367,7 +367,7 @@ def _speech(avatar: Avatar) -> DrivingTrack:
 
 
 def _frame(avatar: Avatar, track: DrivingTrack, size: int) -> Operation:
-    """A whole picture: head, torso, background. Each one has another pose, as in a video."""
+    """Returns the rendering of a whole picture: head, torso, background. Each one has another pose, as in a video."""
     count = iter(range(1 << 30))
 
     def run() -> Tensor:

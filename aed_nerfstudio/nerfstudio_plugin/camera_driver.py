@@ -93,11 +93,11 @@ class CameraDriver:
 
     @property
     def seconds(self) -> float:
-        """Length of what the times run through."""
+        """Returns the length of what the times run through."""
         return self.length / FPS
 
     def _heard(self) -> np.ndarray:
-        """The features of the config's sound and of silence after it."""
+        """Returns the features of the config's sound and of silence after it."""
         front_end, dim = self.portrait.front_end, self.portrait.feature_dim
         if self.config.audio is None:
             return hear_silence(SILENT_FRAMES + FPS, front_end, dim)
@@ -109,7 +109,7 @@ class CameraDriver:
         return np.pad(features, ((0, SILENT_FRAMES * STEPS_PER_FRAME), (0, 0)), mode="edge")
 
     def _opened(self) -> torch.Tensor | None:
-        """The config's background, float [H, W, 3] in 0..1; None: the recording's."""
+        """Returns the config's background, float [H, W, 3] in 0..1; None: the recording's."""
         background = None if self.config.background is None else open_background(self.config.background)
         if background is None:
             return None
@@ -131,7 +131,7 @@ class CameraDriver:
         return self.config.drive_frames or "frame" not in (camera.metadata or {})
 
     def condition(self, camera: Cameras) -> FrameCondition:
-        """What drives one camera, of shape [] or [1].
+        """Returns what drives one camera, of shape [] or [1].
 
         Cameras without times, and with the clock `frames` all but the viewer's, are taken for the frames of a video in
         their order, each `1 / fps` seconds after the one before: after the end of the config's sound the avatar is
@@ -156,17 +156,17 @@ class CameraDriver:
         return frame
 
     def _at(self, time: float) -> int:
-        """The frame of a time, 0 to 1 over the track; the viewer's splines overshoot."""
+        """Returns the frame of a time, 0 to 1 over the track; the viewer's splines overshoot."""
         return round(min(max(time, 0.0), 1.0) * (self.length - 1))
 
     def _next(self) -> int:
-        """The frame of the next camera of a video."""
+        """Counts a camera of a video, and returns its frame."""
         index = int(self.played * FPS / self.config.fps + 1e-6)
         self.played += 1
         return index
 
     def _moment(self, index: int) -> FrameCondition:
-        """The track's condition number `index`, which may lie beyond its end."""
+        """Returns the track's condition number `index`, which may lie beyond its end."""
         if not self._sounds:
             return self.track[index % self.length]
         moment = self.track[min(index, self.length + SILENT_FRAMES // 2)]

@@ -30,7 +30,7 @@ class CpuProcesses:
         self._children: list[int] = []
 
     def setup(self) -> None:
-        """Nothing: each process sets itself up."""
+        """Does nothing: each process sets itself up."""
 
     def train(self) -> None:
         """Returns when all processes of this machine have trained.
@@ -56,7 +56,8 @@ class CpuProcesses:
                 raise SystemExit(128 + self._signal)
 
     def _pass_on(self, number: int) -> None:
-        """The trainers agree on a step after which all end, so that this process has only to wait."""
+        """Tells the trainers of a signal; they agree on a step after which all end, so that this process has only to
+        wait."""
         if not self._children:
             leave(number)
         again = bool(self._signal) and time.monotonic() - self._signalled > AGAIN
@@ -68,7 +69,7 @@ class CpuProcesses:
 
 
 def _work(local_rank: int, config: AedTrainerConfig, url: str) -> None:
-    """One process; what `nerfstudio.scripts.train` does for a GPU."""
+    """Runs one process, as `nerfstudio.scripts.train` does for a GPU."""
     with on_signals(leave, *STOP):
         from nerfstudio.scripts.train import train_loop  # which loads the registered methods, and so this module
 

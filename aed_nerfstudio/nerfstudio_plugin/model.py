@@ -114,12 +114,12 @@ class AedNerfModel(Model):
 
     @property
     def portrait(self) -> Portrait:
-        """What is known of the avatar's person."""
+        """Returns what is known of the avatar's person."""
         return self.network.portrait
 
     @property
     def evaluated(self) -> int:
-        """Samples of the head that the last picture took."""
+        """Returns how many samples of the head the last picture took."""
         return self.renderer.evaluated
 
     def use_backend(self, name: Backend) -> None:
@@ -129,7 +129,7 @@ class AedNerfModel(Model):
     # ---- driving and rendering
 
     def drive(self, config: DrivingConfig) -> None:
-        """From now on, nerfstudio's cameras are driven as a config says.
+        """Has nerfstudio's cameras driven as a config says.
 
         Raises:
             InputError: a sound or a picture that cannot be read, or an emotion that was not recorded.
@@ -191,7 +191,7 @@ class AedNerfModel(Model):
     def _march_head(
         self, origins: Tensor, directions: Tensor, encoded: EncodedCondition, counts: list[int]
     ) -> dict[str, Tensor]:
-        """Training rays of C frames, [R,3] each -> rgb [R,3] (premultiplied), alpha [R,1], ambient [R,1].
+        """Renders training rays of C frames, [R,3] each -> rgb [R,3] (premultiplied), alpha [R,1], ambient [R,1].
 
         counts: rays of each frame, in order.
         """
@@ -244,7 +244,7 @@ class AedNerfModel(Model):
         return {"psnr": float(-10 * torch.log10(error.clamp_min(1e-10)))}, {"img": panel}
 
     def set_stage(self, step: int) -> None:
-        """From now on it is a step of the training: what its stage does not train is frozen."""
+        """Sets the step of the training, and freezes what its stage does not train."""
         self.step = step
         frozen = self.config.schedule.stage(step) == "torso"
         network = self.network
@@ -278,7 +278,7 @@ class AedNerfModel(Model):
 
 
 def _drop_name(model: nn.Module, state: dict, prefix: str, _) -> None:
-    """Checkpoints do not say that the network is a part of nerfstudio's model."""
+    """Leaves out of checkpoints that the network is a part of nerfstudio's model."""
     for key in [key for key in state if key.startswith(prefix + NETWORK)]:
         state[prefix + key.removeprefix(prefix + NETWORK)] = state.pop(key)
 

@@ -102,7 +102,7 @@ class AedPipeline(VanillaPipeline):
         super().load_state_dict(state_dict, strict=True)
 
     def training_state(self) -> dict[str, dict]:
-        """What a training goes on from beside weights and optimizers: plain values and tensors."""
+        """Returns what a training goes on from beside weights and optimizers: plain values and tensors."""
         return {
             "watch": self.watch.state(),
             "mean_weights": {} if self.mean_weights is None else self.mean_weights.mean,

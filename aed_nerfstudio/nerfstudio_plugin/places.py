@@ -85,7 +85,8 @@ def find_inputs(config: TrainerConfig, run: Path, data: Path | None = None) -> N
 
 
 def read_by_nerfstudio() -> Path | None:
-    """The config.yml from which nerfstudio's `eval_setup` makes what calls this function's caller; None elsewhere.
+    """Returns the config.yml from which nerfstudio's `eval_setup` makes what calls this function's caller; None
+    elsewhere.
 
     It tells it to no one, and asks a config only for the places that it was trained with.
     """
@@ -96,20 +97,20 @@ def read_by_nerfstudio() -> Path | None:
 
 
 def _inputs(config: TrainerConfig) -> Iterator[tuple[object, tuple[str, ...]]]:
-    """Parts of a config, and their fields that may name a file which is read for a picture."""
+    """Yields parts of a config, and their fields that may name a file which is read for a picture."""
     pipeline = own_pipeline(config)
     yield pipeline.datamanager.dataparser, ("audio_features_file",)
     yield pipeline.model.driving, ("audio", "audio_features_file", "background")
 
 
 def _absolute(path: str | Path) -> Path:
-    """A path from the root; a link keeps its name."""
+    """Returns a path from the root; a link keeps its name."""
     path = Path(path)
     return path.resolve() if path.name in ("", "..") else path.parent.resolve() / path.name
 
 
 def _path(value: str | Path) -> Path:
-    """What a config holds as the name of a file."""
+    """Returns the path by which a config names a file."""
     if isinstance(value, str) and PureWindowsPath(value).is_absolute():
         return Path(PureWindowsPath(value).as_posix())
     return Path(value)
@@ -120,7 +121,7 @@ def _is_dataset(folder: Path) -> bool:
 
 
 def _first(places: list[Path], fits: Callable[[Path], bool]) -> Path | None:
-    """The first place that fits; a line says so where it is not the first of all."""
+    """Returns the first place that fits; a line says so where it is not the first of all."""
     found = next((place for place in places if fits(place)), None)
     if found not in (None, places[0]):
         print(f"{places[0]} is not there: taking {found}")
@@ -128,7 +129,7 @@ def _first(places: list[Path], fits: Callable[[Path], bool]) -> Path | None:
 
 
 def _places(stored: Path, run: Path, moves: list[tuple[Path, Path]]) -> list[Path]:
-    """Where something may be that lay at a path once: the path itself is the first.
+    """Returns where something may be that lay at a path once: the path itself is the first.
 
     run: the run's folder. moves: folders that lay elsewhere then, with their places now.
     """
@@ -142,7 +143,7 @@ def _places(stored: Path, run: Path, moves: list[tuple[Path, Path]]) -> list[Pat
 
 
 def _moved(stored: Path, old: Path, new: Path) -> Path | None:
-    """Where a path is, if it moved together with a folder that lay in the same one; None where it did not."""
+    """Returns where a path is, if it moved together with a folder that lay in the same one; None where it did not."""
     try:
         shared = os.path.commonpath([old, stored])
     except ValueError:  # one is absolute, the other not

@@ -12,7 +12,7 @@ import torch
 
 
 def random_state(generator: np.random.Generator) -> dict[str, str | torch.Tensor]:
-    """Python's, NumPy's and PyTorch's own generators, and one more of NumPy's."""
+    """Returns the states of Python's, NumPy's and PyTorch's own generators, and of one more of NumPy's."""
     numpy = np.random.get_state(legacy=False)
     numpy["state"]["key"] = numpy["state"]["key"].tolist()
     # As text, because NumPy's numbers are larger than a checkpoint's may be.

@@ -42,7 +42,7 @@ MEND = "give the config.yml of a run that `ns-train aed-nerf` trained with this 
 
 
 def read_config(file: Path) -> TrainerConfig:
-    """The config of a training run, equal to what nerfstudio itself would load.
+    """Reads the config of a training run, equal to what nerfstudio itself would load.
 
     Args:
         file: written by `ns-train`, or a copy of `aed set-driving`.
@@ -72,8 +72,8 @@ def read_config(file: Path) -> TrainerConfig:
 
 
 def read_paths_of_other_systems() -> None:
-    """From here on, nerfstudio's own commands read the paths in a `config.yml` that another system wrote as well, or
-    Python 3.13; PyYAML, by which they read it, takes only those of its own."""
+    """Has nerfstudio's own commands read the paths in a `config.yml` that another system wrote as well, or Python 3.13;
+    PyYAML, by which they read it, takes only those of its own."""
     foreign = "WindowsPath" if os.name == "posix" else "PosixPath"
     for name in (f"pathlib.{foreign}", *(f"pathlib._local.{kind}" for kind in PATHS)):
         yaml.Loader.add_constructor(f"{PYTHON}object/apply:{name}", _construct_path)
@@ -84,7 +84,7 @@ def _construct_path(loader: yaml.Loader, node: yaml.SequenceNode) -> Path:
 
 
 def native_path(parts: list[str], kind: str) -> Path:
-    """A path of this system; parts and kind: of the one in a file, whose last word is one of `PATHS`."""
+    """Returns a path of this system; parts and kind: of the one in a file, whose last word is one of `PATHS`."""
     return Path((PureWindowsPath if kind.endswith("WindowsPath") else PurePosixPath)(*parts).as_posix())
 
 
@@ -133,7 +133,7 @@ class _Builder:
         return _fault(self.file, node, what)
 
     def _value(self, node: yaml.Node) -> tuple[object, list[yaml.Node]]:
-        """The value, and the nodes it was made of."""
+        """Returns the value, and the nodes it was made of."""
         python = node.tag.removeprefix(PYTHON) if node.tag.startswith(PYTHON) else None
         kind, _, name = (python or "").partition(":")
         if python is None:
@@ -179,7 +179,7 @@ class _Builder:
         return value, []
 
     def _config(self, node: yaml.MappingNode, kind: type) -> tuple[object, list[yaml.Node]]:
-        """A config, made as `pickle` would: without calling anything of its class."""
+        """Makes a config as `pickle` would: without calling anything of its class."""
         usual, state = _known(kind), {}
         parts = []
         for key, part in node.value:
@@ -202,7 +202,8 @@ class _Builder:
         return found, parts
 
     def _named(self, node: yaml.Node, kind: type, field: str) -> object:
-        """A class or function: only the one that this field holds by itself, or held in a config that it extends."""
+        """Returns a class or function: only the one that this field holds by itself, or held in a config that it
+        extends."""
         name = _now(node.tag.removeprefix(f"{PYTHON}name:"))
         for base in kind.__mro__:
             usual = _usual(base).get(field) if is_dataclass(base) else None
@@ -212,7 +213,7 @@ class _Builder:
 
 
 def _now(name: str) -> str:
-    """The place of a class whose place in a file may be that of an older version."""
+    """Returns the place of a class whose place in a file may be that of an older version."""
     module, _, last = name.rpartition(".")
     return f"{MOVED.get(module, module)}.{last}"
 
@@ -229,7 +230,8 @@ def _shown(node: yaml.Node) -> str:
 
 @cache
 def _configs() -> dict[str, type]:
-    """The classes of the configs by their names in a file: those that our presets hold, and what these extend."""
+    """Returns the classes of the configs by their names in a file: those that our presets hold, and what these
+    extend."""
     from nerfstudio.configs.base_config import LocalWriterConfig, LoggingConfig, MachineConfig, ViewerConfig
     from nerfstudio.data.pixel_samplers import PixelSamplerConfig
     from nerfstudio.engine.optimizers import AdamOptimizerConfig
@@ -262,7 +264,7 @@ def _enums() -> dict[str, type[Enum]]:
 
 
 def _known(kind: type) -> dict[str, object]:
-    """The fields of a config, also those that version 0.1 had there, and what they hold by themselves."""
+    """Returns the fields of a config, also those that version 0.1 had there, and what they hold by themselves."""
     from aed_nerfstudio.nerfstudio_plugin.camera_driver import DrivingConfig
     from aed_nerfstudio.nerfstudio_plugin.model import AedNerfModelConfig
 
@@ -271,7 +273,7 @@ def _known(kind: type) -> dict[str, object]:
 
 @cache
 def _usual(kind: type) -> dict[str, object]:
-    """The fields of a config and what they hold by themselves; None where they must be given."""
+    """Returns the fields of a config and what they hold by themselves; None where they must be given."""
     found = {}
     for field in fields(kind):
         made = None if field.default_factory is MISSING else field.default_factory()

@@ -83,12 +83,12 @@ class AedTrainerConfig(TrainerConfig):
             self._several, self.machine = machine, replace(machine, num_devices=1, num_machines=1)
 
     def get_base_dir(self) -> Path:
-        """The run's folder; in nerfstudio's commands that read its config.yml, where that lies now."""
+        """Returns the run's folder; in nerfstudio's commands that read its config.yml, where that lies now."""
         return self.__dict__.get("_run") or super().get_base_dir()
 
     def get_checkpoint_dir(self) -> Path:
-        """The folder of the checkpoints. Where nerfstudio's commands ask, which read a config.yml, this is beside it,
-        and the config is fitted to this machine.
+        """Returns the folder of the checkpoints. Where nerfstudio's commands ask, which read a config.yml, this is
+        beside it, and the config is fitted to this machine.
 
         Raises:
             InputError: the dataset, or a checkpoint, is not there any more; only then.
@@ -107,7 +107,7 @@ class AedTrainerConfig(TrainerConfig):
         return super().get_checkpoint_dir()
 
     def setup(self, local_rank: int = 0, **kwargs) -> Trainer | CpuProcesses:
-        """A process's trainer; arguments are nerfstudio's."""
+        """Returns the trainer of a process; arguments are nerfstudio's."""
         several = self.__dict__.pop("_several", None)
         if several is not None:
             return CpuProcesses(replace(self, machine=several))
@@ -149,7 +149,7 @@ class AedTrainer(Trainer):
         self._stopped = False
 
     def setup(self, test_mode: Literal["test", "val", "inference"] = "val") -> None:
-        """nerfstudio's.
+        """Sets the trainer up as nerfstudio does.
 
         Raises:
             InputError: the checkpoint to load is missing or damaged.
@@ -204,7 +204,7 @@ class AedTrainer(Trainer):
 
     @property
     def stop_training(self) -> bool:
-        """Asked by nerfstudio before each step, and while it is paused."""
+        """Returns whether to stop; nerfstudio asks before each step, and while it is paused."""
         # A paused process waits alone; else all must stop at the same step, or they wait for each other forever.
         several = self.world_size > 1 and self.training_state != "paused"
         ended = self._done >= self.config.max_num_iterations - 1
@@ -296,7 +296,7 @@ class AedTrainer(Trainer):
             keep_two(self.checkpoint_dir, step)
 
     def _full(self, step: int, error: BaseException) -> InputError:
-        """What to tell when step `step` cannot be written."""
+        """Returns the error to raise when step `step` cannot be written."""
         whole = checkpoints(self.checkpoint_dir)
         mend = f"{whole[0].name} is whole: make room and go on from it" if whole else "make room and train again"
         return InputError(f"{self.checkpoint_dir}: step {step} cannot be written ({reason(error)}), so the training "

@@ -23,7 +23,7 @@ TICK = 0.02
 
 
 def wav(samples: np.ndarray, sample_rate: int = 16000) -> bytes:
-    """Mono samples, float [n] in -1..1, as the bytes of a 16-bit WAV file."""
+    """Returns mono samples, float [n] in -1..1, as the bytes of a 16-bit WAV file."""
     data = io.BytesIO()
     with wave.open(data, "wb") as out:
         out.setnchannels(1)
@@ -76,13 +76,13 @@ class Playback:
 
     @property
     def frame(self) -> int:
-        """The frame to show now."""
+        """Returns the frame to show now."""
         if self.playing:
             return min(int(self._clock.now() * FPS), len(self._said().track) - 1)
         return self._frame
 
     def load(self, speech: Speech) -> None:
-        """Another speech, from its start; stops the one that plays."""
+        """Takes another speech, from its start; stops the one that plays."""
         self.pause()
         self.speech = speech
         loop, self._clock = self._clock.loop, Clock(len(speech.track) / FPS)
@@ -90,7 +90,7 @@ class Playback:
         self._frame = 0
 
     def play(self) -> None:
-        """From the frame where it stands, or from the start if that is the last."""
+        """Plays from the frame where it stands, or from the start if that is the last."""
         speech = self._said()
         start = self._frame if self._frame < len(speech.track) - 1 else 0
         if speech.samples is not None:
@@ -120,7 +120,7 @@ class Playback:
         self._run(f"window.aedSound && window.aedSound.loop({str(loop).lower()});")
 
     def announce(self, frame: int) -> None:
-        """The next picture that the browser is sent is of this frame."""
+        """Tells the page that the next picture that it is sent is of this frame."""
         if self._loaded is not None:
             self._run(f"window.aedSound && window.aedSound.expect({frame});")
 

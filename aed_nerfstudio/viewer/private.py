@@ -93,7 +93,7 @@ _serving = threading.local()
 
 
 def install() -> None:
-    """From here on every viewer of this process is guarded; before the first one is made."""
+    """Guards every viewer of this process; to be called before the first one is made."""
     global _installed
     if _installed:
         return
@@ -213,7 +213,7 @@ def show_pictures_before_all(viewer: nerfstudio_viewer.Viewer) -> None:
 
 
 def _before(owner: object, name: str, ours: Callable) -> None:
-    """Calls of a function go to ours, which is given theirs as its first argument."""
+    """Has calls of a function go to ours, which is given theirs as its first argument."""
     theirs = getattr(owner, name)
     _replace(owner, name, wraps(theirs)(lambda *arguments, **options: ours(theirs, *arguments, **options)))
 
@@ -227,7 +227,8 @@ def _replace(owner: object, name: str, ours: object) -> None:
 
 
 def _open(theirs: Callable, viewer, config: ViewerConfig, *arguments, **options) -> None:
-    """nerfstudio listens to the whole network by default; ours to this machine, unless the command line says so."""
+    """Has the viewer listen to this machine unless the command line says otherwise; nerfstudio's listens to the whole
+    network."""
     asked = any(word.partition("=")[0].replace("_", "-") in HOST_FLAGS for word in sys.argv)
     if config.websocket_host == EVERYBODY and not asked:
         config.websocket_host = THIS_MACHINE
@@ -246,7 +247,7 @@ def _refuse_legacy(theirs: Callable, *arguments, **options) -> None:
 
 
 def _share(theirs: Callable, server: viser.ViserServer, *arguments, **options) -> str | None:
-    """Who started the program asks for a public address, under whatever name."""
+    """Notes that who started the program asks for a public address, under whatever name."""
     _shared.add(server._websock_server)
     return theirs(server, *arguments, **options)
 
@@ -273,7 +274,8 @@ def _work(theirs: Callable, server: _infra.WebsockServer, *arguments) -> None:
 
 
 def _serve(handler: Callable, host: str, port: int, process_request: Callable | None, **options):
-    """In place of `websockets.server.serve`: looks at requests before viser's file server and before handshakes."""
+    """Serves in place of `websockets.server.serve`: looks at requests before viser's file server and before
+    handshakes."""
     server = _serving.server
 
     async def checked(path: str, headers):
@@ -374,7 +376,8 @@ def _see(camera: _messages.ViewerCameraMessage) -> bool:
 
 @contextmanager
 def _atomic(messages: _infra.WebsockMessageHandler) -> Iterator[None]:
-    """As viser's own, which keeps its lock when an error leaves the block: then nobody is sent anything any more."""
+    """Holds the lock as viser's own does, which keeps it when an error leaves the block: then nobody is sent anything
+    any more."""
     me = threading.get_ident()
     inner = messages._locked_thread_id == me
     if not inner:
@@ -389,14 +392,14 @@ def _atomic(messages: _infra.WebsockMessageHandler) -> Iterator[None]:
 
 
 def _client(gui: viser.GuiApi, client_id: int) -> viser.ClientHandle | None:
-    """Who has sent a message; None: it has no camera yet, or is gone."""
+    """Returns who has sent a message; None: it has no camera yet, or is gone."""
     owner = gui._owner
     return owner if isinstance(owner, viser.ClientHandle) else owner.get_clients().get(client_id)
 
 
 @contextmanager
 def _answering(client: viser.ClientHandle) -> Iterator[None]:
-    """What is wrong with what a page has sent is said in that page."""
+    """Says in the page what is wrong with what it has sent."""
     try:
         yield
     except InputError as error:
@@ -413,7 +416,7 @@ def _create(theirs: Callable, gui: viser.GuiApi, value: Any, message: _messages.
 
 
 def _take_value(theirs: Callable, gui: viser.GuiApi, client_id: int, message: _messages.GuiUpdateMessage) -> None:
-    """A page has set a control. viser takes what is sent, for any attribute of it."""
+    """Takes the value that a page has set a control to; viser takes what is sent, for any attribute of it."""
     handle, client = gui._gui_input_handle_from_id.get(message.id), _client(gui, client_id)
     if handle is None or client is None or set(message.updates) != {"value"}:
         return
@@ -424,7 +427,8 @@ def _take_value(theirs: Callable, gui: viser.GuiApi, client_id: int, message: _m
 
 
 def allowed(handle: _GuiInputHandle, value: object) -> Any:
-    """What a page's value for a control becomes: within the control's own ends; None where it is nothing for it.
+    """Returns what a page's value for a control becomes: within the control's own ends; None where it is nothing for
+    it.
 
     Raises:
         InputError: it is a text that the page is to be told about.
@@ -467,7 +471,8 @@ def _clamped(value: object, low: float | None, high: float | None) -> float | No
 
 
 def _start_upload(theirs: Callable, gui: viser.GuiApi, client_id: int, message: _messages.FileTransferStart) -> None:
-    """A file is announced. Each browser has buttons of its own for files, and each button one unfinished file."""
+    """Takes the announcement of a file. Each browser has buttons of its own for files, and each button one unfinished
+    file."""
     button, client = gui._gui_input_handle_from_id.get(message.source_component_id or ""), _client(gui, client_id)
     if client is None or not isinstance(button, GuiUploadButtonHandle) or button.disabled:
         return
@@ -501,7 +506,7 @@ def _give_up(gui: viser.GuiApi, client: viser.ClientHandle, message: _messages.F
 
 
 def _take_part(theirs: Callable, gui: viser.GuiApi, client_id: int, message: _messages.FileTransferPart) -> None:
-    """A part of an announced file: each once, and not more of them than was announced."""
+    """Takes a part of an announced file: each once, and not more of them than was announced."""
     upload, client = _uploads(gui).get(message.transfer_uuid), _client(gui, client_id)
     if upload is None or client is None:
         return
@@ -538,14 +543,14 @@ def _forget(gui: viser.GuiApi, which: Callable[[dict], bool]) -> None:
 
 
 def forget_uploads(client: viser.ClientHandle) -> None:
-    """A browser has gone."""
+    """Lets the unfinished uploads of a browser go that has gone."""
     _forget(client.gui, lambda upload: True)
 
 
 def _end_upload(
     gui: viser.GuiApi, message: _messages.FileTransferStart | _messages.FileTransferPart, size: int
 ) -> None:
-    """The page stops waiting for the rest."""
+    """Has the page stop waiting for the rest."""
     size = max(size, 1)  # a page that has sent nothing of nothing waits
     done = _messages.FileTransferPartAck(message.source_component_id, message.transfer_uuid, size, size)
     gui._websock_interface.queue_message(done)
@@ -560,13 +565,13 @@ def _resolution(theirs: Callable, machine: RenderStateMachine, aspect: float) ->
 
 
 def _interrupt(theirs: Callable, machine: RenderStateMachine, frame, event: str, arg: object) -> Callable | None:
-    """nerfstudio breaks a picture off at any line of Python, also where torch leaves autocast: then this thread stays
-    in bfloat16, and no later picture succeeds. Ours is broken off at lines of ours."""
+    """Lets a picture be broken off at lines of ours only. nerfstudio breaks it off at any line of Python, also where
+    torch leaves autocast: then this thread stays in bfloat16, and no later picture succeeds."""
     return theirs(machine, frame, event, arg) if frame.f_globals.get("__name__", "").startswith(PACKAGE) else None
 
 
 def _render(theirs: Callable, machine: RenderStateMachine, camera):
-    """An error ends one picture, not the thread that makes a browser's pictures."""
+    """Has an error end one picture, not the thread that makes a browser's pictures."""
     try:
         return theirs(machine, camera)
     except IOChangeException:
@@ -587,7 +592,7 @@ def _send(theirs: Callable, machine: RenderStateMachine, *arguments, **options) 
 
 
 def _render_tab(theirs: Callable, server: viser.ViserServer, config_path: Path, datapath: Path, *more):
-    """nerfstudio writes a camera path under the name that a page gives it."""
+    """Checks the name under which nerfstudio writes a camera path, because a page gives it."""
     state = theirs(server, config_path, datapath, *more)
     controls = {handle._impl.label: handle for handle in server.gui._gui_input_handle_from_id.values()}
     name = controls["Render name"]

@@ -82,7 +82,8 @@ def speech_of_upload(
     longest: float,
     report: Callable[[str, float], None],
 ) -> Speech:
-    """An uploaded audio or video file, with the head motion of the longest clip, played forth and back.
+    """Returns the speech of an uploaded audio or video file, with the head motion of the longest clip, played forth and
+    back.
 
     Args:
         content: of the file called `name`.

@@ -70,7 +70,7 @@ class CulledRenderer:
     # ---- head
 
     def _head(self, camera: Cameras, view: Hashable, encoded: EncodedCondition) -> tuple[Tensor, ...]:
-        """Premultiplied colour [h*w, 3], alpha, depth and ambient [h*w, 1] of the head."""
+        """Returns premultiplied colour [h*w, 3], alpha, depth and ambient [h*w, 1] of the head."""
         network = self.network
         pixels, harmonics, *packed = self.still.reuse(
             ("head", view), (network.occupancy.binaries, network.box), lambda: self.hits(camera)
@@ -88,8 +88,8 @@ class CulledRenderer:
         return image.split([3, 1, 1, 1], -1)
 
     def hits(self, camera: Cameras) -> tuple[Tensor, ...]:
-        """The pixels [R] that see an occupied cell, their directions' spherical harmonics [R, 16], and their samples'
-        positions, t, ray_indices and ray_starts."""
+        """Returns the pixels [R] that see an occupied cell, their directions' spherical harmonics [R, 16], and their
+        samples' positions, t, ray_indices and ray_starts."""
         network = self.network
         camera = camera.to(network.device)
         y, x = self._seen(camera)
@@ -112,7 +112,8 @@ class CulledRenderer:
         return pixels, harmonics, samples.positions, samples.t, order[samples.ray_indices], starts
 
     def _seen(self, camera: Cameras) -> tuple[Tensor, Tensor]:
-        """Rows and columns [P] of the pixels near occupied cells: of all tiles of the picture that touch one."""
+        """Returns rows and columns [P] of the pixels near occupied cells: of all tiles of the picture that touch
+        one."""
         h, w = int(camera.height.item()), int(camera.width.item())
         (cells,) = self._of_weights.reuse("cells", (self.network.occupancy.binaries,), self._occupied_cells)
         if not len(cells):
@@ -142,7 +143,7 @@ class CulledRenderer:
         return rows_seen, columns_seen
 
     def _occupied_cells(self) -> tuple[Tensor]:
-        """The centres of the occupied cells, [C, 3]."""
+        """Returns the centres of the occupied cells, [C, 3]."""
         cells = self.network.occupancy.binaries[0]
         return ((torch.nonzero(cells) + 0.5) * (2 / len(cells)) - 1,)
 
@@ -192,7 +193,7 @@ class CulledRenderer:
             first += number
 
     def _features(self, positions: Tensor, encoded: EncodedCondition, name: Hashable | None) -> tuple[Tensor, ...]:
-        """x_g, a_g and a_l of samples; under a name they are kept for the next picture."""
+        """Returns x_g, a_g and a_l of samples; under a name they are kept for the next picture."""
         network, head = self.network, self.network.head
         audio, lips = encoded.audio, encoded.articulation
 
@@ -213,7 +214,7 @@ class CulledRenderer:
     # ---- what is behind it
 
     def _backdrop(self, camera: Cameras, background: Tensor) -> Tensor:
-        """What a camera [1] sees of a background [H',W',3], [h*w, 3]."""
+        """Returns what a camera [1] sees of a background [H',W',3], [h*w, 3]."""
 
         def sample() -> tuple[Tensor, ...]:
             return (painted(background, self._recorded_pixels(camera)),)
@@ -221,7 +222,8 @@ class CulledRenderer:
         return self.still.reuse(("background", _lens_key(camera)), (background,), sample)[0]
 
     def _recorded_pixels(self, camera: Cameras) -> Tensor:
-        """The pixels of a camera [1] as places in the recording's picture, [h*w, 2] in [-1, 1]; beyond: outside."""
+        """Returns the pixels of a camera [1] as places in the recording's picture, [h*w, 2] in [-1, 1]; beyond:
+        outside."""
         size = int(camera.height.item()), int(camera.width.item())
         return in_recording(*plane(*size, _intrinsics(camera)), self.portrait.camera)
 
@@ -241,7 +243,8 @@ class CulledRenderer:
         return alpha, colour
 
     def _torso_pixels(self, camera: Cameras, head_pose: np.ndarray) -> tuple[Tensor, ...]:
-        """The pixels [N] of a camera [1] that a head pose's torso can be seen in, and their places in its picture."""
+        """Returns the pixels [N] of a camera [1] that a head pose's torso can be seen in, and their places in its
+        picture."""
 
         def within(pixels: Tensor) -> tuple[Tensor, ...]:
             found = torch.nonzero(in_region(pixels, self.torso_region()))[:, 0]
@@ -259,7 +262,8 @@ class CulledRenderer:
         return (*network.torso_field().parameters(), network.pose_mean, network.pose_scale)
 
     def torso_region(self) -> Tensor:
-        """Where in the recording's picture a torso is for some of its poses, and a margin: bool [S, S], by rows."""
+        """Returns where in the recording's picture a torso is for some of its poses, and a margin: bool [S, S], by
+        rows."""
         return self._of_weights.reuse("torso region", self._torso_weights(), self._torso_region)[0]
 
     def _torso_region(self) -> tuple[Tensor]:
@@ -276,12 +280,12 @@ class CulledRenderer:
 
 
 def _intrinsics(camera: Cameras) -> Tensor:
-    """fx, fy, cx, cy of a camera [1], [4]."""
+    """Returns fx, fy, cx, cy of a camera [1], [4]."""
     return torch.cat([camera.fx[0], camera.fy[0], camera.cx[0], camera.cy[0]])
 
 
 def _lens_key(camera: Cameras) -> Hashable:
-    """Names a camera [1] wherever it stands."""
+    """Returns a name of a camera [1], wherever it stands."""
     numbers = [camera.fx, camera.fy, camera.cx, camera.cy, camera.width, camera.height]
     if camera.distortion_params is not None:
         numbers.append(camera.distortion_params)
@@ -290,5 +294,5 @@ def _lens_key(camera: Cameras) -> Hashable:
 
 
 def _view_key(camera: Cameras) -> Hashable:
-    """Names a camera [1]: equal for cameras that see the same picture."""
+    """Returns a name of a camera [1]: equal for cameras that see the same picture."""
     return _lens_key(camera), camera.camera_to_worlds.double().cpu().numpy().tobytes()

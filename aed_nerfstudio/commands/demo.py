@@ -92,7 +92,6 @@ class Demo:
 
         from aed_nerfstudio.jobs.signals import STOP, leave, on_signals
         from aed_nerfstudio.method_configs.aed_nerf import aed_nerf_tiny
-        from aed_nerfstudio.nerfstudio_plugin.places import own_pipeline
 
         config = copy.deepcopy(aed_nerf_tiny.config)
         config.data = root / "data"
@@ -103,10 +102,9 @@ class Demo:
         config.machine.seed = self.seed
         if self.steps is not None:
             # Every stage is shortened alike, so that the torso still gets its part.
-            model = own_pipeline(config).model
-            schedule = model.schedule
+            schedule = config.pipeline.model.schedule
             head, lips = (round(part * self.steps / schedule.total) for part in (schedule.head, schedule.lips))
-            model.schedule = replace(schedule, head=head, lips=lips, torso=self.steps - head - lips)
+            config.pipeline.model.schedule = replace(schedule, head=head, lips=lips, torso=self.steps - head - lips)
             config.max_num_iterations = self.steps
         print(f"\n2/3 training for {config.max_num_iterations} steps")
         with on_signals(leave, *STOP):  # nerfstudio ends a training at KeyboardInterrupt, and goes on

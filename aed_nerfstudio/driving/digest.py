@@ -8,8 +8,8 @@ import numpy as np
 
 
 def digest(*arrays: np.ndarray | None) -> str:
-    """Returns the SHA-256 of the arrays' bytes, in hexadecimal."""
+    """SHA-256 of the arrays' bytes, in hexadecimal."""
     found = hashlib.sha256()
     for array in arrays:
-        found.update(b"" if array is None else np.ascontiguousarray(array).data)
+        found.update(b"" if array is None else np.ascontiguousarray(array))
     return found.hexdigest()

@@ -44,6 +44,7 @@ def read_run(config: Path) -> TrainedRun:
             or a damaged file.
     """
     from aed_nerfstudio.nerfstudio_plugin.checkpoints import named_features, read_newest
+    from aed_nerfstudio.nerfstudio_plugin.places import own_pipeline
     from aed_nerfstudio.nerfstudio_plugin.run_config import read_config
 
     file = Path(config).resolve()
@@ -53,7 +54,7 @@ def read_run(config: Path) -> TrainedRun:
         found = read_config(file)
         # What drives nerfstudio's cameras: nothing to an avatar, and maybe lost by now.
         for name in ("audio", "audio_features_file", "background"):
-            setattr(found.pipeline.model.driving, name, None)
+            setattr(own_pipeline(found).model.driving, name, None)
     _, state = read_newest(file.parent / "nerfstudio_models")
     return TrainedRun(file, found, state["step"], named_features(state["pipeline"]))
 
@@ -66,11 +67,11 @@ def dataset_of(run: TrainedRun, data: Path | None = None) -> Dataset:
     Raises:
         InputError: it is not there, or damaged.
     """
-    from aed_nerfstudio.nerfstudio_plugin.places import find_inputs
+    from aed_nerfstudio.nerfstudio_plugin.places import find_inputs, own_pipeline
 
     with _of_this_version(run.file):
         find_inputs(run.config, run.file.parent, data)
-        parser = run.config.pipeline.datamanager.dataparser.setup()
+        parser = own_pipeline(run.config).datamanager.dataparser.setup()
         return parser.get_dataparser_outputs("train").metadata["dataset"]
 
 
@@ -88,6 +89,7 @@ def load_network(run: TrainedRun, dataset: Dataset | None = None) -> Network:
     from aed_nerfstudio.avatar.portrait import Portrait
     from aed_nerfstudio.backends import had_here
     from aed_nerfstudio.nerfstudio_plugin.checkpoints import fitting
+    from aed_nerfstudio.nerfstudio_plugin.places import own_pipeline
 
     weights = {
         name.removeprefix("_model."): value for name, value in run.weights.items() if name.startswith("_model.")
@@ -95,13 +97,37 @@ def load_network(run: TrainedRun, dataset: Dataset | None = None) -> Network:
     weights.pop("device_indicator_param", None)  # nerfstudio's own
     with _of_this_version(run.file):
         portrait = kept_portrait(run) if dataset is None else Portrait.of(dataset)
-        settings = run.config.pipeline.model
+        settings = own_pipeline(run.config).model
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         settings.backend = had_here(settings.backend, device)
         network = Network(settings, portrait, settings.schedule.use_torso, str(dataset and dataset.root))
         with fitting(run.step):
             network.load_state_dict(weights)
     return network.to(device).eval()
+
+
+def load_for_avatar(config: Path, data: Path | None = None) -> tuple[Network, str, int, list[Path]]:
+    """Returns what `Avatar.load` makes an avatar of: a run's network, its name for people, the step of its checkpoint,
+    and the files and folders that it came from.
+
+    Args:
+        config: the run's `config.yml`.
+        data: its dataset's folder, whose camera, background and motion are taken; None: those that the checkpoint
+            remembers or, where it is of version 0.1 and remembers none, the dataset's, which is looked for.
+
+    Raises:
+        InputError: as `read_run`, `dataset_of` and `load_network` say.
+    """
+    from aed_nerfstudio.dataset.schema import folder_parts
+    from aed_nerfstudio.nerfstudio_plugin.places import own_pipeline
+
+    run = read_run(config)
+    dataset = None if data is None and has_portrait(run) else dataset_of(run, data)
+    network = load_network(run, dataset)
+    name = "/".join(Path(config).resolve().parts[-4:-1])
+    folder = Path(own_pipeline(run.config).datamanager.dataparser.data)
+    read = folder_parts(folder) if dataset is None else dataset.sources
+    return network, f"{name}, step {run.step}", run.step, [config, config.parent / "nerfstudio_models", *read]
 
 
 def has_portrait(run: TrainedRun) -> bool:
@@ -139,15 +165,16 @@ def load_pipeline(config: Path, data: Path | None = None) -> tuple[AedPipeline, 
     import torch
 
     from aed_nerfstudio.backends import had_here
-    from aed_nerfstudio.nerfstudio_plugin.places import find_inputs
+    from aed_nerfstudio.nerfstudio_plugin.places import find_inputs, own_pipeline
 
     run = read_run(config)
     # What nerfstudio's `eval_setup` does, which first loads every method that is installed: for seconds.
     with _of_this_version(run.file):
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         find_inputs(run.config, run.file.parent, data)
-        run.config.pipeline.model.backend = had_here(run.config.pipeline.model.backend, device)
-        pipeline = run.config.pipeline.setup(device=device, test_mode="test")
+        settings = own_pipeline(run.config)
+        settings.model.backend = had_here(settings.model.backend, device)
+        pipeline = settings.setup(device=device, test_mode="test")
         pipeline.eval()
         pipeline.load_pipeline(run.weights, run.step)
     return pipeline, run.step

@@ -2,32 +2,30 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from importlib.metadata import entry_points
 from itertools import islice, repeat
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 
 import cv2
 import numpy as np
 
-from aed_nerfstudio.audio.features import SAMPLE_RATE
 from aed_nerfstudio.audio.hearing import hear
+from aed_nerfstudio.avatar.frame_range import part_of_track
 from aed_nerfstudio.avatar.packaged import packaged
+from aed_nerfstudio.avatar.video import Video, video_frames
 from aed_nerfstudio.bounds import RENDERED_SIDE
-from aed_nerfstudio.dataset.schema import FPS, folder_parts
+from aed_nerfstudio.dataset.schema import FPS
 from aed_nerfstudio.driving.assembler import Emotion, Poses
 from aed_nerfstudio.driving.camera_path import CameraPath
 from aed_nerfstudio.driving.emotion import EmotionVocabulary
-from aed_nerfstudio.driving.emotion_track import EmotionTrack
 from aed_nerfstudio.driving.lip_smoothing import LipSmoothing
 from aed_nerfstudio.driving.track import DrivingTrack, FrameCondition
 from aed_nerfstudio.errors import InputError
-from aed_nerfstudio.files import array_digest, keep_apart
-from aed_nerfstudio.jobs.folder_lock import folder_lock
+from aed_nerfstudio.files import keep_apart
 from aed_nerfstudio.media.backgrounds import Background
-from aed_nerfstudio.media.captions import Mark
-from aed_nerfstudio.media.output import FrameStream, check_room, open_output, side_by_side, size_together
+from aed_nerfstudio.media.output import FrameStream
 
 if TYPE_CHECKING:  # torch and nerfstudio take seconds to load; only `load` and `render` need them
     import torch
@@ -39,7 +37,7 @@ if TYPE_CHECKING:  # torch and nerfstudio take seconds to load; only `load` and 
 
 
 def to_uint8(image: torch.Tensor) -> np.ndarray:
-    """A rendered image, float in 0..1 (clamped), as uint8 of the same shape."""
+    """Returns a rendered image, float in 0..1 (clamped), as uint8 of the same shape."""
     return (image.clamp(0, 1) * 255).round().byte().cpu().numpy()
 
 
@@ -107,33 +105,33 @@ class Avatar:
 
     @property
     def portrait(self) -> Portrait:
-        """What the avatar knows of its person without the recording."""
+        """Returns what the avatar knows of its person without the recording."""
         return self.network.portrait
 
     @property
     def device(self) -> torch.device:
-        """Where pictures are rendered."""
+        """Returns where pictures are rendered."""
         return self.network.device
 
     @property
     def vocabulary(self) -> EmotionVocabulary:
-        """The emotions that this avatar knows; its `encode` makes the vectors that `track` takes."""
+        """Returns the emotions that this avatar knows; its `encode` makes the vectors that `track` takes."""
         return self.portrait.vocabulary
 
     @property
     def consent(self) -> str:
-        """Who agreed to what, as it was noted when the avatar's dataset was made; empty where nothing was."""
+        """Returns who agreed to what, as it was noted when the avatar's dataset was made; empty where nothing was."""
         return self.portrait.provenance.consent
 
     def frame_size(self, size: int | None = None) -> tuple[int, int]:
-        """Height and width in pixels of the frames that `render` gives for a `size` (their width)."""
+        """Returns the height and width in pixels of the frames that `render` gives for a `size` (their width)."""
         camera = self.portrait.camera
         if size is None:
             return camera.h, camera.w
         return _checked(round(camera.h * size / camera.w), size)
 
     def features(self, audio: np.ndarray, file: Path | None = None) -> np.ndarray:
-        """What the avatar hears in a stretch of sound, by the front end that it was trained on.
+        """Returns what the avatar hears in a stretch of sound, by the front end that it was trained on.
 
         Args:
             audio: float [n] mono at 16 kHz.
@@ -155,7 +153,7 @@ class Avatar:
         features: np.ndarray | None = None,
         fps: float = FPS,
     ) -> DrivingTrack:
-        """What drives the avatar through a stretch of sound, one condition a frame.
+        """Returns what drives the avatar through a stretch of sound, one condition a frame.
 
         Args:
             audio: float [n] mono at 16 kHz.
@@ -175,7 +173,7 @@ class Avatar:
         return self._assembler.speech(features, emotion, poses, fps)
 
     def recorded_view(self, condition: FrameCondition, size: int | None) -> Cameras:
-        """The recording's camera [1], where the head's pose puts it."""
+        """Returns the recording's camera [1], where the head's pose puts it."""
         import torch
         from nerfstudio.cameras.cameras import Cameras
 
@@ -251,15 +249,17 @@ class Avatar:
         import torch
 
         fps = track.fps if isinstance(track, DrivingTrack) else FPS
-        height, width = self._frame_size(size, camera_path)
+        height, width = _size_of_pictures(self, size, camera_path)
         backgrounds = repeat(None)
-        if background is not None and not background.transparent:
+        if background is not None and background.frames is not None:
             first, step = (0, 1) if frames is None else (frames.start, frames.step)
             backgrounds = islice(background.frames((width, height), fps, first), 0, None, step)
-        original = self._original(height, width) if background is None and camera_path is None else None
+        original = None
+        if background is None and camera_path is None:
+            original = _scaled(self.portrait.background, height, width).to(self.device)
         smoothing = LipSmoothing(fps) if smooth_lips else None
         memory = 0 if smoothing is None else smoothing.memory
-        for number, condition in enumerate(track) if frames is None else _part(track, frames, memory):
+        for number, condition in _numbered(track, frames, memory):
             encoded = None
             if smoothing is not None:
                 with torch.no_grad():
@@ -277,20 +277,6 @@ class Avatar:
             else:
                 behind = torch.from_numpy(next(backgrounds)).to(self.device) / 255
                 yield to_uint8(colour + (1 - alpha) * behind)
-
-    def _frame_size(self, size: int | None, camera_path: CameraPath | None) -> tuple[int, int]:
-        """Height and width in pixels of what `render` gives."""
-        return self.frame_size(size) if camera_path is None else _checked(*camera_path.frame_size(size))
-
-    def _original(self, height: int, width: int) -> torch.Tensor:
-        """The recording's background at a size, float [H, W, 3] in 0..1: scaled here; renderers only sample."""
-        import torch
-
-        picture = self.portrait.background
-        if picture.shape[:2] != (height, width):
-            shrinks = height < picture.shape[0]
-            picture = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)
-        return torch.from_numpy(picture.astype(np.float32) / 255).to(self.device)
 
     def write_video(
         self,
@@ -330,59 +316,36 @@ class Avatar:
             sign: is given the complete video, before it takes its place, and the tags; `Credentials.sign` for one.
 
         Raises:
-            InputError: the file cannot be written, is one that the avatar came from, is being written by another
-                process, the disk is too small for it, it is not signed, it is to be resumed with other arguments than
-                it was begun with, or frames that the track does not have, none, or not all from the first to the last.
+            InputError: the file cannot be written, the avatar came from it, or another process writes it; the disk is
+                too small; it is not signed; it was begun with other arguments; or not all of the frames exist.
         """
         tracks = track if isinstance(track, Mapping) else {"": track}
-        fps, count = next((track.fps, len(track)) for track in tracks.values())
-        frames = range(count) if frames is None else frames
-        _check(frames, count)
-        if frames.step != 1 or not frames:
-            raise InputError(f"frames {_shown(frames)}: a video with its sound is made of one frame or more, in steps "
-                             "of 1; `render` gives single ones")  # fmt: skip
-        height, width = self._frame_size(size, camera_path)
-        whole = size_together((width, height), len(tracks))
-        look = {"background": background, "camera_path": camera_path, "smooth_lips": smooth_lips}
-        emotions = {caption: _emotion(track) for caption, track in tracks.items()}
-        settings = {
-            "model": self.name,
-            "sound": array_digest(samples),
-            "emotion": emotions,
-            "audio features and poses": [array_digest(t.features, t.poses, t.eye_openness) for t in tracks.values()],
-            "size": list(whole),
-            "fps": fps,
-            "background": "original" if background is None else f"{background.name} {background.stamp}".strip(),
-            "camera path": None if camera_path is None else camera_path.digest(),
-            "lip smoothing": smooth_lips,
-            "frames": f"{frames.start}:{frames.stop}",
-            "label": mark,
-            "format": form or path.suffix,
-        }
-        tags = {"model": self.name, "emotion_track": _compact(emotions), **(tags or {})}
-        agreed = {"consent": self.consent} if self.consent else {}
-        transparent = background is not None and background.transparent
-        keep_apart([path], self.files)
-        check_room(path, form, transparent, whole, len(frames))
-        signed = {} if sign is None else {"finish": lambda video: sign(video, {**tags, **agreed})}
-        with folder_lock(path), open_output(
-            path,
-            form,
-            transparent,
-            fps=fps,
-            size=whole,
-            audio=samples[round(frames.start / fps * SAMPLE_RATE) :],
-            sample_rate=SAMPLE_RATE,
-            metadata=tags,
-            settings=settings,
+        seen = _Seen(background=background, camera_path=camera_path, smooth_lips=smooth_lips)
+        video = Video(
+            path=path,
+            tracks=tracks,
+            samples=samples,
+            frames=video_frames(tracks, frames),
+            size=_size_of_pictures(self, size, camera_path),
+            model=self.name,
+            consent=self.consent,
+            mark=mark,
+            form=form,
+            tags=tags,
             resume=resume,
-            **signed,
-        ) as output:
-            left = range(frames.start + output.frames_written, frames.stop)
-            panels = {caption: self.render(t, size, frames=left, **look) for caption, t in tracks.items()}
-            burn = Mark(mark, whole) if mark else lambda frame: frame
-            for frame in through(FrameStream(side_by_side(panels), len(left))):
-                output.write(burn(frame))
+            sign=sign,
+            **seen,
+        )
+        keep_apart([path], self.files)
+        video.write(lambda each, left: self.render(each, size, frames=left, **seen), through)
+
+
+class _Seen(TypedDict):
+    """The arguments that `render` and `Video` share."""
+
+    background: Background | None
+    camera_path: CameraPath | None
+    smooth_lips: bool
 
 
 def _is_config(path: Path) -> bool:
@@ -390,20 +353,18 @@ def _is_config(path: Path) -> bool:
 
 
 def _of_run(config: Path, data: Path | None) -> tuple[Network, str, int, list[Path]]:
-    """A training run's network, name, step and files."""
-    from aed_nerfstudio.loading import dataset_of, has_portrait, load_network, read_run
+    """Returns a training run's network, name, step and files.
 
-    run = read_run(config)
-    dataset = None if data is None and has_portrait(run) else dataset_of(run, data)
-    network = load_network(run, dataset)
-    name = "/".join(config.resolve().parts[-4:-1])
-    files = [config, config.parent / "nerfstudio_models"]
-    files += folder_parts(Path(run.config.pipeline.datamanager.dataparser.data)) if dataset is None else dataset.sources
-    return network, f"{name}, step {run.step}", run.step, files
+    What trains says by the entry point `aed_nerfstudio.runs` how its runs are read: an avatar itself knows of none.
+    """
+    readers = list(entry_points(group="aed_nerfstudio.runs"))
+    if not readers:
+        raise InputError(f"{config}: training runs can be read by the installed package only; run `pip install -e .`")
+    return readers[0].load()(config, data)
 
 
 def _of_file(path: Path, data: Path | None) -> tuple[Network, str, int, list[Path]]:
-    """An avatar file's network, name, step and files."""
+    """Returns an avatar file's network, name, step and files."""
     from aed_nerfstudio.avatar.avatar_file import read_avatar
 
     if data is not None:
@@ -412,8 +373,13 @@ def _of_file(path: Path, data: Path | None) -> tuple[Network, str, int, list[Pat
     return network, name, step, [path]
 
 
+def _size_of_pictures(avatar: Avatar, size: int | None, camera_path: CameraPath | None) -> tuple[int, int]:
+    """Returns the height and width in pixels of what `Avatar.render` yields."""
+    return avatar.frame_size(size) if camera_path is None else _checked(*camera_path.frame_size(size))
+
+
 def _checked(height: int, width: int) -> tuple[int, int]:
-    """Height and width; InputError where these are no size to render at."""
+    """Returns height and width; InputError where these are no size to render at."""
     if width < RENDERED_SIDE.low:
         raise InputError(f"size must be at least {RENDERED_SIDE.low} pixels, not {width}")
     if max(height, width) > RENDERED_SIDE.high:
@@ -421,35 +387,23 @@ def _checked(height: int, width: int) -> tuple[int, int]:
     return height, width
 
 
-def _part(track: Sequence[FrameCondition], frames: range, memory: int) -> Iterator[tuple[int, FrameCondition]]:
-    """Numbers and conditions of a part of a track, with as many before each as smoothed lips still feel."""
-    _check(frames, len(track))
-    following = 0
-    for number in frames:
-        for each in range(max(following, number - memory), number + 1):
-            yield each, track[each]
-        following = number + 1
+def _scaled(picture: np.ndarray, height: int, width: int) -> torch.Tensor:
+    """Returns a picture uint8 [H', W', 3] as float [height, width, 3] in 0..1: renderers only sample."""
+    import torch
+
+    if picture.shape[:2] != (height, width):
+        shrinks = height < picture.shape[0]
+        picture = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)
+    return torch.from_numpy(picture.astype(np.float32) / 255)
 
 
-def _check(frames: range, count: int) -> None:
-    """InputError where frames run backwards, or are not all among `count`."""
-    if frames.step < 1:
-        raise InputError(f"frames {_shown(frames)}: the step must be 1 or more, not {frames.step}")
-    if frames and not (frames[0] >= 0 and frames[-1] < count):
-        raise InputError(f"frames {_shown(frames)}: must be from 0 to below {count}, which the track has")
-
-
-def _shown(frames: range) -> str:
-    return f"{frames.start}:{frames.stop}" + (f":{frames.step}" if frames.step != 1 else "")
-
-
-def _emotion(track: DrivingTrack) -> object:
-    """What is known of a track's emotion over time, as JSON values."""
-    if isinstance(track.emotion, EmotionTrack):
-        return track.emotion.to_json()
-    return "a function of time" if callable(track.emotion) else track.emotion.tolist()
-
-
-def _compact(emotions: Mapping[str, object]) -> str:
-    """The emotion of the only track, or those of all by their captions, as compact JSON."""
-    return json.dumps(emotions.get("", emotions), separators=(",", ":"))
+def _numbered(
+    track: Iterable[FrameCondition], frames: range | None, memory: int
+) -> Iterable[tuple[int, FrameCondition]]:
+    """Returns the conditions to look at and their numbers: all, or those of some frames and what smoothed lips feel of
+    the frames before these."""
+    if frames is None:
+        return enumerate(track)
+    if not isinstance(track, Sequence):
+        raise TypeError("only of a sequence of conditions can some frames be rendered")
+    return part_of_track(track, frames, memory)

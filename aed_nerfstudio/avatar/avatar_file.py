@@ -72,7 +72,8 @@ def write_avatar(path: Path, network: Network, name: str, step: int, half: bool 
 
 
 def _checksum(digits: str) -> bytes:
-    """How a header holds it; no text within another of the header's can look like this, its quotes being escaped."""
+    """Returns how a header holds a checksum; no text within another of the header's can look like this, its quotes
+    being escaped."""
     return f'"sha256":"{digits}"'.encode()
 
 
@@ -90,7 +91,7 @@ def _tensors(network: Network, half: bool) -> dict[str, Tensor]:
 
 
 def _png(image: np.ndarray) -> np.ndarray:
-    """The bytes of a picture's PNG file."""
+    """Returns the bytes of a picture's PNG file."""
     file = io.BytesIO()
     Image.fromarray(image).save(file, "png")
     return np.frombuffer(file.getvalue(), np.uint8)
@@ -139,7 +140,7 @@ def _read(content: bytes) -> tuple[Network, str, int]:
 
 
 def _header(content: bytes) -> dict:
-    """The header's `__metadata__`."""
+    """Returns the header's `__metadata__`."""
     length = int.from_bytes(content[:8], "little")
     if len(content) < 8 or not 2 <= length <= min(MOST_HEADER, len(content) - 8):
         raise ValueError("is cut off, or no avatar file")
@@ -170,14 +171,14 @@ def _portrait(facts: object, tensors: dict[str, Tensor]) -> Portrait:
 
 
 def _settings(stored: object) -> NetworkSettings:
-    """The network's settings, each of its own kind and within its bounds."""
+    """Returns the network's settings, each of its own kind and within its bounds."""
     if not isinstance(stored, Mapping):
         raise ValueError("has no settings")
     values = {}
     for name, usual in asdict(NetworkSettings()).items():
         if name == "backend":
             continue
-        value = stored.get(name)
+        value = stored.get(name, ())  # no setting is like an empty tuple
         value = tuple(value) if isinstance(value, list) else value
         if not _is_like(value, usual):
             raise ValueError(f"has no setting {name}, or one that cannot be")

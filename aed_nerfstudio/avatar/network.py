@@ -142,7 +142,7 @@ class Network(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """Returns where the weights are."""
         return self.feature_mean.device
 
     def _apply(self, fn, recurse: bool = True):
@@ -163,7 +163,7 @@ class Network(nn.Module):
         self.settings.backend = name
         for module in self.modules():
             if hasattr(module, "backend"):
-                module.backend = name
+                module.backend = name  # pyright: ignore[reportArgumentType]  torch's stub knows tensors only
 
     def fit_features(self, features: np.ndarray) -> None:
         """Takes mean and deviation of audio features [N, dim] for those that its inputs are standardised by."""
@@ -239,7 +239,8 @@ class Network(nn.Module):
         )
 
     def _codes_of(self, weight: Tensor, conditions: Sequence[FrameCondition]) -> Tensor:
-        """Appearance codes [C, K]: in training the frames' own; else the mean, for held-out ones were never trained."""
+        """Returns appearance codes [C, K]: in training the frames' own; else the mean, for held-out ones were never
+        trained."""
         if self.training:
             return weight[[condition.appearance for condition in conditions]]
         return weight[self.trained_codes].mean(0, keepdim=True).expand(len(conditions), -1)
@@ -248,20 +249,30 @@ class Network(nn.Module):
         """Returns a head pose [3, 4] as the torso field takes it, [6]."""
         return (send(pose_vector(head_pose), self.device) - self.pose_mean) * self.pose_scale
 
+    def torso_field(self) -> TorsoField:
+        """Returns the torso field.
+
+        Raises:
+            ValueError: the avatar has none.
+        """
+        if self.torso is None:
+            raise ValueError("this avatar has no torso")
+        return self.torso
+
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
         """Returns the parameters by their kind; each kind has a learning rate of its own."""
         attention = [*self.audio_encoder.attention.parameters(), *self.audio_encoder.weights.parameters()]
         audio = [*self.audio_encoder.convs.parameters(), *self.audio_encoder.project.parameters()]
         if self.articulation_head is not None:
             audio += self.articulation_head.parameters()
-        groups = {
+        groups: dict[str, list[nn.Parameter]] = {
             "grids": [p for n, p in self.head.named_parameters() if "grid" in n],
             "mlps": [p for n, p in self.head.named_parameters() if "grid" not in n],
             "audio": audio,
             "audio_attention": attention,
         }
         if self.codes is not None:
-            groups["codes"] = [self.codes.weight]
+            groups["codes"] = [*self.codes.parameters()]
         if self.torso is not None:
             groups["torso_grid"] = [self.torso.grid.params]
             groups["torso_mlps"] = [p for n, p in self.torso.named_parameters() if "grid" not in n]

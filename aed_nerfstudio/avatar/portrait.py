@@ -151,7 +151,7 @@ class Portrait:
 
     @classmethod
     def _restored(cls, facts: Mapping, arrays: Mapping[str, np.ndarray]) -> Portrait:
-        words = facts["vocabulary"]
+        words, seen = facts["vocabulary"], facts["camera"]
         arrays = {name: np.asarray(arrays[name]) for name in DTYPES}
         for name, kind in DTYPES.items():
             if arrays[name].dtype != kind:
@@ -163,8 +163,12 @@ class Portrait:
                 tuple((_text(category), _text(intensity)) for category, intensity in words["recorded"]),
             ),
             camera=Camera(
-                *(_number(facts["camera"][name]) for name in ("fl_x", "fl_y", "cx", "cy")),
-                *(_whole(facts["camera"][name]) for name in ("w", "h")),
+                fl_x=_number(seen["fl_x"]),
+                fl_y=_number(seen["fl_y"]),
+                cx=_number(seen["cx"]),
+                cy=_number(seen["cy"]),
+                w=_whole(seen["w"]),
+                h=_whole(seen["h"]),
             ),
             background=arrays["background"],
             motion=HeadMotion(
@@ -224,7 +228,7 @@ def _number(value: object) -> float:
 
 
 def _digest(dataset: Dataset) -> str:
-    """Of a dataset's description, which tells all of its frames."""
+    """Returns the digest of a dataset's description, which tells all of its frames."""
     found = hashlib.sha256()
     for frame in dataset.frames:
         found.update(f"{frame.stem} {frame.camera_to_world} {frame.face_box}\n".encode())

@@ -33,12 +33,12 @@ class AvatarFlags:
             InputError: none is, or both; or there is no such file.
         """
         self.check_one_avatar()
-        if self.avatar is not None:
-            if self.data is not None and not with_dataset:
-                raise InputError(f"--data {self.data}: is for --load-config; an avatar file needs no dataset")
-            regular_file(self.named(), "give an avatar file, or actor for the one that comes with the package")
-        else:
+        if self.load_config is not None:
             regular_file(self.load_config, "give the config.yml of a training run")
+            return
+        if self.data is not None and not with_dataset:
+            raise InputError(f"--data {self.data}: is for --load-config; an avatar file needs no dataset")
+        regular_file(self.named(), "give an avatar file, or actor for the one that comes with the package")
 
     def check_one_avatar(self) -> None:
         """Makes sure that one avatar is named.

@@ -62,7 +62,7 @@ class Batch(WorkerFlags):
 
 
 def read_jobs(table: Path, state: Path | None = None) -> list[Job]:
-    """The jobs of a table, those of one avatar together.
+    """Reads the jobs of a table, those of one avatar together.
 
     state: file in which it is written down what is done.
 
@@ -95,12 +95,12 @@ def read_jobs(table: Path, state: Path | None = None) -> list[Job]:
 
 
 def _avatar_named(render: Render) -> tuple[Path | None, ...]:
-    """Equal for jobs of one avatar."""
+    """Returns what is equal for jobs of one avatar."""
     return render.avatar, render.load_config, render.data
 
 
 def _render(row: Mapping[str, object], folder: Path, where: str) -> Render:
-    """A row's command."""
+    """Returns a row's command."""
     given = {}
     for column, value in row.items():
         name = column.strip().lstrip("-").replace("-", "_").lower()
@@ -122,7 +122,8 @@ def _render(row: Mapping[str, object], folder: Path, where: str) -> Render:
 
 
 def _value(name: str, value: object, folder: Path, where: str) -> object:
-    """A cell as its option takes it: read as the command line would be, with files found from the table's folder."""
+    """Returns a cell as its option takes it: read as the command line would be, with files found from the table's
+    folder."""
     kind = TYPES[name]
     if isinstance(value, dict) or (isinstance(value, list) and any(isinstance(part, (list, dict)) for part in value)):
         raise InputError(f"{where}: {str(value)[:60]} is no {name}; give a text, a number or a list of these")
@@ -141,12 +142,13 @@ def _value(name: str, value: object, folder: Path, where: str) -> object:
             found = tyro.cli(kind, args=["--", *words])
     except SystemExit as error:
         raise InputError(f"{where}: {_shown(value)} is no {name}; see aed render --help") from error
-    is_packaged = name == "avatar" and packaged(found) != found
+    is_packaged = name == "avatar" and isinstance(found, Path) and packaged(found) != found
     return found if is_packaged else _located(found, folder)
 
 
 def _words(name: str, value: str, where: str) -> list[str]:
-    """The words of a cell: those in double quotes are one. Apostrophes and backslashes are letters as others are."""
+    """Returns the words of a cell: those in double quotes are one. Apostrophes and backslashes are letters as others
+    are."""
     cell = shlex.shlex(value, posix=True, punctuation_chars=False)
     cell.whitespace_split, cell.quotes, cell.escape, cell.commenters = True, '"', "", ""
     try:
@@ -161,7 +163,7 @@ def _shown(value: object) -> str:
 
 
 def _located(value: object, folder: Path) -> object:
-    """Paths, and words that are names of files in the table's folder, as seen from there."""
+    """Returns paths, and words that are names of files in the table's folder, as seen from there."""
     if isinstance(value, (tuple, list)):
         return type(value)(_located(item, folder) for item in value)
     if isinstance(value, Path):
@@ -183,7 +185,7 @@ def _job(render: Render, table: Path) -> Job:
 
 
 def render_job(render: Render, folder: str, progress: bool) -> dict:
-    """One video, as a task; see `run_jobs`.
+    """Renders one video, as a task; see `run_jobs`.
 
     Args:
         render: the command.
@@ -200,7 +202,7 @@ def render_job(render: Render, folder: str, progress: bool) -> dict:
 
 @lru_cache(maxsize=1)
 def _avatar(path: Path, data: Path | None, state: tuple[str, ...]):
-    """The avatar, which a worker keeps for its next job; anew when there are other checkpoints."""
+    """Returns the avatar, which a worker keeps for its next job; anew when there are other checkpoints."""
     from aed_nerfstudio.avatar.avatar import Avatar
 
     return Avatar.load(path, data=data)
@@ -214,7 +216,7 @@ def _state(render: Render) -> tuple[str, ...]:
 
 
 def _frames(output: Path) -> int:
-    """How many pictures a video or a folder holds."""
+    """Counts the pictures of a video or a folder."""
     from aed_nerfstudio.media.video_reader import probe
 
     if output.is_dir():

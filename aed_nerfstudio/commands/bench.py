@@ -6,7 +6,7 @@ import json
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 from aed_nerfstudio.bounds import RENDERED_SIDE, Between
 from aed_nerfstudio.commands.avatar_flags import AvatarFlags
@@ -40,11 +40,12 @@ class Bench(AvatarFlags):
         self.check_avatar()
         import torch
 
-        from aed_nerfstudio.backends import resolve
+        from aed_nerfstudio.backends import Backend, resolve
         from aed_nerfstudio.evaluation import speed
         from aed_nerfstudio.files import keep_apart, temporary_beside, write
 
-        for name in self.backend:
+        named = cast("list[Backend]", list(self.backend))
+        for name in named:
             resolve(name, "cuda" if torch.cuda.is_available() else "cpu")  # refuses what cannot be had
         facts = speed.machine()
         output = self.output or Path(f"bench-{speed.name_of(facts)}.json")
@@ -52,7 +53,7 @@ class Bench(AvatarFlags):
         temporary_beside(output).unlink()  # whether it can be written is known before minutes of work
         pipeline, avatar = self._loaded()
         keep_apart([output], avatar.files)
-        backends = list(self.backend) or speed.backends_here(avatar.device)
+        backends = named or speed.backends_here(avatar.device)
         print(f"{facts['gpu'] or facts['processor']}, {facts['threads']} threads; backends: {', '.join(backends)}")
         limits = speed.peaks(avatar.device)
         report = lambda line: print(f"  {line}", flush=True)  # noqa: E731
@@ -68,9 +69,8 @@ class Bench(AvatarFlags):
         print(speed.table(rows))
         print(f"{output}: all figures")
 
-
     def _loaded(self) -> tuple[AedPipeline | None, Avatar]:
-        """The pipeline of a training run, and the avatar."""
+        """Returns the pipeline of a training run, and the avatar."""
         if self.load_config is None:
             return None, self.avatar_of()
         from aed_nerfstudio.avatar.avatar import Avatar
@@ -82,7 +82,7 @@ class Bench(AvatarFlags):
 
 
 def _commit() -> str | None:
-    """Of this package, where it lies in a git checkout."""
+    """Returns the commit of this package, where it lies in a git checkout."""
     run = subprocess.run(
         ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"],
         capture_output=True, text=True, check=False,

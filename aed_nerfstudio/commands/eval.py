@@ -68,12 +68,13 @@ class Eval(AvatarFlags):
     def _usual_folder(self) -> Path:
         if self.load_config is not None:
             return self.load_config.parent / "evaluation"
+        file = self.named()
         # Not inside the package, where those lie that come with it.
-        return (self.avatar if self.named() == self.avatar else Path(self.avatar.name)).with_suffix(".evaluation")
+        return (file if file == self.avatar else Path(file.name)).with_suffix(".evaluation")
 
     @contextmanager
     def _to_fill(self, folder: Path) -> Iterator[Path]:
-        """A folder to write to, whose files take their places in `folder` when all went well."""
+        """Provides a folder to write to, whose files take their places in `folder` when all went well."""
         from aed_nerfstudio.evaluation.report import FILES, SPOKEN
         from aed_nerfstudio.files import keep_apart, make_folder, make_own, move, remove_own
         from aed_nerfstudio.jobs.folder_lock import folder_lock
@@ -151,7 +152,7 @@ class Eval(AvatarFlags):
         print(markdown(metrics))
 
     def _dataset(self):
-        """The avatar's recording; None for an avatar file without --data."""
+        """Returns the avatar's recording; None for an avatar file without --data."""
         if self.load_config is not None:
             from aed_nerfstudio.loading import dataset_of, read_run
 
@@ -163,7 +164,7 @@ class Eval(AvatarFlags):
         return read_dataset(self.data)
 
     def _syncnet(self):
-        """The network of `--syncnet`, or None."""
+        """Returns the network of `--syncnet`, or None."""
         if self.syncnet is None:
             return None
         from aed_nerfstudio.evaluation.syncnet import SyncNet

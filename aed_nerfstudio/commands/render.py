@@ -91,10 +91,6 @@ class Render(AvatarFlags):
 
     def main(self, load: Callable[[], Avatar] | None = None) -> None:
         """Runs the command; load: gives the avatar, in place of the flags' own way."""
-        from aed_nerfstudio.audio.feature_files import read_feature_file
-        from aed_nerfstudio.audio.hearing import count_frames
-        from aed_nerfstudio.driving.emotion_track import read_rows
-        from aed_nerfstudio.media.audio_io import is_silent, read_audio
         from aed_nerfstudio.media.backgrounds import open_background
         from aed_nerfstudio.media.captions import MARK
         from aed_nerfstudio.media.formats import choose_format
@@ -103,19 +99,11 @@ class Render(AvatarFlags):
         check_flags(self)
         self._check_combinations()
         keep_apart([self.output], self.inputs())
-        notes: list[str] = []
-        samples = read_audio(self.audio, notes=notes)
-        for note in notes:
-            print(f"note: {note}")
+        samples = self._samples()
         background = open_background(self.background)
         form = choose_format(self.output, self.format, background is not None and background.transparent)
         credentials = self._credentials()
-        if self.audio_features_file is not None:
-            read_feature_file(self.audio_features_file, count_frames(samples))
-        if self.emotion_track is not None:
-            read_rows(self.emotion_track)
-        if is_silent(samples):
-            print(f"note: {self.audio} is silent, so the lips have nothing to follow")
+        self._check_driving(samples)
         self.check_avatar()
 
         from aed_nerfstudio.driving.camera_path import CameraPath
@@ -161,8 +149,32 @@ class Render(AvatarFlags):
             raise
         print(f"{self.output.resolve()}: {len(frames) / self.fps:.1f} s, {form}, with sound")
 
+    def _samples(self) -> np.ndarray:
+        """Reads the sound, mono at 16 kHz, and prints what is to be known of it."""
+        from aed_nerfstudio.media.audio_io import read_audio
+
+        notes: list[str] = []
+        samples = read_audio(self.audio, notes=notes)
+        for note in notes:
+            print(f"note: {note}")
+        return samples
+
+    def _check_driving(self, samples: np.ndarray) -> None:
+        """Finds what is wrong with the features and the keyframes; a line says so where the sound is silent."""
+        from aed_nerfstudio.audio.feature_files import read_feature_file
+        from aed_nerfstudio.audio.hearing import count_frames
+        from aed_nerfstudio.driving.emotion_track import read_rows
+        from aed_nerfstudio.media.audio_io import is_silent
+
+        if self.audio_features_file is not None:
+            read_feature_file(self.audio_features_file, count_frames(samples))
+        if self.emotion_track is not None:
+            read_rows(self.emotion_track)
+        if is_silent(samples):
+            print(f"note: {self.audio} is silent, so the lips have nothing to follow")
+
     def inputs(self) -> list[Path]:
-        """All files and folders that are named to be read."""
+        """Returns all files and folders that are named to be read."""
         given = [getattr(self, f.name) for f in fields(self) if f.name != "output"]
         words = [Path(value) for value in given if isinstance(value, str)]
         return [*(p for p in given if isinstance(p, Path)), *filter(is_file, words), *self.avatar_files()]
@@ -181,7 +193,7 @@ class Render(AvatarFlags):
             raise InputError(f"--pose {self.pose}: with --camera-path the camera moves and not the head; leave one out")
 
     def _credentials(self):
-        """What signs the output, or None."""
+        """Returns what signs the output, or None."""
         if self.c2pa is None:
             if self.c2pa_key is not None:
                 raise InputError(f"{self.c2pa_key}: a key for which certificate? give it with --c2pa")
@@ -191,7 +203,7 @@ class Render(AvatarFlags):
         return Credentials(self.c2pa, self.c2pa_key, self.output)
 
     def _emotions(self, vocabulary) -> dict:
-        """The emotion tracks by their captions; one without a caption where there is no grid."""
+        """Returns the emotion tracks by their captions; one without a caption where there is no grid."""
         from aed_nerfstudio.driving.emotion_track import EmotionTrack
 
         if self.emotion_track is not None:
@@ -204,7 +216,7 @@ class Render(AvatarFlags):
         return {name: EmotionTrack.constant(vocabulary, name, self.intensity) for name in names}
 
     def _frames(self, count: int) -> range:
-        """The frames to render, of `count`."""
+        """Returns the frames to render, of `count`."""
         if self.frames is None:
             return range(count)
         start, colon, stop = self.frames.partition(":")

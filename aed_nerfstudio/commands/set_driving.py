@@ -60,7 +60,7 @@ class SetDriving:
         from aed_nerfstudio.jobs.folder_lock import folder_lock
         from aed_nerfstudio.loading import dataset_of, load_network, read_run
         from aed_nerfstudio.nerfstudio_plugin.camera_driver import CameraDriver
-        from aed_nerfstudio.nerfstudio_plugin.places import find_inputs
+        from aed_nerfstudio.nerfstudio_plugin.places import find_inputs, own_pipeline
         from aed_nerfstudio.nerfstudio_plugin.run_config import read_config
 
         kept = read_run(self.load_config)  # a run that cannot be loaded is told now
@@ -68,7 +68,8 @@ class SetDriving:
         load_network(kept, dataset)
         run = self.load_config.resolve().parent
         config = read_config(self.load_config)
-        driving = config.pipeline.model.driving = replace(config.pipeline.model.driving, **self._given())
+        model = own_pipeline(config).model
+        driving = model.driving = replace(model.driving, **self._given())
         find_inputs(config, run, dataset.root)
         if run.parent.name == config.method_name and len(run.parents) > 2:  # else it cannot be said to nerfstudio
             config.output_dir, config.experiment_name, config.timestamp = run.parents[2], run.parents[1].name, run.name
@@ -100,7 +101,7 @@ class SetDriving:
             read_feature_file(self.audio_features_file, count_frames(samples))
 
     def _given(self) -> dict:
-        """The fields of the driving's config that this command line changes."""
+        """Returns the fields of the driving's config that this command line changes."""
         names = ("audio", "audio_features_file", "emotion", "intensity", "background", "clock", "fps")
         given = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
         if self.audio is not None:

@@ -29,8 +29,8 @@ class View:
     data: Path | None = None
     """Where the dataset of the training run is now; by default where it was, or beside the run."""
     output: Path | None = None
-    """Folder for videos and camera paths that are saved in the browser; NAME-viewer in the current folder by default.
-    """
+    """Folder for videos and camera paths that are saved in the browser; NAME-viewer in the current folder by
+    default."""
     websocket_host: str = "127.0.0.1"
     """Address to listen on; see docs/security.md before giving another."""
     websocket_port: Annotated[int, Between(1, 65_535)] = 7007
@@ -67,7 +67,7 @@ class View:
         )
 
     def _recordings(self, avatar: Avatar) -> Recordings:
-        """The clips of a run's dataset, where it is still there."""
+        """Returns the clips of a run's dataset, where it is still there."""
         from aed_nerfstudio.loading import dataset_of, read_run
         from aed_nerfstudio.viewer.speech import Recordings
 

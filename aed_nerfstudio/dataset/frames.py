@@ -37,22 +37,22 @@ Array = TypeVar("Array", bound=Any)
 
 @dataclass
 class FramePixels:
-    """Pixels of a frame, uint8 [..., 8]."""
+    """Pixels of a frame, uint8 [..., 8], NumPy's or torch's."""
 
-    values: UInt8[np.ndarray, "*n 8"]
+    values: UInt8[Any, "*n 8"]
 
     @property
-    def image(self) -> UInt8[np.ndarray, "*n 3"]:
+    def image(self) -> UInt8[Any, "*n 3"]:
         """Returns the picture as filmed, uint8 [..., 3]."""
         return self.values[..., :3]
 
     @property
-    def torso(self) -> UInt8[np.ndarray, "*n 4"]:
+    def torso(self) -> UInt8[Any, "*n 4"]:
         """Returns the torso without the head, uint8 [..., 4] RGBA."""
         return self.values[..., 3:7]
 
     @property
-    def head(self) -> Bool[np.ndarray, "*n"]:
+    def head(self) -> Bool[Any, "*n"]:
         """Returns where the head is, bool [...]."""
         return self.values[..., 7] != 0
 

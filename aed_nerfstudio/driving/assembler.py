@@ -60,7 +60,7 @@ class Assembler:
 
     @property
     def blinks(self) -> np.ndarray:
-        """Eye openness of the longest take, forth and back, so that it can be repeated; [N], 25 a second."""
+        """Returns eye openness of the longest take, forth and back, so that it can be repeated; [N], 25 a second."""
         eyes = self.motion.longest_take.eye_openness
         return eyes[ping_pong(len(eyes), max(1, 2 * len(eyes) - 2))]
 

@@ -76,7 +76,7 @@ class CameraPath:
         )
 
     def frame_size(self, width: int | None = None) -> tuple[int, int]:
-        """Height and width in pixels of the pictures at a width; the file's when None."""
+        """Returns the height and width in pixels of the pictures at a width; the file's when None."""
         width = width or self.width
         return max(1, round(self.height * width / self.width)), width
 
@@ -85,7 +85,7 @@ class CameraPath:
         return array_digest(self.poses, self.focal_lengths, np.array([self.width, self.height, self.fps, self.cycle]))
 
     def camera(self, seconds: float, width: int | None = None) -> Cameras:
-        """The camera [1] at a time, for pictures of `frame_size(width)`; between two poses, interpolated."""
+        """Returns the camera [1] at a time, for pictures of `frame_size(width)`; between two poses, interpolated."""
         import torch
         from nerfstudio.cameras.cameras import Cameras
 
@@ -108,7 +108,7 @@ class CameraPath:
 
 
 def _sixteen(field: Field) -> Field:
-    """A field that is a list of 16."""
+    """Returns a field that is a list of 16."""
     if not isinstance(field.value, list) or len(field.value) != 16:
         raise field.wrong("a list of 16 numbers")
     return field

@@ -30,7 +30,7 @@ class EmotionVocabulary:
 
     @property
     def default_category(self) -> str:
-        """Neutral, or the first recorded where neutral was not."""
+        """Returns neutral, or the first recorded where neutral was not."""
         known = [c for c, _ in self.recorded]
         return known[0] if known and "neutral" not in known else "neutral"
 
@@ -73,14 +73,15 @@ class EmotionVocabulary:
         return vector
 
     def span(self, category: str) -> tuple[float, float] | None:
-        """The weakest and strongest intensity recorded of a category, 0..1; None where it was not recorded."""
+        """Returns the weakest and strongest intensity recorded of a category, 0..1; None where it was not recorded."""
         if not self.recorded:
             return 0.0, 1.0
         known = [self.position(i) for c, i in self.recorded if c == category]
         return (min(known), max(known)) if known else None
 
     def common_span(self, categories: Iterable[str]) -> tuple[float, float] | None:
-        """The weakest and strongest intensity recorded of all of these, 0..1; None where neutral is the only one.
+        """Returns the weakest and strongest intensity recorded of all of these, 0..1; None where neutral is the only
+        one.
 
         Raises:
             InputError: one of them was not recorded.
@@ -89,11 +90,11 @@ class EmotionVocabulary:
         lost = [category for category, span in spans.items() if span is None]
         if lost:
             raise InputError(f"no frame shows {', '.join(lost)}; this avatar has {self._recorded_labels()}")
-        strong = [span for category, span in spans.items() if category != "neutral"]
+        strong = [span for category, span in spans.items() if span is not None and category != "neutral"]
         return (max(a for a, _ in strong), min(b for _, b in strong)) if strong else None
 
     def strength(self, categories: list[str], intensity: str | float | None) -> float:
-        """The intensity to show these categories with, 0..1; see `encode`."""
+        """Returns the intensity to show these categories with, 0..1; see `encode`."""
         asked = None if intensity is None else self.position(intensity)
         span = self.common_span(categories)
         if span is None:
@@ -108,7 +109,7 @@ class EmotionVocabulary:
         return asked
 
     def _recorded_labels(self) -> str:
-        """The recorded labels for people, in the vocabulary's order."""
+        """Returns the recorded labels for people, in the vocabulary's order."""
         parts = []
         for category in self.categories:
             found = [i for i in self.intensities if (category, i) in self.recorded]
@@ -117,7 +118,7 @@ class EmotionVocabulary:
         return ", ".join(parts)
 
     def position(self, intensity: str | float) -> float:
-        """An intensity label or number as 0..1."""
+        """Returns an intensity label or number as 0..1."""
         if isinstance(intensity, str) and intensity in self.intensities:
             return self.intensities.index(intensity) / max(1, len(self.intensities) - 1)
         try:
@@ -131,7 +132,7 @@ class EmotionVocabulary:
 
 
 def parse_mixture(text: str) -> dict[str, float]:
-    """`happy`, or `happy:0.7+sad:0.3`, as weights by label; labels are not looked up here.
+    """Reads `happy`, or `happy:0.7+sad:0.3`, as weights by label; labels are not looked up here.
 
     Raises:
         InputError: a weight that is no number of 0 or more, or a label twice.
@@ -150,5 +151,5 @@ def parse_mixture(text: str) -> dict[str, float]:
 
 
 def _short(text: str) -> str:
-    """A text as errors show it."""
+    """Returns a text as errors show it."""
     return text if len(text) <= 200 else f"{text[:200]}..."

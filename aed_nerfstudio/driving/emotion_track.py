@@ -41,7 +41,7 @@ class EmotionTrack:
     """
 
     def __init__(self, vocabulary: EmotionVocabulary, keyframes: Iterable[Keyframe]) -> None:
-        """keyframes: at least one, in the order of time; `keyframe` makes them."""
+        """Takes at least one keyframe, in the order of time; `keyframe` makes them."""
         self.vocabulary = vocabulary
         self.keyframes = tuple(keyframes)
         self._times = [k.time for k in self.keyframes]
@@ -53,7 +53,8 @@ class EmotionTrack:
         emotion: str | Mapping[str, float] | None = None,
         intensity: str | float | None = None,
     ) -> EmotionTrack:
-        """One emotion throughout; the arguments and errors are those of `EmotionVocabulary.encode`."""
+        """Returns a track of one emotion throughout; the arguments and errors are those of
+        `EmotionVocabulary.encode`."""
         return cls(vocabulary, [keyframe(vocabulary, 0.0, emotion, intensity)])
 
     @classmethod
@@ -95,14 +96,15 @@ class EmotionTrack:
         return (1 - share) * self._shown(left, intensity) + np.float32(share) * self._shown(right, intensity)
 
     def _shown(self, frame: Keyframe, intensity: float | None) -> np.ndarray:
-        """A keyframe's categories at an intensity as near to the one asked for as was recorded."""
+        """Returns the vector of a keyframe's categories at an intensity as near to the one asked for as was
+        recorded."""
         span = self.vocabulary.common_span(c for c, weight in frame.emotion.items() if weight > 0)
         if span is not None and intensity is not None:
             intensity = min(max(intensity, span[0]), span[1])
         return self.vocabulary.encode(dict(frame.emotion), intensity)
 
     def to_json(self) -> list[dict]:
-        """The keyframes as JSON values, as `read` takes them."""
+        """Returns the keyframes as JSON values, as `read` takes them."""
         return [
             {"time": k.time, "emotion": dict(k.emotion)}
             | ({} if k.intensity is None else {"intensity": round(k.intensity, 4)})
@@ -111,7 +113,7 @@ class EmotionTrack:
 
 
 def read_rows(path: Path) -> list[tuple[int, dict]]:
-    """What a file of keyframes says, and where: all of it that can be known without an avatar.
+    """Reads a file of keyframes: all of it that can be known without an avatar.
 
     Returns:
         The line's number and its values by column, time and emotion among them.
@@ -132,7 +134,7 @@ def keyframe(
     emotion: str | Mapping[str, float] | None,
     intensity: str | float | None,
 ) -> Keyframe:
-    """A keyframe whose emotion and intensity this avatar can show.
+    """Makes a keyframe whose emotion and intensity this avatar can show.
 
     Raises:
         InputError: it cannot, or the time is no number of 0 or more.
@@ -146,8 +148,9 @@ def keyframe(
     if emotion is None:
         emotion = vocabulary.default_category
     weights = parse_mixture(emotion) if isinstance(emotion, str) else emotion
-    numbers = weights.values() if isinstance(weights, Mapping) else [None]
-    if not all(type(number) in (int, float) and abs(number) <= 1e9 for number in numbers):
+    if not isinstance(weights, Mapping) or not all(
+        type(number) in (int, float) and abs(number) <= 1e9 for number in weights.values()
+    ):
         raise InputError(f"emotion must be a category or weights by category, not {_short(weights)}")
     if intensity is not None and (isinstance(intensity, bool) or not isinstance(intensity, (str, int, float))):
         raise InputError(f"intensity must be a label or 0 to 1, not {_short(intensity)}")
@@ -163,7 +166,7 @@ def _short(value: object) -> str:
 
 
 def _csv_rows(path: Path, text: str) -> Iterator[tuple[int, dict]]:
-    """Line number and values of each row that is not empty."""
+    """Yields the line number and values of each row that is not empty."""
     names = None
     for line, cells in outside.csv_rows(path, text):
         if names is None:
@@ -178,7 +181,8 @@ def _csv_rows(path: Path, text: str) -> Iterator[tuple[int, dict]]:
 
 
 def _json_rows(path: Path, text: str) -> Iterator[tuple[int, dict]]:
-    """Line number and values of each object of the list; decoded one by one, because `json` keeps no line numbers."""
+    """Yields the line number and values of each object of the list; decoded one by one, because `json` keeps no line
+    numbers."""
     known, counted = 1, 0
 
     def line(at: int) -> int:
@@ -211,7 +215,7 @@ def _json_rows(path: Path, text: str) -> Iterator[tuple[int, dict]]:
 
 
 def _complete(path: Path, line: int, row: dict) -> dict:
-    """The row, in which nothing that is needed is missing and nothing is misspelt."""
+    """Returns the row, in which nothing that is needed is missing and nothing is misspelt."""
     unknown = [name for name in row if name not in COLUMNS]
     lost = [name for name in ("time", "emotion") if name not in row]
     if unknown or lost:

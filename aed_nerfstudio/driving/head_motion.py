@@ -26,12 +26,13 @@ class HeadMotion:
 
     @cached_property
     def range(self) -> PoseRange:
-        """What the head did, as far as the torso can follow."""
+        """Returns the range of the head's poses, as far as the torso can follow."""
         return PoseRange(self.poses, self.typical_pose)
 
     @cached_property
     def typical_pose(self) -> np.ndarray:
-        """The pose [3, 4] of the most ordinary frame: the nearest to the median of all, where every label counts alike.
+        """Returns the pose [3, 4] of the most ordinary frame: the nearest to the median of all, where every label
+        counts alike.
 
         A median, because a take that was held apart from all others draws a mean to where the head never was.
         """
@@ -46,7 +47,7 @@ class HeadMotion:
 
     @cached_property
     def longest_take(self) -> HeadMotion:
-        """The motion of the take that has most frames, the first of equals."""
+        """Returns the motion of the take that has most frames, the first of equals."""
         counts = np.bincount(self.takes, minlength=len(self.labels))
         longest = int(counts[self.takes].argmax())  # of the first frame whose take is the longest
         kept = self.takes == self.takes[longest]

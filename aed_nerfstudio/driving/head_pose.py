@@ -8,7 +8,7 @@ from scipy.spatial.transform import Rotation, Slerp
 
 
 def ping_pong(count: int, length: int) -> np.ndarray:
-    """Indices [length] that run 0..count-1 and back again, without repeating the turning points."""
+    """Returns indices [length] that run 0..count-1 and back again, without repeating the turning points."""
     if count == 1:
         return np.zeros(length, np.int64)
     index = np.arange(length) % (2 * count - 2)
@@ -16,7 +16,7 @@ def ping_pong(count: int, length: int) -> np.ndarray:
 
 
 def smooth(poses: np.ndarray, sigma: float = 1.5) -> np.ndarray:
-    """Gaussian smoothing over time of camera-to-world poses [F,3,4]; sigma in frames."""
+    """Returns camera-to-world poses [F,3,4], smoothed over time by a Gaussian; sigma in frames."""
     rotation = Rotation.from_matrix(poses[:, :, :3])
     mean = rotation.mean()
     offsets = gaussian_filter1d((mean.inv() * rotation).as_rotvec(), sigma, axis=0, mode="nearest")
@@ -26,7 +26,8 @@ def smooth(poses: np.ndarray, sigma: float = 1.5) -> np.ndarray:
 
 
 def pose_at(poses: np.ndarray, frame: float) -> np.ndarray:
-    """The pose [3,4] at a frame number of poses [F,3,4]: between two, interpolated; beyond the last one, that one."""
+    """Returns the pose [3,4] at a frame number of poses [F,3,4]: between two, interpolated; beyond the last one, that
+    one."""
     low = min(int(frame), len(poses) - 1)
     share = frame - low
     if share == 0 or low + 1 >= len(poses):
@@ -38,7 +39,7 @@ def pose_at(poses: np.ndarray, frame: float) -> np.ndarray:
 
 
 def pose_vector(poses: np.ndarray) -> np.ndarray:
-    """Where the head is for the camera: camera-to-world [..., 3, 4] -> float32 [..., 6].
+    """Returns where the head is for the camera: camera-to-world [..., 3, 4] -> float32 [..., 6].
 
     Rotation vector of head to camera, the head's direction from the camera (two tangents) and its log distance.
     """

@@ -20,7 +20,7 @@ class LipSmoothing:
     """A running mean of the encoded audio and of the lip shape: call it with each frame's, in order."""
 
     def __init__(self, fps: float = FRAME_RATE) -> None:
-        """fps: frames a second; the mean forgets as fast in seconds as at 25."""
+        """Takes the frames a second, fps; the mean forgets as fast in seconds as at 25."""
         self._kept = KEPT ** (FRAME_RATE / fps)
         self.memory = math.ceil(MEMORY * fps)
         """Frames before one that are to be given before it."""

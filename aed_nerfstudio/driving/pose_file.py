@@ -58,7 +58,7 @@ def _from_json(path: Path) -> list[Field]:
 
 
 def _matrix(field: Field) -> np.ndarray:
-    """A pose as [4, 4]."""
+    """Returns a pose as [4, 4]."""
     try:
         array = np.array(field.value, np.float64)
     except (TypeError, ValueError, OverflowError):

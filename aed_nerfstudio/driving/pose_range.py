@@ -27,8 +27,8 @@ class PoseRange:
         self.typical = typical
 
     def nearest(self, pose: np.ndarray) -> np.ndarray:
-        """The pose [3, 4] itself where it lies within the range, else the one in it whose turn, direction and distance
-        are nearest; it follows a moving camera without jumps. The typical pose for a head behind the camera.
+        """Returns the pose [3, 4] itself where it lies within the range, else the one in it whose turn, direction and
+        distance are nearest; it follows a moving camera without jumps. The typical pose for a head behind the camera.
         """
         with np.errstate(all="ignore"):
             vector = pose_vector(pose)
@@ -39,7 +39,7 @@ class PoseRange:
 
 
 def _pose(vector: np.ndarray) -> np.ndarray:
-    """The camera-to-world [3, 4] of a `pose_vector` [6]."""
+    """Returns the camera-to-world [3, 4] of a `pose_vector` [6]."""
     turn = Rotation.from_rotvec(vector[:3]).as_matrix().T
     depth = np.exp(vector[5])
     place = depth * np.array([vector[3], vector[4], -1.0])

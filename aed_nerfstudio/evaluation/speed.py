@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import reduce
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,13 +22,17 @@ from aed_nerfstudio.audio.feature_files import is_file_front_end
 from aed_nerfstudio.audio.features import SAMPLE_RATE
 from aed_nerfstudio.backends import Backend, unavailable
 from aed_nerfstudio.dataset.schema import FPS
-from aed_nerfstudio.driving.track import DrivingTrack
+from aed_nerfstudio.driving.track import DrivingTrack, FrameCondition
 from aed_nerfstudio.fields.head_field import EncodedCondition
 
 if TYPE_CHECKING:
+    from nerfstudio.cameras.cameras import Cameras
+
     from aed_nerfstudio.avatar.avatar import Avatar
     from aed_nerfstudio.avatar.network import Network
+    from aed_nerfstudio.nerfstudio_plugin.model import AedNerfModel
     from aed_nerfstudio.nerfstudio_plugin.pipeline import AedPipeline
+    from aed_nerfstudio.rendering.ray_marching import PackedSamples
 
 POINTS = 1 << 17
 """Samples for the operations that are measured alone."""
@@ -234,72 +239,96 @@ def summary(
 def _operations(
     avatar: Avatar, pipeline: AedPipeline | None, sizes: Sequence[int], rays: Sequence[int]
 ) -> Iterator[Callable[[], Operation]]:
-    """What makes each operation, for the backend that the network uses when it is called."""
-    network = avatar.network
+    """Yields a function for each operation, which makes it for the backend that the network uses by then."""
+    network, device = avatar.network, avatar.device
     track = _speech(avatar)
     condition = track[len(track) // 2]
     samples, view = _samples(avatar, condition)
-    x = samples.positions
-    encoded_condition = EncodedCondition(*(value.detach() for value in network.encode([condition])))
-    grid, heard = network.head.grid, network.head
-    layout = grid.layout
-    read = len(x) * layout.n_levels * 2**layout.n_dims * layout.n_features * 4
-    write = len(x) * layout.n_outputs * 4
-
-    def encoded() -> Operation:
-        def run():
-            with torch.no_grad():
-                heard.spatial_features(x)
-
-        return Operation(f"encode {len(x)} points", run, bytes=read + write)
-
-    def encoded_backward() -> Operation:
-        def run():
-            grid.params.grad = None
-            heard.spatial_features(x).sum().backward()
-
-        return Operation(f"encode {len(x)} points, forward and backward", run, bytes=3 * read + 2 * write)
-
-    def marched() -> Operation:
-        camera = avatar.recorded_view(condition, 512).to(avatar.device)
-        bundle = camera.generate_rays(camera_indices=0, keep_shape=True)
-        origins, directions = bundle.origins.reshape(-1, 3), bundle.directions.reshape(-1, 3)
-        c = network.settings
-        return Operation(
-            f"march {len(origins)} rays",
-            lambda: network.occupancy.march(origins, directions, network.box, c.step_size, c.max_samples),
-        )
-
-    def field() -> Operation:
-        def run():
-            with torch.no_grad():
-                heard(x, view, encoded_condition, [len(x)])
-
-        return Operation(f"field, {len(x)} samples", run, flops=len(x) * _field_flops(network), bytes=2.2 * read)
-
-    def composited() -> Operation:
-        from aed_nerfstudio.rendering.compositing import composite
-
-        sigma, colour = torch.rand(len(x), device=x.device) * 50, torch.rand(len(x), 3, device=x.device)
-        sigma.requires_grad_()
-        colour.requires_grad_()
-
-        def run():
-            done = composite(sigma, colour, None, samples, network.settings.step_size, network.settings.backend)
-            (done.rgb.sum() + done.accumulation.sum()).backward()
-
-        return Operation(f"composite {len(x)} samples, forward and backward", run, bytes=len(x) * 4 * 20)
-
-    yield from (encoded, encoded_backward, marched, field, composited)
+    encoded = EncodedCondition(*(value.detach() for value in network.encode([condition])))
+    camera = avatar.recorded_view(condition, 512).to(device)
+    yield lambda: _encoding(network, samples.positions)
+    yield lambda: _encoding_and_back(network, samples.positions)
+    yield lambda: _marching(network, camera)
+    yield lambda: _field(network, samples.positions, view, encoded)
+    yield lambda: _compositing(network, samples)
     for size in sizes:
         yield lambda size=size: _frame(avatar, track, size)
-    for count in rays if pipeline is not None else ():
+    if pipeline is None:
+        return
+    for count in rays:
         for stage in ("head", "lips", "torso"):
             if stage != "torso" or network.torso is not None:
                 yield lambda count=count, stage=stage: _training_step(pipeline, stage, count)
 
 
-def _samples(avatar: Avatar, condition) -> tuple:
+def _grid_bytes(network: Network, count: int) -> tuple[int, int]:
+    """Returns the bytes that the spatial grid reads and writes for a number of points."""
+    layout = network.head.grid.layout
+    read = count * layout.n_levels * 2**layout.n_dims * layout.n_features * 4
+    return read, count * layout.n_outputs * 4
+
+
+def _encoding(network: Network, x: Tensor) -> Operation:
+    """Returns the spatial grid's features of points [N, 3]."""
+    read, write = _grid_bytes(network, len(x))
+
+    def run() -> None:
+        with torch.no_grad():
+            network.head.spatial_features(x)
+
+    return Operation(f"encode {len(x)} points", run, bytes=read + write)
+
+
+def _encoding_and_back(network: Network, x: Tensor) -> Operation:
+    """Returns the spatial grid's features of points [N, 3], and the gradients of its tables."""
+    read, write = _grid_bytes(network, len(x))
+
+    def run() -> None:
+        network.head.grid.params.grad = None
+        network.head.spatial_features(x).sum().backward()
+
+    return Operation(f"encode {len(x)} points, forward and backward", run, bytes=3 * read + 2 * write)
+
+
+def _marching(network: Network, camera: Cameras) -> Operation:
+    """Returns the march of all rays of a camera [1] through the occupancy grid."""
+    bundle = camera.generate_rays(camera_indices=0, keep_shape=True)
+    origins, directions = bundle.origins.reshape(-1, 3), bundle.directions.reshape(-1, 3)
+    c = network.settings
+    return Operation(
+        f"march {len(origins)} rays",
+        lambda: network.occupancy.march(origins, directions, network.box, c.step_size, c.max_samples),
+    )
+
+
+def _field(network: Network, x: Tensor, view: Tensor, encoded: EncodedCondition) -> Operation:
+    """Returns the evaluation of the head field at samples [N, 3]."""
+    read, _ = _grid_bytes(network, len(x))
+
+    def run() -> None:
+        with torch.no_grad():
+            network.head(x, view, encoded, [len(x)])
+
+    return Operation(f"field, {len(x)} samples", run, flops=len(x) * _field_flops(network), bytes=2.2 * read)
+
+
+def _compositing(network: Network, samples: PackedSamples) -> Operation:
+    """Returns the compositing of random densities and colours along rays, and its gradients."""
+    from aed_nerfstudio.rendering.compositing import composite
+
+    x, c = samples.positions, network.settings
+    sigma, colour = torch.rand(len(x), device=x.device) * 50, torch.rand(len(x), 3, device=x.device)
+    sigma.requires_grad_()
+    colour.requires_grad_()
+
+    def run() -> None:
+        done = composite(sigma, colour, None, samples, c.step_size, c.backend)
+        (done.rgb.sum() + done.accumulation.sum()).backward()
+
+    return Operation(f"composite {len(x)} samples, forward and backward", run, bytes=len(x) * 4 * 20)
+
+
+def _samples(avatar: Avatar, condition: FrameCondition) -> tuple[PackedSamples, Tensor]:
     """Returns packed samples of whole rays of a picture, about `POINTS`, and their directions' harmonics."""
     from aed_nerfstudio.rendering.ray_marching import PackedSamples
 
@@ -311,7 +340,7 @@ def _samples(avatar: Avatar, condition) -> tuple:
 
 
 def _field_flops(network: Network) -> float:
-    """Of the networks, a sample; conditions are multiplied once a frame."""
+    """Returns the floating-point operations of the networks for a sample; conditions are multiplied once a frame."""
 
     def layers(mlp, condition: int) -> float:
         weights = [layer.weight for layer in mlp if hasattr(layer, "weight")]
@@ -327,7 +356,7 @@ def _field_flops(network: Network) -> float:
 
 
 def _speech(avatar: Avatar) -> DrivingTrack:
-    """Seconds of noise, with the recorded head motion."""
+    """Returns the track of seconds of noise, with the recorded head motion."""
     noise = np.random.default_rng(0).normal(0, 0.1, SPEECH_SECONDS * SAMPLE_RATE).astype(np.float32)
     front_end, frames = avatar.portrait.front_end, SPEECH_SECONDS * FPS
     if is_file_front_end(front_end):
@@ -338,7 +367,7 @@ def _speech(avatar: Avatar) -> DrivingTrack:
 
 
 def _frame(avatar: Avatar, track: DrivingTrack, size: int) -> Operation:
-    """A whole picture: head, torso, background. Each one has another pose, as in a video."""
+    """Returns the rendering of a whole picture: head, torso, background. Each one has another pose, as in a video."""
     count = iter(range(1 << 30))
 
     def run() -> Tensor:
@@ -370,7 +399,7 @@ def _training_step(pipeline: AedPipeline, stage: str, rays: int) -> Operation:
             optimizers.zero_grad_all()
             bundle, batch = data.next_train(step)
             losses = model.get_loss_dict(model(bundle), batch)
-            sum(losses.values()).backward()
+            reduce(torch.add, losses.values()).backward()
             optimizers.optimizer_step_all()
         data.config.train_num_rays_per_batch, data.config.torso_rays_per_batch = kept
 
@@ -378,7 +407,7 @@ def _training_step(pipeline: AedPipeline, stage: str, rays: int) -> Operation:
 
 
 @contextmanager
-def _training(model, step: int) -> Iterator[None]:
+def _training(model: AedNerfModel, step: int) -> Iterator[None]:
     """Sets the model as it is in a step's stage, between updates of the occupancy grid."""
     model.train()
     model.set_stage(step)

@@ -82,6 +82,8 @@ def encode(
 class HashGrid(nn.Module):
     """A trainable grid; `params` is flat, [n_entries * n_features], in tiny-cuda-nn's order on every backend."""
 
+    params: nn.Parameter
+
     def __init__(self, layout: HashGridLayout, backend: Backend = "auto"):
         super().__init__()
         self.layout = layout

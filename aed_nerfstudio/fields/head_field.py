@@ -15,7 +15,8 @@ from aed_nerfstudio.fields.mlp import MLP, truncated_exp
 
 
 def spherical_harmonics(d: Tensor) -> Tensor:
-    """Real spherical harmonics up to degree 3 of unit directions d [N,3] -> [N,16] (Sloan, Efficient SH Evaluation)."""
+    """Returns the real spherical harmonics up to degree 3 of unit directions d [N,3], [N,16] (Sloan, Efficient SH
+    Evaluation)."""
     x, y, z = d.unbind(-1)
     xx, yy, zz = x * x, y * y, z * z
     return torch.stack(
@@ -57,7 +58,7 @@ class EncodedCondition(NamedTuple):
 
     @property
     def expression(self) -> Tensor:
-        """Emotion, eye openness and lip shape side by side, [C, E + 1 + A]."""
+        """Returns emotion, eye openness and lip shape side by side, [C, E + 1 + A]."""
         return torch.cat([self.emotion, self.eye, self.articulation], -1)
 
 
@@ -101,7 +102,7 @@ class HeadField(nn.Module):
             self.audio_grid = HashGrid(HashGridLayout(2, log2_size=log2_size, top_resolution=top_resolution), backend)
             self.compress = MLP(32 + audio_dim + articulation_dim, hidden, 2, 3)
             with torch.no_grad():  # a saturated tanh has no gradient: start near zero
-                self.compress[-1].weight.mul_(0.5)
+                self.compress.layers[-1].weight.mul_(0.5)
         expression_dim = emotion_dim + eye_dim + articulation_dim
         self.expression_grid = None
         if expression_grid:
@@ -112,7 +113,7 @@ class HeadField(nn.Module):
         heard = 32 if audio_compression else audio_dim
         self.density = MLP(32 + heard + moved + expression_dim, hidden, 1 + hidden, 3)
         self.colour = MLP(16 + hidden + appearance_dim, hidden, 3, 2)
-        self.bfloat16 = bfloat16
+        self.bfloat16 = bfloat16  # pyright: ignore[reportAttributeAccessIssue]  hides a method that is never called
 
     def in_bfloat16(self, device: torch.device) -> bool:
         """Whether the networks run in bfloat16 on a device."""
@@ -123,13 +124,14 @@ class HeadField(nn.Module):
         return torch.autocast(device.type, torch.bfloat16) if self.in_bfloat16(device) else nullcontext()
 
     def spatial_features(self, positions: Tensor) -> Tensor:
-        """x_g [N,32] of positions [N,3] in [-1,1]: what audio, emotion and eyes do not change."""
+        """Returns x_g [N,32] of positions [N,3] in [-1,1]: what audio, emotion and eyes do not change."""
         return self.grid((positions + 1) / 2)
 
     def heard_features(
         self, x_g: Tensor, audio: Tensor, articulation: Tensor, counts: list[int]
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """What emotion and eyes do not change: a_g [N,32] of samples with x_g [N,32], a_l [N,2], its value before tanh.
+        """Returns what emotion and eyes do not change: a_g [N,32] of samples with x_g [N,32], a_l [N,2], its value
+        before tanh.
 
         Without audio compression a_g is [N,0], and the others are zero.
         """
@@ -199,7 +201,7 @@ class HeadField(nn.Module):
         return truncated_exp(h[:, 0].float()), self.colours(h, view, encoded.code, counts), ambient, logits
 
     def colours(self, h: Tensor, view: Tensor, code: Tensor, counts: list[int]) -> Tensor:
-        """Colours [N,3] of samples of which `geometry` gave h [N,65]; the rest as in `forward`."""
+        """Returns colours [N,3] of samples of which `geometry` gave h [N,65]; the rest as in `forward`."""
         with self._precision(h.device):
             rgb = self.colour.conditioned([view.to(h.dtype), h[:, 1:]], code, counts)
         return torch.sigmoid(rgb.float())

@@ -6,10 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 from types import SimpleNamespace
+from typing import cast
 
 import torch
 from nerfstudio.configs.base_config import LoggingConfig, ViewerConfig
+from nerfstudio.data.datasets.base_dataset import InputDataset
 from nerfstudio.data.scene_box import SceneBox
+from nerfstudio.pipelines.base_pipeline import Pipeline
 from nerfstudio.utils import writer
 from nerfstudio.viewer.viewer import Viewer
 
@@ -57,8 +60,8 @@ def start_viewer(
     config = ViewerConfig(websocket_host=host, websocket_port_default=port)
     logging = LoggingConfig()
     logging.local_writer.enable = False
-    viewer = Viewer(config, folder / "viewer.log", folder, pipeline, train_lock=Lock())
+    viewer = Viewer(config, folder / "viewer.log", folder, cast(Pipeline, pipeline), train_lock=Lock())
     writer.setup_local_writer(logging, max_iter=step, banner_messages=viewer.viewer_info)
-    viewer.init_scene([], "completed")
+    viewer.init_scene(cast(InputDataset, []), "completed")  # it goes through the pictures of it
     viewer.update_scene(step)
     return viewer

@@ -79,11 +79,12 @@ class CameraDriver:
         self.emotion = portrait.vocabulary.encode(mixture, config.intensity)
         self.assembler = portrait.assembler()
         self.blinks = self.assembler.blinks
-        self.track: Sequence[FrameCondition] | None = track
-        """What is driven by: the dataset's frames or the config's sound, with silence at its end."""
         self._sounds = track is None or config.audio is not None
-        if self._sounds:
-            self.track = self.assembler.speech(self._heard(), self.emotion, "still")
+        self.track: Sequence[FrameCondition] = (
+            self.assembler.speech(self._heard(), self.emotion, "still") if track is None or self._sounds else track
+        )
+        """The conditions that cameras are driven by: the dataset's frames or the config's sound, with silence at its
+        end."""
         self.length = len(self.track) - (SILENT_FRAMES if self._sounds else 0)
         """Frames of the track that the cameras' times run through, from 0 at the first to 1 at the last."""
         self.played = 0
@@ -92,11 +93,11 @@ class CameraDriver:
 
     @property
     def seconds(self) -> float:
-        """Length of what the times run through."""
+        """Returns the length of what the times run through."""
         return self.length / FPS
 
     def _heard(self) -> np.ndarray:
-        """The features of the config's sound and of silence after it."""
+        """Returns the features of the config's sound and of silence after it."""
         front_end, dim = self.portrait.front_end, self.portrait.feature_dim
         if self.config.audio is None:
             return hear_silence(SILENT_FRAMES + FPS, front_end, dim)
@@ -108,11 +109,11 @@ class CameraDriver:
         return np.pad(features, ((0, SILENT_FRAMES * STEPS_PER_FRAME), (0, 0)), mode="edge")
 
     def _opened(self) -> torch.Tensor | None:
-        """The config's background, float [H, W, 3] in 0..1; None: the recording's."""
+        """Returns the config's background, float [H, W, 3] in 0..1; None: the recording's."""
         background = None if self.config.background is None else open_background(self.config.background)
         if background is None:
             return None
-        if background.transparent:
+        if background.frames is None:
             raise InputError("transparent: nerfstudio gives this as the output rgba, whatever the background is")
         camera = self.portrait.camera
         picture = next(background.frames((camera.w, camera.h), FPS, 0))  # of a video, its first frame
@@ -130,7 +131,7 @@ class CameraDriver:
         return self.config.drive_frames or "frame" not in (camera.metadata or {})
 
     def condition(self, camera: Cameras) -> FrameCondition:
-        """What drives one camera, of shape [] or [1].
+        """Returns what drives one camera, of shape [] or [1].
 
         Cameras without times, and with the clock `frames` all but the viewer's, are taken for the frames of a video in
         their order, each `1 / fps` seconds after the one before: after the end of the config's sound the avatar is
@@ -138,10 +139,15 @@ class CameraDriver:
         """
         metadata, c = camera.metadata or {}, self.config
         if "frame" not in metadata:
-            timed = camera.times is not None and (c.clock == "times" or "cam_idx" in metadata)
+            by_time = c.clock == "times" or "cam_idx" in metadata
             pose = camera.camera_to_worlds.reshape(-1, 3, 4)[0].cpu().numpy()
-            moment = self._moment(self._at(float(camera.times.flatten()[0])) if timed else self._next())
+            if camera.times is not None and by_time:
+                moment = self._moment(self._at(float(camera.times.flatten()[0])))
+            else:
+                moment = self._moment(self._next())
             return self.assembler.seen_from(self.assembler.changed(moment, emotion=self.emotion), pose)
+        if self.dataset_track is None:
+            raise ValueError("the camera names a frame of a recording, and there is none")
         frame = self.dataset_track[int(metadata["frame"].flatten()[0])]
         if c.drive_frames and c.audio is not None:
             frame = replace(frame, audio=self._moment(self._next()).audio)
@@ -150,17 +156,17 @@ class CameraDriver:
         return frame
 
     def _at(self, time: float) -> int:
-        """The frame of a time, 0 to 1 over the track; the viewer's splines overshoot."""
+        """Returns the frame of a time, 0 to 1 over the track; the viewer's splines overshoot."""
         return round(min(max(time, 0.0), 1.0) * (self.length - 1))
 
     def _next(self) -> int:
-        """The frame of the next camera of a video."""
+        """Counts a camera of a video, and returns its frame."""
         index = int(self.played * FPS / self.config.fps + 1e-6)
         self.played += 1
         return index
 
     def _moment(self, index: int) -> FrameCondition:
-        """The track's condition number `index`, which may lie beyond its end."""
+        """Returns the track's condition number `index`, which may lie beyond its end."""
         if not self._sounds:
             return self.track[index % self.length]
         moment = self.track[min(index, self.length + SILENT_FRAMES // 2)]

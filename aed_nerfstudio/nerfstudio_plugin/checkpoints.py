@@ -14,18 +14,19 @@ from aed_nerfstudio.files import remove_parts, replacing
 
 
 def checkpoint_path(folder: Path, step: int) -> Path:
-    """Where nerfstudio looks for the checkpoint of a step."""
+    """Returns where nerfstudio looks for the checkpoint of a step."""
     return folder / f"step-{step:09d}.ckpt"
 
 
 def checkpoints(folder: Path) -> list[Path]:
-    """Those in a folder, the newest first."""
+    """Returns the checkpoints in a folder, the newest first."""
     found = (path for path in folder.glob("step-*.ckpt") if path.stem[5:].isdigit())
     return sorted(found, key=lambda path: int(path.stem[5:]), reverse=True)
 
 
 def read_checkpoint(path: Path) -> dict:
-    """What `write_checkpoint` wrote, its tensors on the CPU: never larger than its file, and nothing in it is run.
+    """Reads what `write_checkpoint` wrote, its tensors on the CPU: never larger than its file, and nothing in it is
+    run.
 
     Raises:
         InputError: there is no such file, or it is damaged anywhere.
@@ -51,7 +52,7 @@ def read_checkpoint(path: Path) -> dict:
 
 
 def read_newest(folder: Path) -> tuple[Path, dict]:
-    """The newest whole checkpoint of a folder; a line says so where a newer one is damaged.
+    """Reads the newest whole checkpoint of a folder; a line says so where a newer one is damaged.
 
     Raises:
         InputError: there is none, or all are damaged.
@@ -100,7 +101,7 @@ def named_features(weights: dict) -> dict:
 
 @contextmanager
 def fitting(step: int) -> Iterator[None]:
-    """Where weights of a step's checkpoint are loaded.
+    """Guards the block in which the weights of a step's checkpoint are loaded.
 
     Raises:
         InputError: they are not those of the networks that they are loaded into.
@@ -129,5 +130,6 @@ def keep_two(folder: Path, step: int) -> None:
 
 
 def _aside(folder: Path) -> Path:
-    """Names what is not whole yet: beside the folder, in which nerfstudio takes every file for a checkpoint."""
+    """Returns a name for what is not whole yet: beside the folder, in which nerfstudio takes every file for a
+    checkpoint."""
     return folder.resolve().parent / "checkpoint.ckpt"

@@ -13,24 +13,24 @@ from typing import TYPE_CHECKING
 import numba
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
+from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedException, spawn
 
 from aed_nerfstudio.jobs.signals import AGAIN, STOP, leave, on_signals
 
 if TYPE_CHECKING:
-    from aed_nerfstudio.nerfstudio_plugin.trainer import AedTrainerConfig
+    from nerfstudio.engine.trainer import TrainerConfig
 
 
 class CpuProcesses:
     """Stands in a trainer's place, and has several trainers do its work."""
 
-    def __init__(self, config: AedTrainerConfig) -> None:
+    def __init__(self, config: TrainerConfig) -> None:
         self.config = config
         self._signal, self._signalled = 0, 0.0
         self._children: list[int] = []
 
     def setup(self) -> None:
-        """Nothing: each process sets itself up."""
+        """Does nothing: each process sets itself up."""
 
     def train(self) -> None:
         """Returns when all processes of this machine have trained.
@@ -41,21 +41,23 @@ class CpuProcesses:
         machine = self.config.machine
         with tempfile.TemporaryDirectory() as folder, on_signals(self._pass_on, *STOP):
             url = (Path(folder) / "meeting").as_uri() if machine.dist_url == "auto" else machine.dist_url
-            processes = mp.spawn(_work, (self.config, url), machine.num_devices, join=False)
+            processes = spawn(_work, (self.config, url), machine.num_devices, join=False)
+            assert processes is not None  # it returns None only when it has joined them
             self._children = processes.pids()
             try:
                 while not processes.join():
                     pass
-            except (mp.ProcessExitedException, mp.ProcessRaisedException) as error:
-                stopped = getattr(error, "exit_code", 0) in {128 + number for number in STOP}
-                if not self._signal and not stopped:
+            except (ProcessExitedException, ProcessRaisedException) as error:
+                code = getattr(error, "exit_code", 0)
+                if not self._signal and code not in {128 + number for number in STOP}:
                     raise
-                raise SystemExit(128 + self._signal if self._signal else error.exit_code) from None
+                raise SystemExit(128 + self._signal if self._signal else code) from None
             if self._signal:
                 raise SystemExit(128 + self._signal)
 
     def _pass_on(self, number: int) -> None:
-        """The trainers agree on a step after which all end, so that this process has only to wait."""
+        """Tells the trainers of a signal; they agree on a step after which all end, so that this process has only to
+        wait."""
         if not self._children:
             leave(number)
         again = bool(self._signal) and time.monotonic() - self._signalled > AGAIN
@@ -66,8 +68,8 @@ class CpuProcesses:
                 os.kill(child, signal.SIGKILL if again else number)
 
 
-def _work(local_rank: int, config: AedTrainerConfig, url: str) -> None:
-    """One process; what `nerfstudio.scripts.train` does for a GPU."""
+def _work(local_rank: int, config: TrainerConfig, url: str) -> None:
+    """Runs one process, as `nerfstudio.scripts.train` does for a GPU."""
     with on_signals(leave, *STOP):
         from nerfstudio.scripts.train import train_loop  # which loads the registered methods, and so this module
 

@@ -105,7 +105,7 @@ class AedDataManager(VanillaDataManager[InputDataset]):
         self.generator = np.random.default_rng(np.random.randint(1 << 31))
 
     def store(self) -> FrameStore:
-        """The decoded frames; opened when first asked for, because only training has them."""
+        """Returns the decoded frames; opened when first asked for, because only training has them."""
         if self._store is None:
             self._store = FrameStore(self.dataset, self.config.frame_cache)
         return self._store
@@ -116,7 +116,7 @@ class AedDataManager(VanillaDataManager[InputDataset]):
         return super().get_training_callbacks(training_callback_attributes)
 
     def _chances(self) -> np.ndarray:
-        """Probability of each training frame."""
+        """Returns the probability of each training frame."""
         if not self.config.balance_labels:
             return np.full(len(self.train_indices), 1 / len(self.train_indices))
         labels = np.array(self.dataset.labels)[self.train_indices]
@@ -141,7 +141,7 @@ class AedDataManager(VanillaDataManager[InputDataset]):
         return torch.device(self.device).type == "cuda"
 
     def _pixels(self, frame_index: int, pixels: np.ndarray) -> FramePixels:
-        """A frame's pixels [N] (row-major numbers), on the device."""
+        """Returns a frame's pixels [N] (row-major numbers), on the device."""
         store = self.store()
         if not (self._on_gpu and store.total_bytes <= self.config.frames_on_gpu * 2**30):
             return FramePixels(send(store.draw(frame_index, pixels).values, self.device))
@@ -157,7 +157,7 @@ class AedDataManager(VanillaDataManager[InputDataset]):
         return y * width + x
 
     def _rays(self, frame_index: int, pixels: np.ndarray) -> tuple[RayBundle, dict]:
-        """Rays through pixels [N] (row-major numbers) of one frame, and the batch."""
+        """Returns rays through pixels [N] (row-major numbers) of one frame, and the batch."""
         dataset, frame = self.dataset, self.dataset.frames[frame_index]
         camera = dataset.camera
         w, h = camera.w, camera.h
@@ -235,7 +235,7 @@ class AedDataManager(VanillaDataManager[InputDataset]):
 
 
 def _joined(bundles: Sequence[RayBundle]) -> RayBundle:
-    """One bundle of all rays."""
+    """Returns one bundle of all rays."""
     return RayBundle(
         origins=torch.cat([b.origins for b in bundles]),
         directions=torch.cat([b.directions for b in bundles]),

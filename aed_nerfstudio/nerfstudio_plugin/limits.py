@@ -82,7 +82,7 @@ def check_numbers(config: object, prefix: str = "") -> None:
 
 
 def numbers(config: object, prefix: str = "") -> Iterator[tuple[str, float]]:
-    """The dotted names and values of all numbers of a config, those in tuples one by one."""
+    """Yields the dotted names and values of all numbers of a config, those in tuples one by one."""
     if is_dataclass(config) and not isinstance(config, type):
         parts = ((field.name, getattr(config, field.name, None)) for field in fields(config))
     elif isinstance(config, dict):

@@ -24,6 +24,9 @@ class LipSupervision(nn.Module):
         track: its frames' conditions.
     """
 
+    lip_shapes: Tensor
+    """[F, 4]: what speech does to the lips, standardised."""
+
     def __init__(self, dataset: Dataset, track: DatasetTrack) -> None:
         super().__init__()
         self.dataset, self.track = dataset, track
@@ -31,7 +34,7 @@ class LipSupervision(nn.Module):
         self.register_buffer("lip_shapes", torch.from_numpy(self._true_shapes()), persistent=False)
 
     def _true_shapes(self) -> np.ndarray:
-        """What speech does to the lips, float32 [F, 4]: lip shapes less the mean of their label, standardised.
+        """Returns what speech does to the lips, float32 [F, 4]: lip shapes less the mean of their label, standardised.
 
         A smile widens the mouth for the whole of a clip, which the audio cannot tell and the emotion does; left in, it
         would be noise to the audio encoder.

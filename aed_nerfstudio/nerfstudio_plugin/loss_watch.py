@@ -37,7 +37,7 @@ class LossWatch:
         self.stage, self.seen, self.mean, self.lowest = stage, 0, 0.0, float("inf")
 
     def state(self) -> dict:
-        """What it remembers, for `restore`."""
+        """Returns what it remembers, for `restore`."""
         return {"stage": self.stage, "seen": self.seen, "mean": self.mean, "lowest": self.lowest}
 
     def restore(self, state: dict) -> None:
@@ -60,7 +60,7 @@ class LossWatch:
             self._stop(step, f"the loss exploded from {self.lowest:.3g} to {self.mean:.3g}")
 
     def check_weights(self, step: int, model: nn.Module) -> None:
-        """The same for weights that are no numbers, so that none of them reaches a checkpoint."""
+        """Raises InputError where weights are no numbers, so that none of them reaches a checkpoint."""
         if not all(torch.isfinite(p).all() for p in model.parameters()):
             self._stop(step, "weights are no numbers")
 

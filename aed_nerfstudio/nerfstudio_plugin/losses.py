@@ -78,7 +78,7 @@ def head_losses(
     if "articulation_error" in outputs:
         losses["articulation"] = weights.lambda_articulation * outputs["articulation_error"]
     if "patch" in batch:
-        side = batch["patch"]
+        side = int(batch["patch"])
         losses["lpips"] = weights.lambda_lpips * perceptual()(
             rgb.view(1, side, side, 3).permute(0, 3, 1, 2).clamp(0, 1),
             batch["image"].view(1, side, side, 3).permute(0, 3, 1, 2),
@@ -92,13 +92,14 @@ def over_torso(outputs: Batch, batch: Batch) -> Tensor:
 
 
 def entropy(alpha: Tensor) -> Tensor:
-    """Mean of -a log a - (1-a) log(1-a); the paper's eq. 7 misses the first a."""
+    """Returns the mean of -a log a - (1-a) log(1-a); the paper's eq. 7 misses the first a."""
     a = alpha.clamp(1e-5, 1 - 1e-5)
     return -(a * a.log() + (1 - a) * (1 - a).log()).mean()
 
 
 def distortion(weights: Tensor, samples: PackedSamples, step: float) -> Tensor:
-    """Mean over rays of how far apart the weights [M] of a ray's samples lie (Mip-NeRF 360, Barron et al. 2022).
+    """Returns the mean over rays of how far apart the weights [M] of a ray's samples lie (Mip-NeRF 360, Barron et al.
+    2022).
 
     Their eq. 15, with samples of one length: step, in the unit of `samples.t`.
     """
@@ -106,7 +107,7 @@ def distortion(weights: Tensor, samples: PackedSamples, step: float) -> Tensor:
     first = samples.ray_starts[samples.ray_indices]
 
     def before(values: Tensor) -> Tensor:
-        """Sums over the samples of the same ray that lie before each."""
+        """Returns sums over the samples of the same ray that lie before each."""
         sums = values.cumsum(0) - values
         return sums - sums[first]
 

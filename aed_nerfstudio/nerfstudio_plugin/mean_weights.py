@@ -22,7 +22,7 @@ class MeanWeights:
 
     @torch.no_grad()
     def update(self, step: int) -> None:
-        """After a step's update."""
+        """Updates the mean after a step, and puts it into the model where a stage ends."""
         for name, weight in self.model.named_parameters():
             if weight.grad is None:
                 continue

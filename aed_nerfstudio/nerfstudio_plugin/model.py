@@ -81,9 +81,10 @@ class AedNerfModel(Model):
 
     def __init__(self, config: AedNerfModelConfig, metadata: dict, **kwargs) -> None:
         self.dataset: Dataset | None = metadata.get("dataset")
-        self._given = [metadata.get("network")]  # in a list, because a module cannot be assigned yet
+        network: Network | None = metadata.get("network")
+        self._ready = [network]  # in a list, because a module cannot be assigned yet
         self._portrait = (
-            Portrait.of(self.dataset, metadata["background"]) if self._given[0] is None else self._given[0].portrait
+            Portrait.of(metadata["dataset"], metadata["background"]) if network is None else network.portrait
         )
         super().__init__(config, **kwargs)
         self.register_state_dict_post_hook(_drop_name)
@@ -92,33 +93,33 @@ class AedNerfModel(Model):
     def populate_modules(self) -> None:
         super().populate_modules()
         c, data, portrait = self.config, self.dataset, self._portrait
-        self.track = None if data is None else DatasetTrack.of(data, portrait.vocabulary)
+        self.track = track = None if data is None else DatasetTrack.of(data, portrait.vocabulary)
         self.drive(c.driving)  # at once, because a wrong name would else end the run at the first picture it shows
-        ready = self._given.pop()
-        self.network = Network(c, portrait, c.schedule.use_torso, str(data.root)) if ready is None else ready
+        ready, made_of = self._ready.pop(), "" if data is None else str(data.root)
+        self.network = Network(c, portrait, c.schedule.use_torso, made_of) if ready is None else ready
         self.renderer = Renderer(self.network, portrait)
         self.driver: Callable[[Cameras], dict[str, Tensor]] | None = None
         """Renders the cameras that name no frame of the dataset, in place of `camera_driver`: the viewer's panel."""
         self._perceptual: list[PerceptualLoss] = []  # in a list: its weights do not belong into the checkpoint
         self.step = 0
         self.lips = None
-        if data is not None:
+        if data is not None and track is not None:
             self.train_frames = data.split("train")
-            self.network.fit_features(np.concatenate(list(self.track.features.values())))
+            self.network.fit_features(np.concatenate(list(track.features.values())))
             if c.articulation:
-                self.lips = LipSupervision(data, self.track)
+                self.lips = LipSupervision(data, track)
             self.occupancy = OccupancySchedule(
-                self.network, self.track, self.train_frames, c.schedule, c.occupancy_every, c.occupancy_warmup
+                self.network, track, self.train_frames, c.schedule, c.occupancy_every, c.occupancy_warmup
             )
 
     @property
     def portrait(self) -> Portrait:
-        """What is known of the avatar's person."""
+        """Returns what is known of the avatar's person."""
         return self.network.portrait
 
     @property
     def evaluated(self) -> int:
-        """Samples of the head that the last picture took."""
+        """Returns how many samples of the head the last picture took."""
         return self.renderer.evaluated
 
     def use_backend(self, name: Backend) -> None:
@@ -128,7 +129,7 @@ class AedNerfModel(Model):
     # ---- driving and rendering
 
     def drive(self, config: DrivingConfig) -> None:
-        """From now on, nerfstudio's cameras are driven as a config says.
+        """Has nerfstudio's cameras driven as a config says.
 
         Raises:
             InputError: a sound or a picture that cannot be read, or an emotion that was not recorded.
@@ -160,29 +161,37 @@ class AedNerfModel(Model):
 
     # ---- training
 
+    def _recording(self) -> tuple[Dataset, DatasetTrack]:
+        """Returns what the avatar learns from; ValueError for one that is only looked at."""
+        if self.dataset is None or self.track is None:
+            raise ValueError("an avatar without its recording cannot be trained")
+        return self.dataset, self.track
+
     def get_outputs(self, ray_bundle: RayBundle) -> dict[str, Tensor]:
         """Renders training rays of one or several frames, with the datamanager's metadata (`frame`, `pixel`)."""
         frames, counts = torch.unique_consecutive(ray_bundle.metadata["frame"].flatten(), return_counts=True)
-        conditions, counts = [self.track[i] for i in frames.tolist()], counts.tolist()
+        _, track = self._recording()
+        conditions, counts = [track[i] for i in frames.tolist()], counts.tolist()
         if self.training and self.config.schedule.stage(self.step) == "torso":
             pixels = ray_bundle.metadata["pixel"].split(counts)
             poses = (self.network.pose_of(condition.head_pose) for condition in conditions)
-            parts = [self.network.torso(p, pose) for p, pose in zip(pixels, poses, strict=True)]
+            torso = self.network.torso_field()
+            parts = [torso(p, pose) for p, pose in zip(pixels, poses, strict=True)]
             alpha, colour = (torch.cat(x) for x in zip(*parts, strict=True))
             return {"torso_alpha": alpha, "torso_rgb": colour}
-        supervised = self.training and self.lips is not None
+        lips = self.lips if self.training else None
         encoded = self.network.encode(conditions)
-        if supervised:
-            encoded = self.lips.forced(encoded, frames, self.config.articulation_truth)
+        if lips is not None:
+            encoded = lips.forced(encoded, frames, self.config.articulation_truth)
         out = self._march_head(ray_bundle.origins, ray_bundle.directions, encoded, counts)
-        if supervised:
-            out["articulation_error"] = self.lips.error(self.network, self.config.articulation_batch)
+        if lips is not None:
+            out["articulation_error"] = lips.error(self.network, self.config.articulation_batch)
         return out
 
     def _march_head(
         self, origins: Tensor, directions: Tensor, encoded: EncodedCondition, counts: list[int]
     ) -> dict[str, Tensor]:
-        """Training rays of C frames, [R,3] each -> rgb [R,3] (premultiplied), alpha [R,1], ambient [R,1].
+        """Renders training rays of C frames, [R,3] each -> rgb [R,3] (premultiplied), alpha [R,1], ambient [R,1].
 
         counts: rays of each frame, in order.
         """
@@ -235,7 +244,7 @@ class AedNerfModel(Model):
         return {"psnr": float(-10 * torch.log10(error.clamp_min(1e-10)))}, {"img": panel}
 
     def set_stage(self, step: int) -> None:
-        """From now on it is a step of the training: what its stage does not train is frozen."""
+        """Sets the step of the training, and freezes what its stage does not train."""
         self.step = step
         frozen = self.config.schedule.stage(step) == "torso"
         network = self.network
@@ -250,7 +259,7 @@ class AedNerfModel(Model):
 
     def get_training_callbacks(self, training_callback_attributes: TrainingCallbackAttributes):
         if self.config.visual_hull:
-            carve(self.network, self.dataset)
+            carve(self.network, self._recording()[0])
         if self.lips is not None:
             self.lips.fit_linear(self.network)
         return [
@@ -261,7 +270,7 @@ class AedNerfModel(Model):
         ]
 
     def _report(self, step: int) -> None:
-        report_spread(self.network, self.lips, self.track, step)
+        report_spread(self.network, self.lips, self._recording()[1], step)
 
     def get_param_groups(self) -> dict[str, list[nn.Parameter]]:
         """See `Network.parameter_groups`."""
@@ -269,7 +278,7 @@ class AedNerfModel(Model):
 
 
 def _drop_name(model: nn.Module, state: dict, prefix: str, _) -> None:
-    """Checkpoints do not say that the network is a part of nerfstudio's model."""
+    """Leaves out of checkpoints that the network is a part of nerfstudio's model."""
     for key in [key for key in state if key.startswith(prefix + NETWORK)]:
         state[prefix + key.removeprefix(prefix + NETWORK)] = state.pop(key)
 

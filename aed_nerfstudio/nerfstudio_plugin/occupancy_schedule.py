@@ -80,10 +80,10 @@ class OccupancySchedule:
             broadcast((occupancy.binaries,))
 
     def _random_density(self, positions: Tensor) -> Tensor:
-        """Each chunk of cells sees another frame's audio, emotion and eyes, drawn together."""
+        """Returns the densities of a chunk of cells under a random frame's audio, emotion and eyes."""
         return self._density_of(int(torch.randint(len(self.track), ())))(positions)
 
     def _density_of(self, frame: int) -> Callable[[Tensor], Tensor]:
-        """Densities of positions under what drives a frame."""
+        """Returns a function from positions to their densities under what drives a frame."""
         encoded = self.network.encode([self.track[frame]])
         return lambda positions: self.network.head.density_at(positions, encoded)

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import torch
 from nerfstudio.engine.callbacks import TrainingCallback, TrainingCallbackAttributes, TrainingCallbackLocation
+from nerfstudio.models.base_model import Model
 from nerfstudio.pipelines.base_pipeline import VanillaPipeline, VanillaPipelineConfig
 from torch.nn.parallel import DistributedDataParallel
 
 from aed_nerfstudio.errors import report_plainly
 from aed_nerfstudio.media.provenance import tag_renders_of_nerfstudio
 from aed_nerfstudio.nerfstudio_plugin.checkpoints import fitting, named_features
-from aed_nerfstudio.nerfstudio_plugin.datamanager import AedDataManagerConfig
+from aed_nerfstudio.nerfstudio_plugin.datamanager import AedDataManager, AedDataManagerConfig
 from aed_nerfstudio.nerfstudio_plugin.limits import check_numbers
 from aed_nerfstudio.nerfstudio_plugin.loss_watch import LossWatch
 from aed_nerfstudio.nerfstudio_plugin.mean_weights import MeanWeights
-from aed_nerfstudio.nerfstudio_plugin.model import AedNerfModelConfig
+from aed_nerfstudio.nerfstudio_plugin.model import AedNerfModel, AedNerfModelConfig
 from aed_nerfstudio.nerfstudio_plugin.processes import averaged, broadcast
 from aed_nerfstudio.nerfstudio_plugin.random_state import random_state, restore_random_state
 from aed_nerfstudio.viewer.control_panel import ControlPanel
@@ -54,6 +55,7 @@ class AedPipeline(VanillaPipeline):
     """
 
     config: AedPipelineConfig
+    datamanager: AedDataManager
 
     def __init__(
         self, config: AedPipelineConfig, device: str, world_size: int = 1, local_rank: int = 0, **kwargs
@@ -67,16 +69,22 @@ class AedPipeline(VanillaPipeline):
         if world_size > 1:
             # As nerfstudio does it for CUDA. A stage leaves parameters unused; of the buffers only the occupancy grid
             # changes, which the model itself shares.
-            self._model = DistributedDataParallel(
+            wrapped = DistributedDataParallel(
                 self._model,
                 device_ids=[local_rank] if torch.device(device).type == "cuda" else None,
                 find_unused_parameters=True,
                 broadcast_buffers=False,
             )
+            self._model = cast(Model, wrapped)  # as nerfstudio does
         # Found by the viewer, which walks the pipeline's attributes.
         self.start_view = StartView.of(self.model.portrait)
         uploads = Limits(config.upload_megabytes, config.upload_minutes)
         self.control_panel = ControlPanel(self.model, Recordings(self.datamanager.dataset), uploads)
+
+    @property
+    def model(self) -> AedNerfModel:
+        """Returns the model, without the wrapper that several processes put around it."""
+        return cast(AedNerfModel, super().model)
 
     def load_pipeline(self, loaded_state: dict, step: int) -> None:
         with fitting(step):
@@ -94,7 +102,7 @@ class AedPipeline(VanillaPipeline):
         super().load_state_dict(state_dict, strict=True)
 
     def training_state(self) -> dict[str, dict]:
-        """What a training goes on from beside weights and optimizers: plain values and tensors."""
+        """Returns what a training goes on from beside weights and optimizers: plain values and tensors."""
         return {
             "watch": self.watch.state(),
             "mean_weights": {} if self.mean_weights is None else self.mean_weights.mean,
@@ -116,7 +124,9 @@ class AedPipeline(VanillaPipeline):
         return outputs, losses, metrics
 
     def get_training_callbacks(self, attributes: TrainingCallbackAttributes) -> list[TrainingCallback]:
-        trainer = attributes.trainer
+        trainer, optimizers = attributes.trainer, attributes.optimizers
+        if trainer is None or optimizers is None:
+            raise ValueError("a training needs a trainer and its optimizers")
         self.watch = LossWatch(self.config.model.schedule, trainer.checkpoint_dir)
 
         def guard(step: int) -> None:
@@ -125,9 +135,9 @@ class AedPipeline(VanillaPipeline):
 
         def set_rates(step: int) -> None:
             factor = self.config.final_lr_share ** self.config.model.schedule.progress(step)
-            for name, optimizer in attributes.optimizers.optimizers.items():
+            for name, optimizer in optimizers.optimizers.items():
                 for group in optimizer.param_groups:
-                    group["lr"] = attributes.optimizers.config[name]["optimizer"].lr * factor
+                    group["lr"] = optimizers.config[name]["optimizer"].lr * factor
 
         decay = TrainingCallback([TrainingCallbackLocation.BEFORE_TRAIN_ITERATION], set_rates)
         after = [TrainingCallbackLocation.AFTER_TRAIN_ITERATION]

@@ -7,12 +7,14 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePath, PurePosixPath, PureWindowsPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from aed_nerfstudio.errors import InputError
 
 if TYPE_CHECKING:
     from nerfstudio.engine.trainer import TrainerConfig
+
+    from aed_nerfstudio.nerfstudio_plugin.pipeline import AedPipelineConfig
 
 LEVELS = 4
 """Folders above a run's: nerfstudio nests it as OUTPUT/EXPERIMENT/METHOD/TIMESTAMP, and OUTPUT lies in a project's."""
@@ -20,12 +22,17 @@ DATASET = ("dataset.json", "transforms.json", "transforms_train.json")
 """What folders for our dataparsers hold one of."""
 
 
+def own_pipeline(config: TrainerConfig) -> AedPipelineConfig:
+    """Returns the config of a trainer's pipeline, which nerfstudio declares as any method's."""
+    return cast("AedPipelineConfig", config.pipeline)
+
+
 def make_absolute(config: TrainerConfig) -> None:
     """Makes the paths of a config what they are from anywhere; those that lie in the run's folder stay relative to it.
 
     config: of a training that begins, whose relative paths are seen from the current folder.
     """
-    manager = config.pipeline.datamanager
+    manager = own_pipeline(config).datamanager
     if manager.data is not None:
         manager.dataparser.data = manager.data  # as nerfstudio's datamanager does
     for part, names in (
@@ -53,7 +60,7 @@ def find_inputs(config: TrainerConfig, run: Path, data: Path | None = None) -> N
     Raises:
         InputError: the dataset is at none of these places, which are named.
     """
-    manager = config.pipeline.datamanager
+    manager = own_pipeline(config).datamanager
     stored = Path(manager.dataparser.data if manager.data is None else manager.data)
     moves = [(Path(f"{config.output_dir}/{config.experiment_name}/{config.method_name}/{config.timestamp}"), run)]
     if data is None:
@@ -65,9 +72,10 @@ def find_inputs(config: TrainerConfig, run: Path, data: Path | None = None) -> N
                 " say where it is now: --data FOLDER (for ns-render, ns-eval and ns-viewer: in a copy that "
                 "`aed set-driving --data FOLDER` makes)"
             )
+    there = _absolute(data)
     for part in (config, manager, manager.dataparser):
-        part.data = _absolute(data)
-    moves.insert(0, (stored, manager.data))
+        part.data = there
+    moves.insert(0, (stored, there))
     for part, names in _inputs(config):
         for name in names:
             value = getattr(part, name, None)
@@ -77,7 +85,8 @@ def find_inputs(config: TrainerConfig, run: Path, data: Path | None = None) -> N
 
 
 def read_by_nerfstudio() -> Path | None:
-    """The config.yml from which nerfstudio's `eval_setup` makes what calls this function's caller; None elsewhere.
+    """Returns the config.yml from which nerfstudio's `eval_setup` makes what calls this function's caller; None
+    elsewhere.
 
     It tells it to no one, and asks a config only for the places that it was trained with.
     """
@@ -88,19 +97,20 @@ def read_by_nerfstudio() -> Path | None:
 
 
 def _inputs(config: TrainerConfig) -> Iterator[tuple[object, tuple[str, ...]]]:
-    """Parts of a config, and their fields that may name a file which is read for a picture."""
-    yield config.pipeline.datamanager.dataparser, ("audio_features_file",)
-    yield config.pipeline.model.driving, ("audio", "audio_features_file", "background")
+    """Yields parts of a config, and their fields that may name a file which is read for a picture."""
+    pipeline = own_pipeline(config)
+    yield pipeline.datamanager.dataparser, ("audio_features_file",)
+    yield pipeline.model.driving, ("audio", "audio_features_file", "background")
 
 
 def _absolute(path: str | Path) -> Path:
-    """A path from the root; a link keeps its name."""
+    """Returns a path from the root; a link keeps its name."""
     path = Path(path)
     return path.resolve() if path.name in ("", "..") else path.parent.resolve() / path.name
 
 
 def _path(value: str | Path) -> Path:
-    """What a config holds as the name of a file."""
+    """Returns the path by which a config names a file."""
     if isinstance(value, str) and PureWindowsPath(value).is_absolute():
         return Path(PureWindowsPath(value).as_posix())
     return Path(value)
@@ -111,7 +121,7 @@ def _is_dataset(folder: Path) -> bool:
 
 
 def _first(places: list[Path], fits: Callable[[Path], bool]) -> Path | None:
-    """The first place that fits; a line says so where it is not the first of all."""
+    """Returns the first place that fits; a line says so where it is not the first of all."""
     found = next((place for place in places if fits(place)), None)
     if found not in (None, places[0]):
         print(f"{places[0]} is not there: taking {found}")
@@ -119,7 +129,7 @@ def _first(places: list[Path], fits: Callable[[Path], bool]) -> Path | None:
 
 
 def _places(stored: Path, run: Path, moves: list[tuple[Path, Path]]) -> list[Path]:
-    """Where something may be that lay at a path once: the path itself is the first.
+    """Returns where something may be that lay at a path once: the path itself is the first.
 
     run: the run's folder. moves: folders that lay elsewhere then, with their places now.
     """
@@ -133,7 +143,7 @@ def _places(stored: Path, run: Path, moves: list[tuple[Path, Path]]) -> list[Pat
 
 
 def _moved(stored: Path, old: Path, new: Path) -> Path | None:
-    """Where a path is, if it moved together with a folder that lay in the same one; None where it did not."""
+    """Returns where a path is, if it moved together with a folder that lay in the same one; None where it did not."""
     try:
         shared = os.path.commonpath([old, stored])
     except ValueError:  # one is absolute, the other not

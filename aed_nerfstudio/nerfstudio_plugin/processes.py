@@ -18,7 +18,7 @@ def broadcast(tensors: Iterable[Tensor]) -> None:
 
 
 def largest(value: int, device: str) -> int:
-    """The largest of all processes' values, on the device that they train on."""
+    """Returns the largest of all processes' values, on the device that they train on."""
     if get_world_size() == 1:
         return value
     found = torch.tensor(value, device=device)
@@ -27,7 +27,8 @@ def largest(value: int, device: str) -> int:
 
 
 def averaged(values: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Scalars with the mean over the processes for their value and their own gradient, which DDP averages itself."""
+    """Returns scalars with the mean over the processes for their value and their own gradient, which DDP averages
+    itself."""
     if get_world_size() == 1 or not values:
         return values
     own = torch.stack([value.detach().float() for value in values.values()])

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import torch
 
 
 def random_state(generator: np.random.Generator) -> dict[str, str | torch.Tensor]:
-    """Python's, NumPy's and PyTorch's own generators, and one more of NumPy's."""
+    """Returns the states of Python's, NumPy's and PyTorch's own generators, and of one more of NumPy's."""
     numpy = np.random.get_state(legacy=False)
     numpy["state"]["key"] = numpy["state"]["key"].tolist()
     # As text, because NumPy's numbers are larger than a checkpoint's may be.
@@ -25,7 +27,7 @@ def random_state(generator: np.random.Generator) -> dict[str, str | torch.Tensor
     return state
 
 
-def restore_random_state(state: dict[str, str | torch.Tensor], generator: np.random.Generator) -> None:
+def restore_random_state(state: Mapping[str, Any], generator: np.random.Generator) -> None:
     """Has them all go on as they would have after `random_state`."""
     version, numbers, gauss = json.loads(state["python"])
     random.setstate((version, tuple(numbers), gauss))

@@ -7,16 +7,16 @@ such a tag names.
 from __future__ import annotations
 
 import math
-import os
 from dataclasses import MISSING, fields, is_dataclass
 from enum import Enum
 from functools import cache
-from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 import yaml
 
 from aed_nerfstudio.errors import InputError
+from aed_nerfstudio.nerfstudio_plugin.other_systems import PATHS, PYTHON, native_path
 
 if TYPE_CHECKING:
     from nerfstudio.engine.trainer import TrainerConfig
@@ -27,7 +27,6 @@ DEEPEST = 32
 """Levels of nesting; ours have 6."""
 MOST = 20_000
 """Values, those that are named again counted again; ours have 200."""
-PYTHON = "tag:yaml.org,2002:python/"
 MOVED = {
     "aed_nerfstudio.model.aed_nerf": "aed_nerfstudio.nerfstudio_plugin.model",
     "aed_nerfstudio.model.stages": "aed_nerfstudio.nerfstudio_plugin.stages",
@@ -37,12 +36,11 @@ MOVED = {
     },
 }
 """Where modules are now that version 0.1 had elsewhere. The old ones are kept, for nerfstudio's own commands."""
-PATHS = ("PosixPath", "WindowsPath", "PurePosixPath", "PureWindowsPath", "Path", "PurePath")
 MEND = "give the config.yml of a run that `ns-train aed-nerf` trained with this version, or train again"
 
 
 def read_config(file: Path) -> TrainerConfig:
-    """The config of a training run, equal to what nerfstudio itself would load.
+    """Reads the config of a training run, equal to what nerfstudio itself would load.
 
     Args:
         file: written by `ns-train`, or a copy of `aed set-driving`.
@@ -66,24 +64,9 @@ def read_config(file: Path) -> TrainerConfig:
             raise
         reason = " ".join(str(error).split())[:200]
         raise InputError(f"{file}: does not fit this version of aed-nerfstudio ({reason}); {MEND}") from error
-    if getattr(config, "pipeline", None) is None:
+    if config is None or getattr(config, "pipeline", None) is None:
         raise InputError(f"{file}: does not fit this version of aed-nerfstudio: is no config of a training run; {MEND}")
-    return config
-
-
-def read_paths_of_other_systems() -> None:
-    """From here on, nerfstudio's own commands read the paths in a `config.yml` that another system wrote as well, or
-    Python 3.13; PyYAML, by which they read it, takes only those of its own."""
-    foreign = "WindowsPath" if os.name == "posix" else "PosixPath"
-    for name in (f"pathlib.{foreign}", *(f"pathlib._local.{kind}" for kind in PATHS)):
-        yaml.Loader.add_constructor(
-            f"{PYTHON}object/apply:{name}", lambda loader, node: native_path(loader.construct_sequence(node), node.tag)
-        )
-
-
-def native_path(parts: list[str], kind: str) -> Path:
-    """A path of this system; parts and kind: of the one in a file, whose last word is one of `PATHS`."""
-    return Path((PureWindowsPath if kind.endswith("WindowsPath") else PurePosixPath)(*parts).as_posix())
+    return cast("TrainerConfig", config)
 
 
 class _Composer(yaml.SafeLoader):
@@ -131,7 +114,7 @@ class _Builder:
         return _fault(self.file, node, what)
 
     def _value(self, node: yaml.Node) -> tuple[object, list[yaml.Node]]:
-        """The value, and the nodes it was made of."""
+        """Returns the value, and the nodes it was made of."""
         python = node.tag.removeprefix(PYTHON) if node.tag.startswith(PYTHON) else None
         kind, _, name = (python or "").partition(":")
         if python is None:
@@ -143,8 +126,9 @@ class _Builder:
         if kind == "object/apply" and isinstance(node, yaml.SequenceNode):
             parts = [self.build(part) for part in node.value]
             module, _, last = name.rpartition(".")
-            if module in ("pathlib", "pathlib._local") and last in PATHS and all(isinstance(p, str) for p in parts):
-                return native_path(parts, last), node.value
+            names = [part for part in parts if isinstance(part, str)]
+            if module in ("pathlib", "pathlib._local") and last in PATHS and len(names) == len(parts):
+                return native_path(names, last), node.value
             if name in _enums() and len(parts) == 1 and isinstance(parts[0], (str, int)):
                 try:
                     return _enums()[name](parts[0]), node.value
@@ -176,12 +160,12 @@ class _Builder:
         return value, []
 
     def _config(self, node: yaml.MappingNode, kind: type) -> tuple[object, list[yaml.Node]]:
-        """A config, made as `pickle` would: without calling anything of its class."""
+        """Makes a config as `pickle` would: without calling anything of its class."""
         usual, state = _known(kind), {}
         parts = []
         for key, part in node.value:
             name = self.build(key)
-            if name not in usual:
+            if not isinstance(name, str) or name not in usual:
                 raise self._wrong(key, f"holds {str(name)[:60]!r}, which {kind.__name__} does not know")
             parts.append(key)
             if part.tag.startswith(f"{PYTHON}name:"):
@@ -199,7 +183,8 @@ class _Builder:
         return found, parts
 
     def _named(self, node: yaml.Node, kind: type, field: str) -> object:
-        """A class or function: only the one that this field holds by itself, or held in a config that it extends."""
+        """Returns a class or function: only the one that this field holds by itself, or held in a config that it
+        extends."""
         name = _now(node.tag.removeprefix(f"{PYTHON}name:"))
         for base in kind.__mro__:
             usual = _usual(base).get(field) if is_dataclass(base) else None
@@ -209,7 +194,7 @@ class _Builder:
 
 
 def _now(name: str) -> str:
-    """The place of a class whose place in a file may be that of an older version."""
+    """Returns the place of a class whose place in a file may be that of an older version."""
     module, _, last = name.rpartition(".")
     return f"{MOVED.get(module, module)}.{last}"
 
@@ -226,7 +211,8 @@ def _shown(node: yaml.Node) -> str:
 
 @cache
 def _configs() -> dict[str, type]:
-    """The classes of the configs by their names in a file: those that our presets hold, and what these extend."""
+    """Returns the classes of the configs by their names in a file: those that our presets hold, and what these
+    extend."""
     from nerfstudio.configs.base_config import LocalWriterConfig, LoggingConfig, MachineConfig, ViewerConfig
     from nerfstudio.data.pixel_samplers import PixelSamplerConfig
     from nerfstudio.engine.optimizers import AdamOptimizerConfig
@@ -259,7 +245,7 @@ def _enums() -> dict[str, type[Enum]]:
 
 
 def _known(kind: type) -> dict[str, object]:
-    """The fields of a config, also those that version 0.1 had there, and what they hold by themselves."""
+    """Returns the fields of a config, also those that version 0.1 had there, and what they hold by themselves."""
     from aed_nerfstudio.nerfstudio_plugin.camera_driver import DrivingConfig
     from aed_nerfstudio.nerfstudio_plugin.model import AedNerfModelConfig
 
@@ -268,7 +254,7 @@ def _known(kind: type) -> dict[str, object]:
 
 @cache
 def _usual(kind: type) -> dict[str, object]:
-    """The fields of a config and what they hold by themselves; None where they must be given."""
+    """Returns the fields of a config and what they hold by themselves; None where they must be given."""
     found = {}
     for field in fields(kind):
         made = None if field.default_factory is MISSING else field.default_factory()

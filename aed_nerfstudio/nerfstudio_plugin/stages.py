@@ -19,7 +19,7 @@ class StageSchedule:
     """False: no torso field; the head appears before the plain background (ablation)."""
 
     def stage(self, step: int) -> str:
-        """`head`, `lips` or `torso`."""
+        """Returns the stage of a step: `head`, `lips` or `torso`."""
         if step >= self.head + self.lips:
             return "torso" if self.use_torso else "head"
         return "lips" if step >= self.head and self.use_lips else "head"
@@ -33,7 +33,7 @@ class StageSchedule:
         return step == self.total - 1 or (self.use_torso and step == self.head + self.lips - 1)
 
     def progress(self, step: int) -> float:
-        """How far a step is, 0 to 1, through head and lips together or, after them, through the torso."""
+        """Returns how far a step is, 0 to 1, through head and lips together or, after them, through the torso."""
         face = self.head + self.lips + (0 if self.use_torso else self.torso)
         share = step / max(1, face) if step < face else (step - face) / max(1, self.torso)
         return min(share, 1.0)

@@ -36,11 +36,11 @@ from aed_nerfstudio.nerfstudio_plugin.checkpoints import (
 )
 from aed_nerfstudio.nerfstudio_plugin.cpu_processes import CpuProcesses
 from aed_nerfstudio.nerfstudio_plugin.limits import check_numbers
+from aed_nerfstudio.nerfstudio_plugin.other_systems import read_paths_of_other_systems
 from aed_nerfstudio.nerfstudio_plugin.pipeline import AedPipeline
-from aed_nerfstudio.nerfstudio_plugin.places import find_inputs, make_absolute, read_by_nerfstudio
+from aed_nerfstudio.nerfstudio_plugin.places import find_inputs, make_absolute, own_pipeline, read_by_nerfstudio
 from aed_nerfstudio.nerfstudio_plugin.processes import largest
 from aed_nerfstudio.nerfstudio_plugin.random_state import seed_anew
-from aed_nerfstudio.nerfstudio_plugin.run_config import read_paths_of_other_systems
 
 read_paths_of_other_systems()
 
@@ -83,12 +83,12 @@ class AedTrainerConfig(TrainerConfig):
             self._several, self.machine = machine, replace(machine, num_devices=1, num_machines=1)
 
     def get_base_dir(self) -> Path:
-        """The run's folder; in nerfstudio's commands that read its config.yml, where that lies now."""
+        """Returns the run's folder; in nerfstudio's commands that read its config.yml, where that lies now."""
         return self.__dict__.get("_run") or super().get_base_dir()
 
     def get_checkpoint_dir(self) -> Path:
-        """The folder of the checkpoints. Where nerfstudio's commands ask, which read a config.yml, this is beside it,
-        and the config is fitted to this machine.
+        """Returns the folder of the checkpoints. Where nerfstudio's commands ask, which read a config.yml, this is
+        beside it, and the config is fitted to this machine.
 
         Raises:
             InputError: the dataset, or a checkpoint, is not there any more; only then.
@@ -99,7 +99,7 @@ class AedTrainerConfig(TrainerConfig):
             if (file.parent / self.relative_model_dir).is_dir():
                 self._run = file.parent
             find_inputs(self, file.parent)
-            model = self.pipeline.model
+            model = own_pipeline(self).model
             model.backend = had_here(model.backend, "cuda" if torch.cuda.is_available() else "cpu")
             if not checkpoints(super().get_checkpoint_dir()):
                 raise InputError(f"{super().get_checkpoint_dir()}: holds no checkpoint; give the config.yml in the "
@@ -107,7 +107,7 @@ class AedTrainerConfig(TrainerConfig):
         return super().get_checkpoint_dir()
 
     def setup(self, local_rank: int = 0, **kwargs) -> Trainer | CpuProcesses:
-        """A process's trainer; arguments are nerfstudio's."""
+        """Returns the trainer of a process; arguments are nerfstudio's."""
         several = self.__dict__.pop("_several", None)
         if several is not None:
             return CpuProcesses(replace(self, machine=several))
@@ -149,7 +149,7 @@ class AedTrainer(Trainer):
         self._stopped = False
 
     def setup(self, test_mode: Literal["test", "val", "inference"] = "val") -> None:
-        """nerfstudio's.
+        """Sets the trainer up as nerfstudio does.
 
         Raises:
             InputError: the checkpoint to load is missing or damaged.
@@ -169,7 +169,7 @@ class AedTrainer(Trainer):
         c = self.config
         if c.load_dir is not None and c.load_step is None:
             path, state = read_newest(c.load_dir)
-        elif c.load_dir is not None:
+        elif c.load_dir is not None and c.load_step is not None:
             path = checkpoint_path(c.load_dir, c.load_step)
             state = read_checkpoint(path)
         elif c.load_checkpoint is not None:
@@ -187,9 +187,8 @@ class AedTrainer(Trainer):
         self._loaded = path, state.get("training")
         print(f"going on after step {state['step']} of {path}")
 
-    def _restore(self) -> None:
+    def _restore(self, path: Path, state: dict | None) -> None:
         """Makes all that draws or remembers what it was when the checkpoint was written."""
-        path, state = self._loaded
         whole = state is not None and state["processes"] == self.world_size == 1
         if not whole:
             why = "was made in several processes, or is for several" if state is not None else "is of an older version"
@@ -205,7 +204,7 @@ class AedTrainer(Trainer):
 
     @property
     def stop_training(self) -> bool:
-        """Asked by nerfstudio before each step, and while it is paused."""
+        """Returns whether to stop; nerfstudio asks before each step, and while it is paused."""
         # A paused process waits alone; else all must stop at the same step, or they wait for each other forever.
         several = self.world_size > 1 and self.training_state != "paused"
         ended = self._done >= self.config.max_num_iterations - 1
@@ -222,13 +221,13 @@ class AedTrainer(Trainer):
             InputError: the disk is full; the last checkpoint is whole.
             SystemExit: by a signal, with its exit code, when a checkpoint has been written.
         """
-        if self._start_step >= self.config.max_num_iterations:
+        if self._loaded is not None and self._start_step >= self.config.max_num_iterations:
             print(f"{self._loaded[0]} has made {self._start_step} steps, and --max-num-iterations "
                   f"{self.config.max_num_iterations} is where a training ends: nothing to do")  # fmt: skip
             return
         with on_signals(self._ask_to_stop, *STOP):
             if self._loaded is not None:
-                self._restore()
+                self._restore(*self._loaded)
             try:
                 super().train()
             except OSError as error:
@@ -296,8 +295,8 @@ class AedTrainer(Trainer):
         if self.config.save_only_latest_checkpoint:
             keep_two(self.checkpoint_dir, step)
 
-    def _full(self, step: int, error: Exception) -> InputError:
-        """What to tell when step `step` cannot be written."""
+    def _full(self, step: int, error: BaseException) -> InputError:
+        """Returns the error to raise when step `step` cannot be written."""
         whole = checkpoints(self.checkpoint_dir)
         mend = f"{whole[0].name} is whole: make room and go on from it" if whole else "make room and train again"
         return InputError(f"{self.checkpoint_dir}: step {step} cannot be written ({reason(error)}), so the training "

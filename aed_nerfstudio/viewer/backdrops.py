@@ -20,19 +20,19 @@ LARGEST = 40_000_000
 
 
 def plain(colour: tuple[int, int, int]) -> Tensor:
-    """One colour, 0..255, as a picture [1, 1, 3] in 0..1."""
+    """Returns one colour, 0..255, as a picture [1, 1, 3] in 0..1."""
     return torch.tensor(colour, dtype=torch.float32).view(1, 1, 3) / 255
 
 
 def checkerboard(side: int = 480) -> Tensor:
-    """What image editors show for nothing, [side, side, 3] in 0..1."""
+    """Returns what image editors show for nothing, [side, side, 3] in 0..1."""
     x = torch.arange(side) * SQUARES // side
     dark = (x[:, None] + x[None, :]) % 2
     return (0.8 - 0.2 * dark.float())[..., None].expand(-1, -1, 3).contiguous()
 
 
 def uploaded(name: str, content: bytes, size: tuple[int, int]) -> Tensor:
-    """An uploaded picture, cropped to (width, height): float [height, width, 3] in 0..1.
+    """Reads an uploaded picture, cropped to (width, height): float [height, width, 3] in 0..1.
 
     Raises:
         InputError: it is no picture, damaged, or has too many pixels.

@@ -19,7 +19,7 @@ class Clock:
         self._place, self._at = 0.0, 0.0
 
     def set(self, place: float) -> None:
-        """The sound is here now."""
+        """Sets where the sound is now."""
         self._place, self._at = place, time.monotonic()
 
     def start(self, place: float) -> None:
@@ -31,7 +31,7 @@ class Clock:
         self.running = False
 
     def now(self) -> float:
-        """0 to `length`."""
+        """Returns where the sound is, 0 to `length`."""
         place = self._place + (time.monotonic() - self._at if self.running else 0.0)
         if self.loop and self.running:
             return place % self.length

@@ -6,26 +6,36 @@ import contextlib
 import copy
 import threading
 import time
+from collections.abc import Callable
+from typing import Protocol
 
 import viser
 from nerfstudio.cameras.cameras import Cameras
 from nerfstudio.configs.base_config import ViewerConfig
-from nerfstudio.models.base_model import Model
 from nerfstudio.viewer.viewer import Viewer
 from nerfstudio.viewer.viewer_elements import ViewerControl
 from torch import Tensor
 
+from aed_nerfstudio.avatar.renderers.renderer import Renderer
 from aed_nerfstudio.errors import InputError
 from aed_nerfstudio.files import inside
 from aed_nerfstudio.viewer import private
 from aed_nerfstudio.viewer.emotion_controls import EmotionControls
 from aed_nerfstudio.viewer.film import write_film
 from aed_nerfstudio.viewer.own_panel import OwnPanel
-from aed_nerfstudio.viewer.performance import Performance, Setting
+from aed_nerfstudio.viewer.performance import Performance, Pose, Setting
 from aed_nerfstudio.viewer.speech import Recordings
 from aed_nerfstudio.viewer.uploads import Limits
 
-POSES = {"from the data": "recorded", "still": "still", "free camera": "free"}
+POSES: dict[str, Pose] = {"from the data": "recorded", "still": "still", "free camera": "free"}
+
+
+class DrivenModel(Protocol):
+    """The parts of nerfstudio's model that the panel reads and sets."""
+
+    renderer: Renderer
+    driver: Callable[[Cameras], dict[str, Tensor]] | None
+    """Renders the cameras that name no frame of the dataset."""
 
 
 class ControlPanel(ViewerControl):
@@ -34,12 +44,12 @@ class ControlPanel(ViewerControl):
     Emotion, head and videos are for all browsers; speech and background are each one's own, see `OwnPanel`.
 
     Args:
-        model: nerfstudio's, with the avatar's `renderer`; its `driver` is set when there is a viewer.
+        model: nerfstudio's; its `driver` is set when there is a viewer.
         recordings: the clips that the avatar can repeat.
         uploads: what a browser may send.
     """
 
-    def __init__(self, model: Model, recordings: Recordings, uploads: Limits) -> None:
+    def __init__(self, model: DrivenModel, recordings: Recordings, uploads: Limits) -> None:
         private.install()  # there is no viewer before there is a panel
         self.model = model
         self.recordings = recordings
@@ -148,10 +158,12 @@ class ControlPanel(ViewerControl):
     # ---- videos
 
     def _start_film(self, event: viser.GuiEvent) -> None:
+        client = event.client
+        if client is None:
+            return
         if not self._film_work.acquire(blocking=False):
             raise InputError("a video is being rendered already; wait for it, or cancel it")
         try:
-            client = event.client
             camera, width = self.model.renderer.portrait.camera, self._width.value
             browser = self.get_camera(round(camera.h * width / camera.w), width, client.client_id)
             performance = copy.copy(self._panels[client.client_id].performance)  # what is set now

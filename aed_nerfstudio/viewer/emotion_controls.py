@@ -41,7 +41,7 @@ class EmotionControls:
 
     @property
     def vector(self) -> np.ndarray:
-        """What the controls say, as `EmotionVocabulary.encode` gives it."""
+        """Returns the emotion vector that the controls say, as `EmotionVocabulary.encode` gives it."""
         weights = {self.category.value: 1.0}
         if self.second.value != NONE:
             weights = {self.category.value: 1.0 - self.share.value, self.second.value: self.share.value}
@@ -49,19 +49,21 @@ class EmotionControls:
         return self.vocabulary.encode(weights, min(max(self.intensity.value, low), high))
 
     def _span(self, categories: list[str]) -> tuple[float, float] | None:
-        """The intensities that all of these were recorded with; None: there is none. Neutral has no strength."""
+        """Returns the intensities that all of these were recorded with; None: there is none. Neutral has no
+        strength."""
         spans = [self.vocabulary.span(c) for c in categories if c != "neutral"]
-        low, high = max((a for a, _ in spans), default=0.0), min((b for _, b in spans), default=1.0)
-        return (low, high) if low <= high else None
+        known = [span for span in spans if span is not None]
+        low, high = max((a for a, _ in known), default=0.0), min((b for _, b in known), default=1.0)
+        return (low, high) if low <= high and len(known) == len(spans) else None
 
     def _choose(self) -> None:
-        """Another category: offers what goes with it."""
+        """Offers what goes with another category."""
         first = self.category.value
         others = [c for c in self.category.options if c != first and self._span([first, c]) is not None]
         self.second.options = (NONE, *others)
         second = self.second.value
         shown = [first] if second == NONE else [first, second]
-        low, high = self._span(shown)
+        low, high = self._span(shown) or (0.0, 1.0)
         # A slider needs two ends.
         fixed = low == high or shown == ["neutral"]
         set_ends(self.intensity, low, high if high > low else low + 0.01)

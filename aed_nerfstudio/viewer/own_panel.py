@@ -92,7 +92,7 @@ class OwnPanel:
             handle.on_update(lambda event: self.apply(self.performance.setting))
 
     def _button(
-        self, gui: viser.GuiApi, label: str, icon: str, kinds: str, take: Callable[[str, bytes], None]
+        self, gui: viser.GuiApi, label: str, icon: viser.IconName, kinds: str, take: Callable[[str, bytes], None]
     ) -> None:
         def uploaded(event: viser.GuiEvent) -> None:
             file = private.take_upload(event.target)
@@ -114,7 +114,7 @@ class OwnPanel:
         self._playback.announce(frame)
 
     def apply(self, setting: Setting) -> None:
-        """What all share has changed, or what is behind."""
+        """Shows what all share when that has changed, or what is behind."""
         self._colour.disabled = self._background.value != "colour"
         self.performance.setting = replace(setting, background=self._behind())
         self.show()
@@ -125,7 +125,7 @@ class OwnPanel:
             machine.action(RenderAction("move", self.viewer.get_camera_state(self.client)))
 
     def close(self) -> None:
-        """The browser has gone."""
+        """Forgets what a browser has uploaded when it has gone."""
         self._playback.pause()
         self._uploaded.clear()
 

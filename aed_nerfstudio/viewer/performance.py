@@ -45,11 +45,11 @@ class Performance:
         return len(self.speech.track)
 
     def frame_at(self, share: float) -> int:
-        """The frame at a time from 0, the first, to 1, the last."""
+        """Returns the frame at a time from 0, the first, to 1, the last."""
         return round(min(max(share, 0.0), 1.0) * (len(self) - 1))
 
     def condition(self, frame: int, seen_from: np.ndarray | None = None) -> FrameCondition:
-        """What drives a frame; seen_from: camera-to-world [3, 4] of the free camera."""
+        """Returns what drives a frame; seen_from: camera-to-world [3, 4] of the free camera."""
         speech, setting = self.speech, self.setting
         condition = speech.track[min(frame, len(speech.track) - 1)]
         still = setting.pose == "still"
@@ -59,7 +59,7 @@ class Performance:
         return condition
 
     def picture(self, frame: int, width: int, height: int, browser: Cameras | None = None) -> dict[str, Tensor]:
-        """A frame in the recording's picture, scaled to a size of its shape.
+        """Renders a frame in the recording's picture, scaled to a size of its shape.
 
         Args:
             browser: one camera, the browser's, which places the free camera; the others are placed by the recording.
@@ -68,13 +68,14 @@ class Performance:
             The images of `Renderer.render`, [height, width, C] each.
         """
         recorded = self.renderer.portrait.camera.resized(width, height)
-        pose = None if browser is None else browser.camera_to_worlds.reshape(-1, 3, 4)[0].cpu().numpy()
+        free = browser if self.setting.pose == "free" else None
+        pose = None if free is None else free.camera_to_worlds.reshape(-1, 3, 4)[0].cpu().numpy()
         condition = self.condition(frame, pose)
-        free = self.setting.pose == "free" and browser is not None
+        place = condition.head_pose if pose is None else pose
         camera = Cameras(
-            camera_to_worlds=torch.from_numpy(np.asarray(pose if free else condition.head_pose, np.float32))[None],
-            fx=browser.fx.item() if free else recorded.fl_x,
-            fy=browser.fy.item() if free else recorded.fl_y,
+            camera_to_worlds=torch.from_numpy(np.asarray(place, np.float32))[None],
+            fx=recorded.fl_x if free is None else free.fx.item(),
+            fy=recorded.fl_y if free is None else free.fy.item(),
             cx=recorded.cx,
             cy=recorded.cy,
             width=width,
@@ -83,7 +84,8 @@ class Performance:
         return self._render(camera, condition)
 
     def framed(self, frame: int, browser: Cameras) -> dict[str, Tensor]:
-        """A frame for a browser's window: the largest picture of the recording's shape, in the middle, before black.
+        """Renders a frame for a browser's window: the largest picture of the recording's shape, in the middle, before
+        black.
 
         A window is wider than the recording, which shows nothing of what is beside it.
         """
@@ -96,7 +98,7 @@ class Performance:
         return {name: nn.functional.pad(image, border) for name, image in self.picture(frame, *inner, browser).items()}
 
     def seen_by(self, frame: int, camera: Cameras) -> dict[str, Tensor]:
-        """A frame as a camera [1] of any shape sees it: what `ns-render` makes of a camera path."""
+        """Renders a frame as a camera [1] of any shape sees it: what `ns-render` makes of a camera path."""
         pose = camera.camera_to_worlds.reshape(-1, 3, 4)[0].cpu().numpy()
         return self._render(camera, self._assembler.seen_from(self.condition(frame), pose))
 

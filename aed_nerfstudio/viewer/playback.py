@@ -23,7 +23,7 @@ TICK = 0.02
 
 
 def wav(samples: np.ndarray, sample_rate: int = 16000) -> bytes:
-    """Mono samples, float [n] in -1..1, as the bytes of a 16-bit WAV file."""
+    """Returns mono samples, float [n] in -1..1, as the bytes of a 16-bit WAV file."""
     data = io.BytesIO()
     with wave.open(data, "wb") as out:
         out.setnchannels(1)
@@ -64,19 +64,25 @@ class Playback:
         self._script = self._script.replace("CLOCK_ID", name_in_page(clock)).replace("FPS", str(FPS))
         clock.on_update(self._hear)
 
+    def _said(self) -> Speech:
+        """Returns the speech that was loaded; ValueError where none was."""
+        if self.speech is None:
+            raise ValueError("nothing was loaded to be played")
+        return self.speech
+
     @property
     def playing(self) -> bool:
         return self._clock.running
 
     @property
     def frame(self) -> int:
-        """The frame to show now."""
+        """Returns the frame to show now."""
         if self.playing:
-            return min(int(self._clock.now() * FPS), len(self.speech.track) - 1)
+            return min(int(self._clock.now() * FPS), len(self._said().track) - 1)
         return self._frame
 
     def load(self, speech: Speech) -> None:
-        """Another speech, from its start; stops the one that plays."""
+        """Takes another speech, from its start; stops the one that plays."""
         self.pause()
         self.speech = speech
         loop, self._clock = self._clock.loop, Clock(len(speech.track) / FPS)
@@ -84,13 +90,14 @@ class Playback:
         self._frame = 0
 
     def play(self) -> None:
-        """From the frame where it stands, or from the start if that is the last."""
-        start = self._frame if self._frame < len(self.speech.track) - 1 else 0
-        if self.speech.samples is not None:
-            if self._loaded is not self.speech:
-                sound = base64.b64encode(wav(self.speech.samples)).decode()
+        """Plays from the frame where it stands, or from the start if that is the last."""
+        speech = self._said()
+        start = self._frame if self._frame < len(speech.track) - 1 else 0
+        if speech.samples is not None:
+            if self._loaded is not speech:
+                sound = base64.b64encode(wav(speech.samples)).decode()
                 self._run(f"{self._script}\nwindow.aedSound.load('{sound}');")
-                self._loaded = self.speech
+                self._loaded = speech
             self._run(f"window.aedSound.play({start / FPS}, {str(self._clock.loop).lower()});")
         was_playing = self.playing
         self._clock.start(start / FPS)
@@ -113,7 +120,7 @@ class Playback:
         self._run(f"window.aedSound && window.aedSound.loop({str(loop).lower()});")
 
     def announce(self, frame: int) -> None:
-        """The next picture that the browser is sent is of this frame."""
+        """Tells the page that the next picture that it is sent is of this frame."""
         if self._loaded is not None:
             self._run(f"window.aedSound && window.aedSound.expect({frame});")
 

@@ -17,11 +17,13 @@ import threading
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlsplit
+from weakref import WeakSet
 
 import viser
 import websockets.exceptions
@@ -32,7 +34,7 @@ from nerfstudio.viewer.render_state_machine import RenderStateMachine
 from nerfstudio.viewer_legacy.server.viewer_state import ViewerLegacyState
 from nerfstudio.viewer_legacy.server.viewer_utils import IOChangeException
 from viser import _messages
-from viser._gui_handles import GuiUploadButtonHandle, UploadedFile
+from viser._gui_handles import GuiUploadButtonHandle, UploadedFile, _GuiInputHandle
 from viser.infra import _infra
 
 from aed_nerfstudio.errors import InputError
@@ -84,21 +86,24 @@ PARTS = {
 }
 """What must be there, by its owner."""
 _installed = False
+_shared: WeakSet[_infra.WebsockServer] = WeakSet()
+"""Servers that who started the program has given a public address."""
 _serving = threading.local()
 """`server`: the one whose thread this is."""
 
 
 def install() -> None:
-    """From here on every viewer of this process is guarded; before the first one is made."""
+    """Guards every viewer of this process; to be called before the first one is made."""
     global _installed
     if _installed:
         return
     check_parts()
     _installed = True
     # All that viser's server uses of the package `websockets`.
-    _infra.websockets = SimpleNamespace(exceptions=websockets.exceptions, server=SimpleNamespace(serve=_serve))
-    _infra._message_consumer = _consume
-    _infra.WebsockMessageHandler.atomic = _atomic
+    package = SimpleNamespace(exceptions=websockets.exceptions, server=SimpleNamespace(serve=_serve))
+    _replace(_infra, "websockets", package)
+    _replace(_infra, "_message_consumer", _consume)
+    _replace(_infra.WebsockMessageHandler, "atomic", _atomic)
     _before(_infra.WebsockServer, "_background_worker", _work)
     _before(viser.ViserServer, "request_share_url", _share)
     _before(viser.GuiApi, "configure_theme", _theme)
@@ -128,6 +133,33 @@ def check_parts() -> None:
                          "viser==0.2.7 and nerfstudio==1.1.5")  # fmt: skip
 
 
+# ---- what is kept beside what viser keeps
+
+
+@dataclass
+class _Control:
+    """What is kept of a control: viser itself forgets the ends of a slider."""
+
+    asked: _messages.Message | None = None
+    """By which the page was told to make it."""
+    ends: tuple[float, float] | None = None
+    """Other ends than it was made with."""
+    set_by_page: bool = False
+    """Whether programs in the page set it though it is disabled."""
+    limits: Limits = Limits()
+    """Of what a button for files takes."""
+
+
+def _kept(handle: _GuiInputHandle) -> _Control:
+    """Returns what is kept of a control, as long as that is there."""
+    return vars(handle._impl).setdefault("_kept", _Control())
+
+
+def _uploads(gui: viser.GuiApi) -> dict[str, dict[str, Any]]:
+    """Returns a page's unfinished uploads by their names: viser's own records, into which `_start_upload` puts more."""
+    return cast("dict[str, dict[str, Any]]", gui._current_file_upload_states)
+
+
 # ---- what our panel needs
 
 
@@ -140,7 +172,7 @@ def set_ends(slider: viser.GuiInputHandle, low: float, high: float) -> None:
     """Gives a slider other ends, and a value within them. What pages send is held to them."""
     update = _messages.GuiUpdateMessage(slider._impl.id, {"min": low, "max": high})
     slider._impl.gui_api._websock_interface.queue_message(update)
-    slider._impl.ends = low, high
+    _kept(slider).ends = low, high
     inside = min(max(slider.value, low), high)
     if inside != slider.value:
         slider.value = inside
@@ -153,15 +185,15 @@ def name_in_page(handle: viser.GuiInputHandle) -> str:
 
 def disable_for_people(handle: viser.GuiInputHandle) -> None:
     """Lets programs in the page go on setting a control that is disabled."""
-    handle._impl.told_by_page = True
+    _kept(handle).set_by_page = True
 
 
-def limit_uploads(button: viser.GuiUploadButtonHandle, limits: Limits) -> None:
+def limit_uploads(button: GuiUploadButtonHandle, limits: Limits) -> None:
     """Bounds what a button takes."""
-    button._impl.limits = limits
+    _kept(button).limits = limits
 
 
-def take_upload(button: viser.GuiUploadButtonHandle) -> UploadedFile:
+def take_upload(button: GuiUploadButtonHandle) -> UploadedFile:
     """Returns the file that a button was given, which viser would keep."""
     file, button._impl.value = button.value, UploadedFile("", b"")
     return file
@@ -181,16 +213,22 @@ def show_pictures_before_all(viewer: nerfstudio_viewer.Viewer) -> None:
 
 
 def _before(owner: object, name: str, ours: Callable) -> None:
-    """Calls of a function go to ours, which is given theirs as its first argument."""
+    """Has calls of a function go to ours, which is given theirs as its first argument."""
     theirs = getattr(owner, name)
-    setattr(owner, name, wraps(theirs)(lambda *arguments, **options: ours(theirs, *arguments, **options)))
+    _replace(owner, name, wraps(theirs)(lambda *arguments, **options: ours(theirs, *arguments, **options)))
+
+
+def _replace(owner: object, name: str, ours: object) -> None:
+    """Puts something of ours in the place of theirs."""
+    setattr(owner, name, ours)
 
 
 # ---- who is listened to
 
 
 def _open(theirs: Callable, viewer, config: ViewerConfig, *arguments, **options) -> None:
-    """nerfstudio listens to the whole network by default; ours to this machine, unless the command line says so."""
+    """Has the viewer listen to this machine unless the command line says otherwise; nerfstudio's listens to the whole
+    network."""
     asked = any(word.partition("=")[0].replace("_", "-") in HOST_FLAGS for word in sys.argv)
     if config.websocket_host == EVERYBODY and not asked:
         config.websocket_host = THIS_MACHINE
@@ -209,8 +247,8 @@ def _refuse_legacy(theirs: Callable, *arguments, **options) -> None:
 
 
 def _share(theirs: Callable, server: viser.ViserServer, *arguments, **options) -> str | None:
-    """Who started the program asks for a public address, under whatever name."""
-    server._websock_server.shared = True
+    """Notes that who started the program asks for a public address, under whatever name."""
+    _shared.add(server._websock_server)
     return theirs(server, *arguments, **options)
 
 
@@ -236,18 +274,20 @@ def _work(theirs: Callable, server: _infra.WebsockServer, *arguments) -> None:
 
 
 def _serve(handler: Callable, host: str, port: int, process_request: Callable | None, **options):
-    """In place of `websockets.server.serve`: looks at requests before viser's file server and before handshakes."""
+    """Serves in place of `websockets.server.serve`: looks at requests before viser's file server and before
+    handshakes."""
     server = _serving.server
 
     async def checked(path: str, headers):
         if headers.get("Upgrade") == "websocket":  # as viser tells them
             return None if _welcome(server, headers) else (http.HTTPStatus.FORBIDDEN, {}, b"403")
         root = server._http_server_root
-        if root is None or not _within(root, path.partition("?")[0]):
+        if root is None or process_request is None or not _within(root, path.partition("?")[0]):
             return http.HTTPStatus.NOT_FOUND, {}, b"404"
         return await process_request(path, headers)
 
-    return websockets.server.serve(handler, host, port, process_request=checked, **options)
+    serve = websockets.server.serve  # pyright: ignore[reportAttributeAccessIssue]  the package finds it when asked
+    return serve(handler, host, port, process_request=checked, **options)
 
 
 def _welcome(server: _infra.WebsockServer, headers) -> bool:
@@ -256,7 +296,7 @@ def _welcome(server: _infra.WebsockServer, headers) -> bool:
 
     A server for this machine only must have been called by its name, too: any name can be made to mean this machine.
     """
-    if getattr(server, "shared", False):
+    if server in _shared:
         return True
     try:
         origin, host = headers.get("Origin"), headers.get("Host", "")
@@ -287,12 +327,13 @@ async def _consume(websocket, handle: Callable, message_class: type) -> None:
         message = _understood(await websocket.recv(), message_class)
         if message is None:
             continue
-        if isinstance(message, _messages.FileTransferStart):
-            message.taken = threading.Event()
+        if not isinstance(message, _messages.FileTransferStart):
+            handle(message)
+            continue
+        taken = vars(message)["taken"] = threading.Event()
         handle(message)
-        if isinstance(message, _messages.FileTransferStart):
-            # Messages are handled by many threads: the file's parts must not be before it.
-            await asyncio.to_thread(message.taken.wait, 1.0)
+        # Messages are handled by many threads: the file's parts must not be before it.
+        await asyncio.to_thread(taken.wait, 1.0)
 
 
 def _understood(raw: bytes | str, message_class: type) -> _messages.Message | None:
@@ -335,7 +376,8 @@ def _see(camera: _messages.ViewerCameraMessage) -> bool:
 
 @contextmanager
 def _atomic(messages: _infra.WebsockMessageHandler) -> Iterator[None]:
-    """As viser's own, which keeps its lock when an error leaves the block: then nobody is sent anything any more."""
+    """Holds the lock as viser's own does, which keeps it when an error leaves the block: then nobody is sent anything
+    any more."""
     me = threading.get_ident()
     inner = messages._locked_thread_id == me
     if not inner:
@@ -350,14 +392,14 @@ def _atomic(messages: _infra.WebsockMessageHandler) -> Iterator[None]:
 
 
 def _client(gui: viser.GuiApi, client_id: int) -> viser.ClientHandle | None:
-    """Who has sent a message; None: it has no camera yet, or is gone."""
+    """Returns who has sent a message; None: it has no camera yet, or is gone."""
     owner = gui._owner
     return owner if isinstance(owner, viser.ClientHandle) else owner.get_clients().get(client_id)
 
 
 @contextmanager
 def _answering(client: viser.ClientHandle) -> Iterator[None]:
-    """What is wrong with what a page has sent is said in that page."""
+    """Says in the page what is wrong with what it has sent."""
     try:
         yield
     except InputError as error:
@@ -369,12 +411,12 @@ def _answering(client: viser.ClientHandle) -> Iterator[None]:
 
 def _create(theirs: Callable, gui: viser.GuiApi, value: Any, message: _messages.Message, is_button: bool = False):
     handle = theirs(gui, value, message, is_button)
-    handle._impl.asked = message  # viser itself forgets the ends of a slider
+    _kept(handle).asked = message
     return handle
 
 
 def _take_value(theirs: Callable, gui: viser.GuiApi, client_id: int, message: _messages.GuiUpdateMessage) -> None:
-    """A page has set a control. viser takes what is sent, for any attribute of it."""
+    """Takes the value that a page has set a control to; viser takes what is sent, for any attribute of it."""
     handle, client = gui._gui_input_handle_from_id.get(message.id), _client(gui, client_id)
     if handle is None or client is None or set(message.updates) != {"value"}:
         return
@@ -384,17 +426,18 @@ def _take_value(theirs: Callable, gui: viser.GuiApi, client_id: int, message: _m
             theirs(gui, client_id, _messages.GuiUpdateMessage(message.id, {"value": value}))
 
 
-def allowed(handle: viser.GuiInputHandle, value: object) -> Any:
-    """What a page's value for a control becomes: within the control's own ends; None where it is nothing for it.
+def allowed(handle: _GuiInputHandle, value: object) -> Any:
+    """Returns what a page's value for a control becomes: within the control's own ends; None where it is nothing for
+    it.
 
     Raises:
         InputError: it is a text that the page is to be told about.
     """
-    state = handle._impl
-    asked = state.asked
-    if state.disabled and not getattr(state, "told_by_page", False):
+    state, kept = handle._impl, _kept(handle)
+    asked = kept.asked
+    if state.disabled and not kept.set_by_page:
         return None
-    low, high = getattr(state, "ends", (getattr(asked, "min", None), getattr(asked, "max", None)))
+    low, high = kept.ends or (getattr(asked, "min", None), getattr(asked, "max", None))
     if isinstance(asked, _messages.GuiAddButtonMessage):
         return True
     if isinstance(asked, _messages.GuiAddCheckboxMessage):
@@ -428,21 +471,22 @@ def _clamped(value: object, low: float | None, high: float | None) -> float | No
 
 
 def _start_upload(theirs: Callable, gui: viser.GuiApi, client_id: int, message: _messages.FileTransferStart) -> None:
-    """A file is announced. Each browser has buttons of its own for files, and each button one unfinished file."""
-    button, client = gui._gui_input_handle_from_id.get(message.source_component_id), _client(gui, client_id)
+    """Takes the announcement of a file. Each browser has buttons of its own for files, and each button one unfinished
+    file."""
+    button, client = gui._gui_input_handle_from_id.get(message.source_component_id or ""), _client(gui, client_id)
     if client is None or not isinstance(button, GuiUploadButtonHandle) or button.disabled:
         return
-    limits = getattr(button._impl, "limits", Limits())
+    limits = _kept(button).limits
     _forget(gui, lambda upload: upload["source"] == message.source_component_id)
     with _answering(client):
         try:
             limits.check_size(message.filename, message.size_bytes)
             if not 0 < message.part_count <= message.size_bytes:
                 raise InputError(f"{shown(message.filename)}: does not arrive in parts that can be put together")
-            if message.transfer_uuid in gui._current_file_upload_states:
+            if message.transfer_uuid in _uploads(gui):
                 return
             theirs(gui, client_id, message)
-            upload = gui._current_file_upload_states[message.transfer_uuid]
+            upload = _uploads(gui)[message.transfer_uuid]
             timer = threading.Timer(limits.seconds, _give_up, [gui, client, message])
             timer.daemon = True
             upload.update(source=message.source_component_id, arrived=set(), arrived_bytes=0, timer=timer)
@@ -451,19 +495,19 @@ def _start_upload(theirs: Callable, gui: viser.GuiApi, client_id: int, message: 
             _end_upload(gui, message, message.size_bytes)
             raise
         finally:
-            message.taken.set()
+            vars(message)["taken"].set()
 
 
 def _give_up(gui: viser.GuiApi, client: viser.ClientHandle, message: _messages.FileTransferStart) -> None:
     with _answering(client):
-        gui._current_file_upload_states.pop(message.transfer_uuid, None)
+        _uploads(gui).pop(message.transfer_uuid, None)
         _end_upload(gui, message, message.size_bytes)
         raise InputError(f"{shown(message.filename)}: did not arrive in time; send it again")
 
 
 def _take_part(theirs: Callable, gui: viser.GuiApi, client_id: int, message: _messages.FileTransferPart) -> None:
-    """A part of an announced file: each once, and not more of them than was announced."""
-    upload, client = gui._current_file_upload_states.get(message.transfer_uuid), _client(gui, client_id)
+    """Takes a part of an announced file: each once, and not more of them than was announced."""
+    upload, client = _uploads(gui).get(message.transfer_uuid), _client(gui, client_id)
     if upload is None or client is None:
         return
     with _answering(client):
@@ -492,19 +536,21 @@ def _take_part(theirs: Callable, gui: viser.GuiApi, client_id: int, message: _me
 
 def _forget(gui: viser.GuiApi, which: Callable[[dict], bool]) -> None:
     """Lets unfinished uploads go."""
-    for key, upload in list(gui._current_file_upload_states.items()):
+    for key, upload in list(_uploads(gui).items()):
         if which(upload):
-            gui._current_file_upload_states.pop(key, None)
+            _uploads(gui).pop(key, None)
             upload["timer"].cancel()
 
 
 def forget_uploads(client: viser.ClientHandle) -> None:
-    """A browser has gone."""
+    """Lets the unfinished uploads of a browser go that has gone."""
     _forget(client.gui, lambda upload: True)
 
 
-def _end_upload(gui: viser.GuiApi, message: _messages.Message, size: int) -> None:
-    """The page stops waiting for the rest."""
+def _end_upload(
+    gui: viser.GuiApi, message: _messages.FileTransferStart | _messages.FileTransferPart, size: int
+) -> None:
+    """Has the page stop waiting for the rest."""
     size = max(size, 1)  # a page that has sent nothing of nothing waits
     done = _messages.FileTransferPartAck(message.source_component_id, message.transfer_uuid, size, size)
     gui._websock_interface.queue_message(done)
@@ -519,13 +565,13 @@ def _resolution(theirs: Callable, machine: RenderStateMachine, aspect: float) ->
 
 
 def _interrupt(theirs: Callable, machine: RenderStateMachine, frame, event: str, arg: object) -> Callable | None:
-    """nerfstudio breaks a picture off at any line of Python, also where torch leaves autocast: then this thread stays
-    in bfloat16, and no later picture succeeds. Ours is broken off at lines of ours."""
+    """Lets a picture be broken off at lines of ours only. nerfstudio breaks it off at any line of Python, also where
+    torch leaves autocast: then this thread stays in bfloat16, and no later picture succeeds."""
     return theirs(machine, frame, event, arg) if frame.f_globals.get("__name__", "").startswith(PACKAGE) else None
 
 
 def _render(theirs: Callable, machine: RenderStateMachine, camera):
-    """An error ends one picture, not the thread that makes a browser's pictures."""
+    """Has an error end one picture, not the thread that makes a browser's pictures."""
     try:
         return theirs(machine, camera)
     except IOChangeException:
@@ -546,7 +592,7 @@ def _send(theirs: Callable, machine: RenderStateMachine, *arguments, **options) 
 
 
 def _render_tab(theirs: Callable, server: viser.ViserServer, config_path: Path, datapath: Path, *more):
-    """nerfstudio writes a camera path under the name that a page gives it."""
+    """Checks the name under which nerfstudio writes a camera path, because a page gives it."""
     state = theirs(server, config_path, datapath, *more)
     controls = {handle._impl.label: handle for handle in server.gui._gui_input_handle_from_id.values()}
     name = controls["Render name"]

@@ -12,6 +12,7 @@ from aed_nerfstudio.audio.hearing import hear, hear_silence
 from aed_nerfstudio.avatar.portrait import Portrait
 from aed_nerfstudio.dataset.schema import FPS, Dataset
 from aed_nerfstudio.driving.track import DrivingTrack
+from aed_nerfstudio.errors import InputError
 from aed_nerfstudio.media.audio_io import read_audio, read_if_there
 from aed_nerfstudio.viewer.uploads import uploaded_file
 
@@ -55,6 +56,8 @@ class Recordings:
             InputError: its features or its sound are damaged.
         """
         dataset = self._dataset
+        if dataset is None:
+            raise InputError(f"{name}: there is no recording to repeat")
         frames = [frame for frame in dataset.frames if frame.clip == name]
         samples = read_if_there(dataset.sound(name))
         track = portrait.assembler().recorded(
@@ -79,7 +82,8 @@ def speech_of_upload(
     longest: float,
     report: Callable[[str, float], None],
 ) -> Speech:
-    """An uploaded audio or video file, with the head motion of the longest clip, played forth and back.
+    """Returns the speech of an uploaded audio or video file, with the head motion of the longest clip, played forth and
+    back.
 
     Args:
         content: of the file called `name`.

@@ -16,7 +16,7 @@ class StartView(ViewerControl):
     """nerfstudio starts at a fixed place in a world whose z is up: inside this head, which has y up."""
 
     def __init__(self, camera_to_world: np.ndarray, fov: float) -> None:
-        """camera_to_world: [3, 4], OpenGL. fov: vertical, radians."""
+        """Takes the camera's place, camera_to_world [3, 4] (OpenGL), and its vertical opening, fov, in radians."""
         self.camera_to_world = camera_to_world
         self.fov = fov
 

@@ -35,7 +35,8 @@ class Limits:
 
 
 def shown(name: str) -> str:
-    """What a file is called in the page: the last part of its name, without what cannot be printed, and short."""
+    """Returns what a file is called in the page: the last part of its name, without what cannot be printed, and
+    short."""
     name = "".join(c for c in re.split(r"[/\\]", name)[-1] if c.isprintable()).strip()
     if len(name) > LONGEST_SHOWN:
         name = f"{name[: LONGEST_SHOWN - 20]}…{name[-19:]}"
@@ -44,7 +45,7 @@ def shown(name: str) -> str:
 
 @contextmanager
 def uploaded_file(name: str, content: bytes) -> Iterator[Path]:
-    """A file of that content for the length of the block; errors about it name it as its owner does."""
+    """Provides a file of that content for the length of the block; errors about it name it as its owner does."""
     suffix = re.search(r"\.[A-Za-z0-9]{1,8}\Z", name)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"upload{suffix[0] if suffix else ''}"

@@ -70,7 +70,7 @@ class CulledRenderer:
     # ---- head
 
     def _head(self, camera: Cameras, view: Hashable, encoded: EncodedCondition) -> tuple[Tensor, ...]:
-        """Premultiplied colour [h*w, 3], alpha, depth and ambient [h*w, 1] of the head."""
+        """Returns premultiplied colour [h*w, 3], alpha, depth and ambient [h*w, 1] of the head."""
         network = self.network
         pixels, harmonics, *packed = self.still.reuse(
             ("head", view), (network.occupancy.binaries, network.box), lambda: self.hits(camera)
@@ -88,8 +88,8 @@ class CulledRenderer:
         return image.split([3, 1, 1, 1], -1)
 
     def hits(self, camera: Cameras) -> tuple[Tensor, ...]:
-        """The pixels [R] that see an occupied cell, their directions' spherical harmonics [R, 16], and their samples'
-        positions, t, ray_indices and ray_starts."""
+        """Returns the pixels [R] that see an occupied cell, their directions' spherical harmonics [R, 16], and their
+        samples' positions, t, ray_indices and ray_starts."""
         network = self.network
         camera = camera.to(network.device)
         y, x = self._seen(camera)
@@ -112,7 +112,8 @@ class CulledRenderer:
         return pixels, harmonics, samples.positions, samples.t, order[samples.ray_indices], starts
 
     def _seen(self, camera: Cameras) -> tuple[Tensor, Tensor]:
-        """Rows and columns [P] of the pixels near occupied cells: of all tiles of the picture that touch one."""
+        """Returns rows and columns [P] of the pixels near occupied cells: of all tiles of the picture that touch
+        one."""
         h, w = int(camera.height.item()), int(camera.width.item())
         (cells,) = self._of_weights.reuse("cells", (self.network.occupancy.binaries,), self._occupied_cells)
         if not len(cells):
@@ -138,10 +139,11 @@ class CulledRenderer:
                 corners.index_add_(0, line * (columns + 1) + place, ones)
             tiles = corners.view(rows + 1, columns + 1).cumsum(0).cumsum(1)[:-1, :-1] > 0
         pixels = tiles.repeat_interleave(TILE, 0).repeat_interleave(TILE, 1)[:h, :w]
-        return torch.nonzero(pixels).unbind(-1)
+        rows_seen, columns_seen = torch.nonzero(pixels).unbind(-1)
+        return rows_seen, columns_seen
 
     def _occupied_cells(self) -> tuple[Tensor]:
-        """The centres of the occupied cells, [C, 3]."""
+        """Returns the centres of the occupied cells, [C, 3]."""
         cells = self.network.occupancy.binaries[0]
         return ((torch.nonzero(cells) + 0.5) * (2 / len(cells)) - 1,)
 
@@ -191,7 +193,7 @@ class CulledRenderer:
             first += number
 
     def _features(self, positions: Tensor, encoded: EncodedCondition, name: Hashable | None) -> tuple[Tensor, ...]:
-        """x_g, a_g and a_l of samples; under a name they are kept for the next picture."""
+        """Returns x_g, a_g and a_l of samples; under a name they are kept for the next picture."""
         network, head = self.network, self.network.head
         audio, lips = encoded.audio, encoded.articulation
 
@@ -212,7 +214,7 @@ class CulledRenderer:
     # ---- what is behind it
 
     def _backdrop(self, camera: Cameras, background: Tensor) -> Tensor:
-        """What a camera [1] sees of a background [H',W',3], [h*w, 3]."""
+        """Returns what a camera [1] sees of a background [H',W',3], [h*w, 3]."""
 
         def sample() -> tuple[Tensor, ...]:
             return (painted(background, self._recorded_pixels(camera)),)
@@ -220,26 +222,29 @@ class CulledRenderer:
         return self.still.reuse(("background", _lens_key(camera)), (background,), sample)[0]
 
     def _recorded_pixels(self, camera: Cameras) -> Tensor:
-        """The pixels of a camera [1] as places in the recording's picture, [h*w, 2] in [-1, 1]; beyond: outside."""
+        """Returns the pixels of a camera [1] as places in the recording's picture, [h*w, 2] in [-1, 1]; beyond:
+        outside."""
         size = int(camera.height.item()), int(camera.width.item())
         return in_recording(*plane(*size, _intrinsics(camera)), self.portrait.camera)
 
-    def _torso(self, camera: Cameras, view: Hashable, condition: FrameCondition) -> tuple[Tensor, ...]:
-        """Alpha [h*w, 1] and premultiplied colour [h*w, 3] of the torso in a camera's [1] picture."""
-        network = self.network
+    def _torso(self, camera: Cameras, view: Hashable, condition: FrameCondition) -> tuple[Tensor, Tensor]:
+        """Returns alpha [h*w, 1] and premultiplied colour [h*w, 3] of the torso in a camera's [1] picture."""
+        network, field = self.network, self.network.torso_field()
         depends = self._torso_weights()
 
         def paint() -> tuple[Tensor, ...]:
             within, pixels = self._torso_pixels(camera, condition.head_pose)
-            alpha, rgb = network.torso(pixels, network.pose_of(condition.head_pose))
+            alpha, rgb = field(pixels, network.pose_of(condition.head_pose))
             layer = torch.zeros(int(camera.height.item()) * int(camera.width.item()), 4, device=pixels.device)
             layer[within] = torch.cat([alpha, alpha * rgb], -1)
             return layer.split([1, 3], -1)
 
-        return self.still.reuse(("torso", view, condition.head_pose.tobytes()), depends, paint)
+        alpha, colour = self.still.reuse(("torso", view, condition.head_pose.tobytes()), depends, paint)
+        return alpha, colour
 
     def _torso_pixels(self, camera: Cameras, head_pose: np.ndarray) -> tuple[Tensor, ...]:
-        """The pixels [N] of a camera [1] that a head pose's torso can be seen in, and their places in its picture."""
+        """Returns the pixels [N] of a camera [1] that a head pose's torso can be seen in, and their places in its
+        picture."""
 
         def within(pixels: Tensor) -> tuple[Tensor, ...]:
             found = torch.nonzero(in_region(pixels, self.torso_region()))[:, 0]
@@ -254,32 +259,33 @@ class CulledRenderer:
 
     def _torso_weights(self) -> tuple[Tensor, ...]:
         network = self.network
-        return (*network.torso.parameters(), network.pose_mean, network.pose_scale)
+        return (*network.torso_field().parameters(), network.pose_mean, network.pose_scale)
 
     def torso_region(self) -> Tensor:
-        """Where in the recording's picture a torso is for some of its poses, and a margin: bool [S, S], by rows."""
+        """Returns where in the recording's picture a torso is for some of its poses, and a margin: bool [S, S], by
+        rows."""
         return self._of_weights.reuse("torso region", self._torso_weights(), self._torso_region)[0]
 
     def _torso_region(self) -> tuple[Tensor]:
-        network = self.network
+        network, field = self.network, self.network.torso_field()
         poses = self.portrait.motion.poses
         middles = (torch.arange(REGION, device=network.device) + 0.5) * (2 / REGION) - 1
         points = torch.stack(torch.meshgrid(middles, middles, indexing="xy"), -1).reshape(-1, 2)
         most = torch.zeros(len(points), device=network.device)
         for k in np.linspace(0, len(poses) - 1, REGION_POSES).astype(int):
-            alpha, _ = network.torso(points, network.pose_of(poses[k]))
+            alpha, _ = field(points, network.pose_of(poses[k]))
             most = torch.maximum(most, alpha[:, 0])
         found = nn.functional.max_pool2d(most.view(1, 1, REGION, REGION), 5, 1, 2)[0, 0]
         return (found > HAZE,)
 
 
 def _intrinsics(camera: Cameras) -> Tensor:
-    """fx, fy, cx, cy of a camera [1], [4]."""
+    """Returns fx, fy, cx, cy of a camera [1], [4]."""
     return torch.cat([camera.fx[0], camera.fy[0], camera.cx[0], camera.cy[0]])
 
 
 def _lens_key(camera: Cameras) -> Hashable:
-    """Names a camera [1] wherever it stands."""
+    """Returns a name of a camera [1], wherever it stands."""
     numbers = [camera.fx, camera.fy, camera.cx, camera.cy, camera.width, camera.height]
     if camera.distortion_params is not None:
         numbers.append(camera.distortion_params)
@@ -288,5 +294,5 @@ def _lens_key(camera: Cameras) -> Hashable:
 
 
 def _view_key(camera: Cameras) -> Hashable:
-    """Names a camera [1]: equal for cameras that see the same picture."""
+    """Returns a name of a camera [1]: equal for cameras that see the same picture."""
     return _lens_key(camera), camera.camera_to_worlds.double().cpu().numpy().tobytes()

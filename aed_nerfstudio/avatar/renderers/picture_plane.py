@@ -10,33 +10,35 @@ from aed_nerfstudio.dataset.schema import Camera
 
 
 def at_distance_one(row: Tensor, column: Tensor, intrinsics: Tensor) -> tuple[Tensor, Tensor]:
-    """The middles of pixels at distance 1 before a camera, x and y (down); intrinsics [4]: fx, fy, cx, cy."""
+    """Returns the middles of pixels at distance 1 before a camera, x and y (down); intrinsics [4]: fx, fy, cx, cy."""
     fx, fy, cx, cy = intrinsics.unbind()
     return (column + 0.5 - cx) / fx, (row + 0.5 - cy) / fy
 
 
 def plane(height: int, width: int, intrinsics: Tensor) -> tuple[Tensor, Tensor]:
-    """`at_distance_one` of a whole picture, [h*w] each."""
-    sides = (torch.arange(side, device=intrinsics.device) for side in (height, width))
-    y, x = torch.meshgrid(*reversed(at_distance_one(*sides, intrinsics)), indexing="ij")
+    """Returns `at_distance_one` of a whole picture, [h*w] each."""
+    rows, columns = (torch.arange(side, device=intrinsics.device) for side in (height, width))
+    across, down = at_distance_one(rows, columns, intrinsics)
+    y, x = torch.meshgrid(down, across, indexing="ij")
     return x.reshape(-1), y.reshape(-1)
 
 
 def directions_at(x: Tensor, y: Tensor, pose: Tensor) -> Tensor:
-    """Unit directions in the world, [N, 3], of places [N] each at distance 1 before a camera of a pose [3, 4]."""
+    """Returns unit directions in the world, [N, 3], of places [N] each at distance 1 before a camera of a pose [3,
+    4]."""
     ahead = torch.stack([x, -y, -torch.ones_like(x)], -1)
     return functional.normalize(ahead, dim=-1) @ pose[:, :3].T
 
 
 def in_recording(x: Tensor, y: Tensor, recorded: Camera) -> Tensor:
-    """Places x, y (down) at distance 1 in the recording's picture, [N, 2] in [-1, 1]; beyond: outside of it."""
+    """Returns places x, y (down) at distance 1 in the recording's picture, [N, 2] in [-1, 1]; beyond: outside of it."""
     x = (x * recorded.fl_x + recorded.cx) * (2 / recorded.w) - 1
     y = (y * recorded.fl_y + recorded.cy) * (2 / recorded.h) - 1
     return torch.stack([x, y], -1)
 
 
 def on_torso(x: Tensor, y: Tensor, pose: Tensor, head_pose: Tensor, recorded: Camera) -> Tensor:
-    """As `in_recording`, for the torso of a head pose seen from another pose, [3, 4] camera-to-world each.
+    """Returns `in_recording` for the torso of a head pose seen from another pose, [3, 4] camera-to-world each.
 
     The torso is a picture that stands in the plane through the head's centre, as the head pose sees it, so that it
     stays with a head which the camera sees from elsewhere.

@@ -86,7 +86,8 @@ class RecordedRenderer:
     def _picture(
         self, size: tuple[int, int], capacity: int, inputs: Sequence[Tensor], shown: bool
     ) -> Images:
-        """The layers, and as `wanted` how many samples there are. No operation in here may wait for the device."""
+        """Renders the layers, and counts as `wanted` how many samples there are. No operation in here may wait for the
+        device."""
         network, c = self.network, self.network.settings
         numbers, occupied, box, background, *rest = inputs
         encoded = EncodedCondition(*rest[: len(EncodedCondition._fields)])
@@ -106,13 +107,13 @@ class RecordedRenderer:
         if shown:
             turned = on_torso(x, y, pose, head_pose, self.portrait.camera)
             pixels = torch.where(same > 0, recorded, turned)
-            alpha, colour = network.torso(pixels, (turn - network.pose_mean) * network.pose_scale)
+            alpha, colour = network.torso_field()(pixels, (turn - network.pose_mean) * network.pose_scale)
             alpha = alpha * in_region(pixels, rest[-1])[:, None]
             torso = alpha, alpha * colour
         return {**layers(size, head, torso, painted(background, recorded)), "wanted": wanted}
 
     def _run(self, kind: tuple, picture: Callable[..., Images], inputs: list[Tensor]) -> Images:
-        """What `picture` makes of the inputs, from its recording where there is one."""
+        """Returns what `picture` makes of the inputs, from its recording where there is one."""
         network, c = self.network, self.network.settings
         # tiny-cuda-nn manages its memory itself.
         if network.device.type != "cuda" or resolve(c.backend, network.device).grids == "tcnn":
@@ -124,7 +125,7 @@ class RecordedRenderer:
 
 
 def _numbers(camera: Cameras, head_pose: np.ndarray) -> np.ndarray:
-    """A camera [1] and a head pose [3, 4] as `NUMBERS` has them, float32."""
+    """Returns a camera [1] and a head pose [3, 4] as `NUMBERS` has them, float32."""
     parts = camera.camera_to_worlds, camera.fx, camera.fy, camera.cx, camera.cy
     seen = torch.cat([part.flatten().float().cpu() for part in parts]).numpy()
     same = np.allclose(seen[:12].reshape(3, 4), head_pose, atol=SAME_POSE)

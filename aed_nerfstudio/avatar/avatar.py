@@ -254,9 +254,7 @@ class Avatar:
         if background is not None and background.frames is not None:
             first, step = (0, 1) if frames is None else (frames.start, frames.step)
             backgrounds = islice(background.frames((width, height), fps, first), 0, None, step)
-        original = None
-        if background is None and camera_path is None:
-            original = _scaled(self.portrait.background, height, width).to(self.device)
+        original = self._original(height, width) if background is None and camera_path is None else None
         smoothing = LipSmoothing(fps) if smooth_lips else None
         memory = 0 if smoothing is None else smoothing.memory
         for number, condition in _numbered(track, frames, memory):
@@ -277,6 +275,10 @@ class Avatar:
             else:
                 behind = torch.from_numpy(next(backgrounds)).to(self.device) / 255
                 yield to_uint8(colour + (1 - alpha) * behind)
+
+    def _original(self, height: int, width: int) -> torch.Tensor:
+        """Returns the recording's background at a size, float [H, W, 3] in 0..1."""
+        return _scaled(self.portrait.background, height, width).to(self.device)
 
     def write_video(
         self,

@@ -91,9 +91,7 @@ def load_network(run: TrainedRun, dataset: Dataset | None = None) -> Network:
     from aed_nerfstudio.nerfstudio_plugin.checkpoints import fitting
     from aed_nerfstudio.nerfstudio_plugin.places import own_pipeline
 
-    weights = {
-        name.removeprefix("_model."): value for name, value in run.weights.items() if name.startswith("_model.")
-    }
+    weights = {name.removeprefix("_model."): value for name, value in run.weights.items() if name.startswith("_model.")}
     weights.pop("device_indicator_param", None)  # nerfstudio's own
     with _of_this_version(run.file):
         portrait = kept_portrait(run) if dataset is None else Portrait.of(dataset)

@@ -1,7 +1,7 @@
 """Let an avatar speak while its emotion changes: keyframes over time, and what lies between them.
 
-    python examples/02_render_with_an_emotion_curve.py
-    python examples/02_render_with_an_emotion_curve.py --avatar CONFIG.yml --audio hello.wav --emotion sad
+python examples/02_render_with_an_emotion_curve.py
+python examples/02_render_with_an_emotion_curve.py --avatar CONFIG.yml --audio hello.wav --emotion sad
 """
 
 from pathlib import Path

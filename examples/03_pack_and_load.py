@@ -1,7 +1,7 @@
 """Pack an avatar into one file, which needs neither the run nor the person's recording, and load it again.
 
-    python examples/03_pack_and_load.py
-    python examples/03_pack_and_load.py --avatar CONFIG.yml --output me.avatar --no-half
+python examples/03_pack_and_load.py
+python examples/03_pack_and_load.py --avatar CONFIG.yml --output me.avatar --no-half
 """
 
 from pathlib import Path

@@ -48,9 +48,7 @@ def _trainer(
                 lips_share=lips_share,
                 face_share=face_share,
             ),
-            model=AedNerfModelConfig(
-                schedule=schedule, bfloat16=not gpu, eval_num_rays_per_chunk=chunk, **model
-            ),
+            model=AedNerfModelConfig(schedule=schedule, bfloat16=not gpu, eval_num_rays_per_chunk=chunk, **model),
             final_lr_share=final_lr_share,
         ),
         optimizers={

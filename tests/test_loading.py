@@ -76,11 +76,10 @@ PORTRAITS = {
     "no camera": (portrait(camera=None), "lacks something"),
     "labels of numbers": (portrait(labels=[1, 2]), "lacks something"),
     "no take": (portrait(labels=[]), "the takes of its portrait cannot be"),
-    "cut": (
-        lambda state: state["_model._extra_state"]["portrait"]["arrays"].pop("poses"), "lacks something"
-    ),
+    "cut": (lambda state: state["_model._extra_state"]["portrait"]["arrays"].pop("poses"), "lacks something"),
     "no pose": (
-        lambda state: state["_model._extra_state"]["portrait"]["arrays"]["poses"].zero_(), "the poses of its portrait"
+        lambda state: state["_model._extra_state"]["portrait"]["arrays"]["poses"].zero_(),
+        "the poses of its portrait",
     ),
 }
 

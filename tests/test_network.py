@@ -59,6 +59,7 @@ with FaceFinder() as finder, PersonMask() as mask:
 time.sleep(1)  # MediaPipe 1.x reports after a task was closed
 """
 
+
 @pytest.fixture(scope="module")
 def alone():
     """Runs a command in a namespace without a network: its exit code, what it printed, what it tried to reach."""

@@ -239,4 +239,3 @@ def _fill(network: Network, tensors: dict[str, Tensor]) -> None:
         for name, value in tensors.items():
             state[name].copy_(value)
         cells.copy_(torch.from_numpy(np.unpackbits(occupied.numpy())).view(cells.shape).bool())
-

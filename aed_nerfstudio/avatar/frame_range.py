@@ -20,9 +20,7 @@ def check_frames(frames: range, count: int) -> None:
         raise InputError(f"frames {frames_text(frames)}: must be from 0 to below {count}, which the track has")
 
 
-def part_of_track(
-    track: Sequence[FrameCondition], frames: range, memory: int
-) -> Iterator[tuple[int, FrameCondition]]:
+def part_of_track(track: Sequence[FrameCondition], frames: range, memory: int) -> Iterator[tuple[int, FrameCondition]]:
     """Yields the numbers and conditions of a part of a track, and of `memory` frames before each of it.
 
     Raises:

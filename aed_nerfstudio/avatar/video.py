@@ -66,19 +66,22 @@ class Video:
         transparent = self.background is not None and self.background.transparent
         check_room(self.path, self.form, transparent, whole, len(self.frames))
         tags = {"model": self.model, "emotion_track": self._emotion_text(), **(self.tags or {})}
-        with folder_lock(self.path), open_output(
-            self.path,
-            self.form,
-            transparent,
-            fps=fps,
-            size=whole,
-            audio=self.samples[round(self.frames.start / fps * SAMPLE_RATE) :],
-            sample_rate=SAMPLE_RATE,
-            metadata=tags,
-            settings=self._settings(whole),
-            resume=self.resume,
-            **self._signed(tags),
-        ) as output:
+        with (
+            folder_lock(self.path),
+            open_output(
+                self.path,
+                self.form,
+                transparent,
+                fps=fps,
+                size=whole,
+                audio=self.samples[round(self.frames.start / fps * SAMPLE_RATE) :],
+                sample_rate=SAMPLE_RATE,
+                metadata=tags,
+                settings=self._settings(whole),
+                resume=self.resume,
+                **self._signed(tags),
+            ) as output,
+        ):
             left = range(self.frames.start + output.frames_written, self.frames.stop)
             panels = {caption: render(track, left) for caption, track in self.tracks.items()}
             burn = Mark(self.mark, whole) if self.mark else lambda frame: frame

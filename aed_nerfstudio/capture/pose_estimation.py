@@ -254,8 +254,11 @@ def _in_head_frame(poses: Poses, kappa: float, scale: float, axes: np.ndarray, o
     """Returns the same poses for points that were moved into the head frame: new = scale * axes @ (old - origin)."""
     shift = poses.rotation @ origin
     depth = 1 + kappa * poses.scale * shift[:, 2]
-    return Poses(poses.rotation @ axes.T, poses.scale / scale / depth,
-                 (poses.origin + poses.scale[:, None] * shift[:, :2]) / depth[:, None])
+    return Poses(
+        poses.rotation @ axes.T,
+        poses.scale / scale / depth,
+        (poses.origin + poses.scale[:, None] * shift[:, :2]) / depth[:, None],
+    )
 
 
 def estimate_poses(landmarks: np.ndarray, usable: np.ndarray, size: int, starts: list[int] | None = None,

@@ -100,8 +100,13 @@ def _depth(points: np.ndarray, grid: np.ndarray) -> np.ndarray:
     smooth = (near @ rest) / (near.sum(axis=-1) + 0.05)
     height, width = grid.shape[:2]
     rows, columns = np.meshgrid(np.arange(height) / 6, np.arange(width) / 6, indexing="ij")
-    smooth = cv2.remap(smooth.astype(np.float32), columns.astype(np.float32), rows.astype(np.float32),
-                       cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    smooth = cv2.remap(
+        smooth.astype(np.float32),
+        columns.astype(np.float32),
+        rows.astype(np.float32),
+        cv2.INTER_LINEAR,
+        borderMode=cv2.BORDER_REPLICATE,
+    )
     return _quadric((grid - centre) / extent) @ coefficients + smooth
 
 
@@ -243,8 +248,7 @@ class HeadTracker:
                 for k, f in enumerate(index.tolist())}  # fmt: skip
 
     def _nearest(self, view: _View) -> list[tuple[float, _Keyframe]]:
-        """Returns keyframes by how far their view lies from this one, 1 being the distance at which a new one is due.
-        """
+        """Returns keyframes by how far their view lies from this one, 1 being the distance at which a new one is due."""
         found = []
         for keyframe in self._keyframes:
             cosine = (np.trace(keyframe.view.rotation.T @ view.rotation) - 1) / 2

@@ -83,4 +83,3 @@ class Assembler:
             head_pose=self.motion.typical_pose if still else condition.head_pose,
             eye_openness=condition.eye_openness if eye_openness is None else eye_openness,
         )
-

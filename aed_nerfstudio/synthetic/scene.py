@@ -76,8 +76,9 @@ def make_background(size: int, seed: int = 0) -> np.ndarray:
         left, up = rng.uniform(-0.05, 0.85), rng.uniform(-0.05, 0.6)
         wide, tall = rng.uniform(0.1, 0.3, 2)
         shade = (np.array([168, 160, 148]) + rng.uniform(-45, 35, 3)).tolist()
-        cv2.rectangle(image, (int(left * big), int(up * big)), (int((left + wide) * big), int((up + tall) * big)),
-                      shade, -1)
+        cv2.rectangle(
+            image, (int(left * big), int(up * big)), (int((left + wide) * big), int((up + tall) * big)), shade, -1
+        )
     for _ in range(3):
         centre = (int(rng.uniform(0, 1) * big), int(rng.uniform(0, 0.9) * big))
         shade = (np.array([150, 165, 150]) + rng.uniform(-40, 50, 3)).tolist()
@@ -127,14 +128,21 @@ class Scene:
         """Projects room points [n, 3] (dm) -> [n, 3]: x, y in pixels and depth in dm."""
         p = points - self.eye
         depth = -p[:, 2]
-        return np.stack([self.camera.cx + self.camera.fl_x * p[:, 0] / depth,
-                         self.camera.cy - self.camera.fl_y * p[:, 1] / depth, depth], 1)
+        return np.stack(
+            [
+                self.camera.cx + self.camera.fl_x * p[:, 0] / depth,
+                self.camera.cy - self.camera.fl_y * p[:, 1] / depth,
+                depth,
+            ],
+            1,
+        )
 
     def _draw(self, screen: np.ndarray, normals: np.ndarray, drawn: np.ndarray) -> None:
         a = self.actor
         rasterise(screen, a.triangles, drawn, self._ids.shape[0], self._ids, self._bary, self._depth)
-        shade(self._ids, self._bary, a.triangles, a.materials, a.canonical, normals, a.palette, self._colour,
-               self._labels)
+        shade(
+            self._ids, self._bary, a.triangles, a.materials, a.canonical, normals, a.palette, self._colour, self._labels
+        )
 
     def _reduce(self, colour: np.ndarray, covered: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Averages supersampled colours and bool coverage -> premultiplied float [S, S, 3] and coverage [S, S, 1]."""
@@ -147,8 +155,9 @@ class Scene:
         vertices = self.pose_vertices(self.actor.deform(units), pose)
         corner = vertices[self.actor.triangles]
         face = np.cross(corner[:, 1] - corner[:, 0], corner[:, 2] - corner[:, 0])
-        normals = np.stack([np.bincount(self.actor.triangles.ravel(), np.repeat(face[:, k], 3), len(vertices))
-                            for k in range(3)], 1)
+        normals = np.stack(
+            [np.bincount(self.actor.triangles.ravel(), np.repeat(face[:, k], 3), len(vertices)) for k in range(3)], 1
+        )
         normals /= np.linalg.norm(normals, axis=1, keepdims=True) + 1e-12
         screen = self.project(vertices)
         raster = np.stack([screen[:, 0] * SUPERSAMPLING, screen[:, 1] * SUPERSAMPLING, 1 / screen[:, 2]], 1)

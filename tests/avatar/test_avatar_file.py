@@ -93,7 +93,7 @@ def test_a_run_speaks_without_its_recording(run, tmp_path):
     with pytest.raises(InputError, match="dataset"):
         dataset_of(read_run(tmp_path / "t" / "config.yml"))
     avatar = Avatar.load(tmp_path / "t" / "config.yml", device="cpu")
-    assert len(pictures(avatar)) == 14
+    assert len(pictures(avatar)) == 16
 
 
 def test_other_audio_is_measured_without_a_recording(packed, tmp_path, monkeypatch):

@@ -24,7 +24,7 @@ def _frames(count: int = 24, seed: int = 0, room=None):
     y, x = np.mgrid[:SIZE, :SIZE]
     for k in range(count):
         centre = SIZE / 2 + 10 * np.sin(k / 3)
-        person = ((((x - centre) / 14) ** 2 + ((y - 40) / 20) ** 2 < 1) | ((y > 70) & (abs(x - centre) < 30)))
+        person = (((x - centre) / 14) ** 2 + ((y - 40) / 20) ** 2 < 1) | ((y > 70) & (abs(x - centre) < 30))
         image = (_room() if room is None else room(k)).copy()
         image[person] = (30, 25, 20)
         image += rng.normal(0, 3, image.shape)

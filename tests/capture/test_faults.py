@@ -142,9 +142,7 @@ except InputError as error:
 """
 
 
-def _run(
-    video: Path, output: Path, limit: int = 0, seconds: float | None = None, step: int = 0
-) -> tuple[int, str]:
+def _run(video: Path, output: Path, limit: int = 0, seconds: float | None = None, step: int = 0) -> tuple[int, str]:
     """Processes in a process of its own: no file may pass `limit` bytes, and it is killed after `seconds`, or just
     before the file number `step` is renamed or removed."""
     command = [sys.executable, "-W", "ignore", "-c", RUN, str(video), str(output), str(limit), str(step)]

@@ -207,9 +207,7 @@ def test_frames_that_there_are_not(avatar, speech, tmp_path, part):
 def test_a_video_has_all_frames_between_its_first_and_its_last(avatar, speech, tmp_path, part):
     samples = read_audio(speech)
     with pytest.raises(InputError, match="in steps of 1"):
-        avatar.write_video(
-            tmp_path / "a.mp4", avatar.track(samples, avatar.vocabulary.encode()), samples, frames=part
-        )
+        avatar.write_video(tmp_path / "a.mp4", avatar.track(samples, avatar.vocabulary.encode()), samples, frames=part)
     assert not list(tmp_path.iterdir())
 
 

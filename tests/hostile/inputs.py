@@ -563,8 +563,8 @@ PICTURES: dict[str, object] = {
 CONFIGS: dict[str, object] = {
     "code.yml": "!!python/object/apply:os.system ['true']\n",
     "deep.yml": "[" * 20_000,
-    "laughs.yml": "a: &a [1,1]\n" + "".join(f"{chr(98 + n)}: &{chr(98 + n)} [{f'*{chr(97 + n)},' * 9}]\n"
-                                           for n in range(9)),
+    "laughs.yml": "a: &a [1,1]\n"
+    + "".join(f"{chr(98 + n)}: &{chr(98 + n)} [{f'*{chr(97 + n)},' * 9}]\n" for n in range(9)),
     "digits.yml": f"max_num_iterations: {DIGITS}\n",
     "large.yml": "a: " + "x" * 300_000,
     "tab.yml": "a:\n\t- b\n",
@@ -796,7 +796,7 @@ def legal() -> Iterator[Case]:
         [{"time": n / 9, "emotion": "happy", "intensity": 1} for n in range(30_000)]), "track.json"))  # fmt: skip
     yield renders("track with a byte order mark", emotion_track=made(
         "time,emotion,intensity\n0,happy,strong\n".encode("utf-8-sig"), "track.csv"))  # fmt: skip
-    yield renders("label of quotes and signs", label="it's \"mine\" 日本 100%")
+    yield renders("label of quotes and signs", label='it\'s "mine" 日本 100%')
     yield Case("batch", {"": made(raw(f"{HEADER},size,frames,label\nRUN,SOUND,OUT,16,0:2,it's\n"), "it's 100%.csv")},
                "table with apostrophes", works=True)  # fmt: skip
     yield Case("process-mead", {"--dry-run": True, "--emotions": "happy"}, "only looked at", works=True)

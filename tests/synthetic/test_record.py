@@ -19,8 +19,9 @@ from aed_nerfstudio.synthetic.scene import DECIMETRES_PER_UNIT, Scene
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory):
     root = tmp_path_factory.mktemp("actor") / "data"
-    record_dataset(root, size=96, clip_seconds=0.6, emotions=["neutral", "happy"], intensities=["strong"],
-                   progress=False)
+    record_dataset(
+        root, size=96, clip_seconds=0.6, emotions=["neutral", "happy"], intensities=["strong"], progress=False
+    )
     return read_dataset(root)
 
 

@@ -110,9 +110,7 @@ class Page:
     def press(self, label: str) -> None:
         self.set(label, True)
 
-    def upload(
-        self, label: str, name: str, content: bytes, size: int | None = None, parts: int | None = None
-    ) -> None:
+    def upload(self, label: str, name: str, content: bytes, size: int | None = None, parts: int | None = None) -> None:
         """Sends a file; size, parts: what is announced, where that is not what is sent."""
         button, transfer = self.id(label), str(uuid.uuid4())
         pieces = [content[i : i + PART] for i in range(0, len(content), PART)]

@@ -50,4 +50,3 @@ def is_plain(camera: Cameras) -> bool:
     """Returns whether a camera [1] is a perspective one without distortion."""
     plain = camera.distortion_params is None or not camera.distortion_params.any()
     return plain and int(camera.camera_type.item()) == CameraType.PERSPECTIVE.value
-

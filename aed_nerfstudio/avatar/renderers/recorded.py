@@ -83,9 +83,7 @@ class RecordedRenderer:
             if self.evaluated <= capacity:
                 return images
 
-    def _picture(
-        self, size: tuple[int, int], capacity: int, inputs: Sequence[Tensor], shown: bool
-    ) -> Images:
+    def _picture(self, size: tuple[int, int], capacity: int, inputs: Sequence[Tensor], shown: bool) -> Images:
         """Renders the layers, and counts as `wanted` how many samples there are. No operation in here may wait for the
         device."""
         network, c = self.network, self.network.settings

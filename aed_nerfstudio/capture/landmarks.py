@@ -71,7 +71,7 @@ class FaceTracker:
         return None if distances[nearest] > 1.5 * _height(self._previous) else faces[nearest]
 
     def _look_closer(self, image: np.ndarray) -> list[np.ndarray]:
-        """Returns the faces in the part of a frame around where the face was; none where the finder itself looks there."""
+        """Returns the faces around where the face was in the frame before; none where the finder itself looks there."""
         if self._finder.uses_last_frame or self._previous is None or self._lost > LOST_FRAMES:
             return []
         part, left, top = around_face(image, self._previous)

@@ -248,7 +248,7 @@ class HeadTracker:
                 for k, f in enumerate(index.tolist())}  # fmt: skip
 
     def _nearest(self, view: _View) -> list[tuple[float, _Keyframe]]:
-        """Returns keyframes by how far their view lies from this one, 1 being the distance at which a new one is due."""
+        """Returns keyframes by how far their view lies from this one, 1 being the distance at which one is due."""
         found = []
         for keyframe in self._keyframes:
             cosine = (np.trace(keyframe.view.rotation.T @ view.rotation) - 1) / 2

@@ -58,7 +58,7 @@ class VideoTrack:
 
 
 def decoded(video: Path, warnings: list[str], stream: int, longest: int | None = None) -> Iterator[np.ndarray]:
-    """Returns the frames of a video; a file that breaks off after enough of them is used up to there, with a warning."""
+    """Returns the frames of a video; one that breaks off after enough of them is used up to there, with a warning."""
     count = 0
     try:
         for image in read_frames(video, FPS, longest, stream):

@@ -94,7 +94,7 @@ def _checkerboard(height: int, width: int) -> np.ndarray:
 
 
 def _band(text: str) -> np.ndarray:
-    """Returns a line of text, shortened at its front to fit a cell; what OpenCV's font lacks becomes a question mark."""
+    """Returns a line of text, shortened at its front to fit a cell; what OpenCV's font lacks becomes a "?"."""
     band = np.zeros((BAND, CELL, 3), np.uint8)
     text = text.encode("ascii", "replace").decode()
     text = text if len(text) <= 40 else "..." + text[-37:]

@@ -48,7 +48,7 @@ def training_speech(speech: Sequence[Path] | None = None) -> np.ndarray:
 
 
 def unseen_speech(seconds: float = UNSEEN_SECONDS) -> np.ndarray:
-    """Returns speech that no dataset uses, float32 [n] at 16 kHz: from the last 10 s of two_cities.wav, seconds <= 10."""
+    """Returns speech that no dataset uses, float32 [n] at 16 kHz: of the last 10 s of two_cities.wav."""
     if not 0 < seconds <= UNSEEN_SECONDS:
         raise InputError(f"unseen speech lasts {UNSEEN_SECONDS:g} s, asked for {seconds:g}")
     tail = read_audio(speech_wavs()["two_cities.wav"])[-int(UNSEEN_SECONDS * SAMPLE_RATE) :]

@@ -54,7 +54,7 @@ class FaceFinder:
         return [np.array([[p.x, p.y, p.z] for p in face], np.float32) * scale for face in faces]
 
     def landmarks(self, image: np.ndarray) -> np.ndarray:
-        """Returns the first face of a picture, uint8 [H, W, 3] RGB -> float32 [478, 3] pixels, NaN where there is none."""
+        """Returns the first face of a picture, uint8 [H, W, 3] RGB -> float32 [478, 3] pixels, NaN where none is."""
         faces = self.find(image)
         return faces[0] if faces else np.full((COUNT, 3), np.nan, np.float32)
 

@@ -108,6 +108,8 @@ RIGHT: dict[str, dict[str, str | None]] = {
         "--output": "place/out.mp4",
         "--size": "16",
     },
+    "pack": {"--load-config": "good/run/config.yml", "--output": "place/me.avatar"},
+    "view": {"": "good/actor.avatar"},
     "batch": {"": "good/jobs.csv", "--sequential": None, "--state": "place/state.json"},
     "eval": {"--load-config": "good/run/config.yml", "--output": "place/out"},
     "bench": {"--load-config": "good/run/config.yml", "--output": "place/out.json", "--repeats": "2"},
@@ -176,18 +178,20 @@ READ = [
     *(("render", "--audio-features-file", ".npy"), ("render", "--c2pa", ".pem"), ("batch", "", ".csv")),
     *(("eval", "--load-config", ".yml"), ("eval", "--audio", ".wav"), ("eval", "--syncnet", ".model")),
     ("bench", "--load-config", ".yml"),
+    *(("pack", "--load-config", ".yml"), ("view", "", ".avatar"), ("render", "--avatar", ".avatar")),
 ]
 """Command, option and suffix of what is read."""
 WRITTEN = [
     *(("process", "--output", ""), ("process-mead", "--output", ""), ("process-csv", "--output", "")),
     *(("process-corpus", "--output", ""), ("export-rad", "--output", ""), ("inspect", "--output", "")),
     *(("render", "--output", ".mp4"), ("batch", "--state", ".json"), ("eval", "--output", "")),
-    *(("bench", "--output", ".json"), ("demo", "--output", "")),
+    *(("bench", "--output", ".json"), ("demo", "--output", ""), ("pack", "--output", ".avatar")),
 ]
 """The same of what is written."""
 TOGETHER = {
     ("process", "--features-file"): {"--audio-features": "file"},
     ("render", "--c2pa"): {"--c2pa-key": "good/key.pem"},
+    ("render", "--avatar"): {"--load-config": False},
     ("process-mead", "--output"): {"--dry-run": False},
     ("process-csv", "--output"): {"--dry-run": False},
 }

@@ -17,9 +17,8 @@ from torch import Tensor, nn
 from aed_nerfstudio.avatar.network import Network, NetworkSettings
 from aed_nerfstudio.avatar.portrait import Portrait
 from aed_nerfstudio.avatar.renderers.renderer import Renderer
-from aed_nerfstudio.backends import Backend
 from aed_nerfstudio.dataset.schema import Dataset
-from aed_nerfstudio.driving.track import DatasetTrack, FrameCondition
+from aed_nerfstudio.driving.track import DatasetTrack
 from aed_nerfstudio.fields.head_field import EncodedCondition, spherical_harmonics
 from aed_nerfstudio.nerfstudio_plugin.camera_driver import CameraDriver, DrivingConfig
 from aed_nerfstudio.nerfstudio_plugin.lip_supervision import LipSupervision, report_spread
@@ -117,15 +116,6 @@ class AedNerfModel(Model):
         """Returns what is known of the avatar's person."""
         return self.network.portrait
 
-    @property
-    def evaluated(self) -> int:
-        """Returns how many samples of the head the last picture took."""
-        return self.renderer.evaluated
-
-    def use_backend(self, name: Backend) -> None:
-        """See `Network.use_backend`."""
-        self.network.use_backend(name)
-
     # ---- driving and rendering
 
     def drive(self, config: DrivingConfig) -> None:
@@ -135,17 +125,6 @@ class AedNerfModel(Model):
             InputError: a sound or a picture that cannot be read, or an emotion that was not recorded.
         """
         self.camera_driver = CameraDriver(config, self._portrait, self.track)
-
-    def render_condition(
-        self,
-        camera: Cameras,
-        condition: FrameCondition,
-        background: Tensor | None = None,
-        encoded: EncodedCondition | None = None,
-        show_torso: bool = True,
-    ) -> dict[str, Tensor]:
-        """See `Renderer.render`."""
-        return self.renderer.render(camera, condition, background, encoded, show_torso)
 
     @torch.no_grad()
     def get_outputs_for_camera(self, camera: Cameras, obb_box=None) -> dict[str, Tensor]:

@@ -152,7 +152,7 @@ def test_interpolation_has_no_times_and_advances_a_frame_a_picture(driven, start
     for k in range(4):
         condition = start.camera_driver.condition(cameras[k : k + 1])
         assert np.array_equal(condition.audio, start.camera_driver.track[k].audio)
-        assert_same(images[k], start.render_condition(cameras[k : k + 1], condition, backdrop(start))["rgb"])
+        assert_same(images[k], start.renderer.render(cameras[k : k + 1], condition, backdrop(start))["rgb"])
 
 
 @needs_ffmpeg
@@ -167,7 +167,7 @@ def test_a_spiral_as_long_as_the_sound_speaks_all_of_it(config, start, tmp_path,
     for k in range(FRAMES):  # both clocks give the sound's frames one by one
         condition = start.camera_driver.condition(cameras[k : k + 1])
         assert np.array_equal(condition.audio, start.camera_driver.track[k].audio)
-        assert_same(images[k], start.render_condition(cameras[k : k + 1], condition, backdrop(start))["rgb"])
+        assert_same(images[k], start.renderer.render(cameras[k : k + 1], condition, backdrop(start))["rgb"])
 
 
 def test_the_dataset_speaks_with_its_own_head_motion(driven, start, tmp_path):
@@ -179,7 +179,7 @@ def test_the_dataset_speaks_with_its_own_head_motion(driven, start, tmp_path):
         shown = replace(own, audio=spoken.audio, emotion=start.portrait.vocabulary.encode("happy"))
         camera = start.dataset.camera
         view = Cameras(torch.from_numpy(own.head_pose)[None], camera.fl_x, camera.fl_y, camera.cx, camera.cy, 64, 64)
-        layers = start.render_condition(view, shown, backdrop(start))
+        layers = start.renderer.render(view, shown, backdrop(start))
         file = start.dataset.path("images", start.dataset.frames[frame]).relative_to(start.dataset.root / "images")
         assert_same(read_image(tmp_path / "val/rgb" / file.with_suffix(".png")), layers["rgb"])
         rgba = np.asarray(Image.open(tmp_path / "val/rgba" / file.with_suffix(".png")), np.float32) / 255
@@ -214,9 +214,9 @@ def test_the_torso_stays_with_a_head_that_the_camera_sees_from_elsewhere(model):
         torch.from_numpy(pose.astype(np.float32))[None], camera.fl_x, camera.fl_y, camera.cx, camera.cy, 64, 64
     )
     pose = condition.head_pose
-    usual = model.render_condition(view(pose), condition)
+    usual = model.renderer.render(view(pose), condition)
     quarter = np.concatenate([pose[:, :3] @ Rotation.from_euler("z", 90, degrees=True).as_matrix(), pose[:, 3:]], 1)
-    rolled = model.render_condition(view(quarter), condition)
+    rolled = model.renderer.render(view(quarter), condition)
     for name in ("foreground", "alpha"):
         turned = torch.rot90(usual[name], -1)
         followed, stayed = ((rolled[name] - other).abs()[2:-2, 2:-2].mean() for other in (turned, usual[name]))

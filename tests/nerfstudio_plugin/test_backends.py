@@ -46,7 +46,7 @@ def test_same_picture_on_torch_and_numba(rebuilt):
         focal = recorded.fl_x * 48 / recorded.w
         pose = torch.from_numpy(model.track.poses[:1])
         camera = Cameras(pose, fx=focal, fy=focal, cx=24.0, cy=24.0, width=48, height=48)
-        picture[backend] = model.render_condition(camera, model.track[3])
+        picture[backend] = model.renderer.render(camera, model.track[3])
     assert picture["torch"]["accumulation"].max() > 0.1
     for name, image in picture["torch"].items():
         # An eighth of a step of an 8-bit picture; it is some 1e-6, but the MLPs' bfloat16 may enlarge a last digit.

@@ -145,13 +145,13 @@ def test_ablations_train_and_render(config, name):
             assert set(touched.nonzero()[:, 0].tolist()) == set(bundle.metadata["frame"].flatten().tolist())
     camera = pipeline.datamanager.eval_dataset.cameras[0:1]
     condition = model.track[frame]
-    image = model.render_condition(camera, condition)["rgb"]
+    image = model.renderer.render(camera, condition)["rgb"]
     assert image.shape == (64, 64, 3) and image.isfinite().all()
     if name == "emotion":
         vocabulary = model.portrait.vocabulary
         other = vocabulary.encode("happy", "strong")
         condition.emotion = other if condition.emotion is not other else vocabulary.encode("neutral")
-        assert torch.equal(model.render_condition(camera, condition)["rgb"], image)
+        assert torch.equal(model.renderer.render(camera, condition)["rgb"], image)
 
 
 def test_the_audio_loss_ramps_up(config, pipeline):

@@ -140,7 +140,7 @@ def test_kernels_that_are_wrong_or_crash_are_told(tmp_path):
         assert source.count(before) == 1
         (package / name).write_text(source.replace(before, after))
 
-    call = "kernels.composite_forward(*(a.numpy() for a in given), np.float32(step), *(a.numpy() for a in out))"
+    call = "kernels.composite_forward(sigmas, rgbs, extras, t, ray_starts, np.float32(step), *_arrays(out))"
     spoil("rendering/compositing.py", call, f"{call}\n        out[0].mul_(1.01)")
     call = "return encode_numba(x, table, layout)"
     spoil("fields/hash_grid.py", call, f"__import__('os').abort()\n        {call}")

@@ -5,7 +5,7 @@ from aed_nerfstudio.fields.audio_encoder import AudioEncoder
 from aed_nerfstudio.fields.expression_grid import ExpressionGrid
 from aed_nerfstudio.fields.grid_layout import HashGridLayout
 from aed_nerfstudio.fields.hash_grid import encode_torch
-from aed_nerfstudio.fields.head_field import HeadField, spherical_harmonics
+from aed_nerfstudio.fields.head_field import EncodedCondition, HeadField, spherical_harmonics
 from aed_nerfstudio.fields.mlp import MLP, truncated_exp
 from aed_nerfstudio.fields.torso_field import TorsoField
 
@@ -49,17 +49,18 @@ def test_head_field_reacts_to_all_it_is_given(options):
         value.requires_grad_(True)
     x, d = torch.rand(10, 3) * 2 - 1, torch.nn.functional.normalize(torch.randn(10, 3), dim=-1)
     view = spherical_harmonics(d)
-    sigma, rgb, ambient, _ = field(x, view, *given, counts=[3, 7])
+    encoded = EncodedCondition(*given)
+    sigma, rgb, ambient, _ = field(x, view, encoded, [3, 7])
     assert sigma.shape == (10,) and rgb.shape == (10, 3)
     if field.audio_compression:  # however loud, it stays in its grid
-        loud = field(x, view, 1e4 * given[0], *given[1:], counts=[3, 7])[2].abs()
+        loud = field(x, view, encoded._replace(audio=1e4 * encoded.audio), [3, 7])[2].abs()
         assert ambient.abs().max() < 0.9 < loud.min() and loud.max() <= 1
     (sigma.sum() + rgb.sum()).backward()
     assert all((value.grad.abs().amax(1) > 0).all() for value in given)
     # Frames do not mix: the second one's samples are what they are without the first.
-    second = [value[1:] for value in given]
-    torch.testing.assert_close(field.density_at(x[3:], *second[:4]), sigma[3:])
-    torch.testing.assert_close(field(x[3:], view[3:], *second, counts=[7])[1], rgb[3:])
+    second = EncodedCondition(*(value[1:] for value in given))
+    torch.testing.assert_close(field.density_at(x[3:], second), sigma[3:])
+    torch.testing.assert_close(field(x[3:], view[3:], second, [7])[1], rgb[3:])
 
 
 def test_conditioned_is_the_network_of_the_joined_input():

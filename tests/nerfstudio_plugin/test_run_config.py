@@ -4,6 +4,7 @@ import copy
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 from aed_nerfstudio.dataparsers.rad_nerf import RadNerfDataParserConfig
@@ -101,7 +102,7 @@ def test_every_command_that_reads_one_refuses_it(tmp_path, run, capsys):
     sound = tmp_path / "a.wav"
     table = tmp_path / "jobs.csv"
     table.write_text(f"load_config,audio,output\n{config},{sound},{out}\n")
-    write_wav(sound, [0.1, -0.1] * 640)
+    write_wav(sound, np.array([0.1, -0.1] * 640, np.float32))
     for words in (
         ("render", "--load-config", config, "--audio", sound, "--output", out),
         ("set-driving", "--load-config", config, "--emotion", "happy"),

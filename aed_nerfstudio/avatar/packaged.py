@@ -10,5 +10,5 @@ from pathlib import Path
 def packaged(path: Path) -> Path:
     """Returns the file of a packaged avatar by its name, such as `actor`; any other path as it is."""
     found = resources.files("aed_nerfstudio.avatar") / "packaged_files" / f"{path}.avatar"
-    is_name = os.path.basename(path) == str(path) and not os.path.exists(path)
+    is_name = os.path.basename(path) == str(path) and not os.path.isfile(path)
     return Path(str(found)) if is_name and found.is_file() else Path(path)

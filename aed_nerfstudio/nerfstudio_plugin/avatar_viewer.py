@@ -63,5 +63,6 @@ def start_viewer(
     viewer = Viewer(config, folder / "viewer.log", folder, cast(Pipeline, pipeline), train_lock=Lock())
     writer.setup_local_writer(logging, max_iter=step, banner_messages=viewer.viewer_info)
     viewer.init_scene(cast(InputDataset, []), "completed")  # it goes through the pictures of it
+    viewer.pause_train.visible = False  # there is no training
     viewer.update_scene(step)
     return viewer

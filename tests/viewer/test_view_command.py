@@ -12,13 +12,17 @@ from tests.viewer.page_client import Page
 
 
 @pytest.fixture(scope="module")
-def port(tmp_path_factory):
+def port() -> int:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        number = free.getsockname()[1]
-    viewer = View(avatar=Path("actor"), websocket_port=number, output=tmp_path_factory.mktemp("view")).start()
-    yield number
-    viewer.viser_server.stop()
+        return free.getsockname()[1]
+
+
+@pytest.fixture(scope="module")
+def viewer(port, tmp_path_factory):
+    shown = View(avatar=Path("actor"), websocket_port=port, output=tmp_path_factory.mktemp("view")).start()
+    yield shown
+    shown.viser_server.stop()
 
 
 def picture(page: Page) -> np.ndarray:
@@ -26,7 +30,7 @@ def picture(page: Page) -> np.ndarray:
     return cv2.imdecode(np.frombuffer(page.another_picture(), np.uint8), cv2.IMREAD_GRAYSCALE)
 
 
-def test_it_shows_the_actor_and_says_that_there_is_nothing_to_repeat(port):
+def test_it_shows_the_actor_and_says_that_there_is_nothing_to_repeat(viewer, port):
     with Page(port) as page:
         assert picture(page).std() > 10
         assert list(page.controls[page.id("Says")]["options"]) == ["nothing"]
@@ -34,10 +38,12 @@ def test_it_shows_the_actor_and_says_that_there_is_nothing_to_repeat(port):
         assert set(emotions) == {"neutral", "angry", "fearful", "happy", "sad"}
 
 
-def test_an_emotion_changes_the_picture(port):
+def test_an_emotion_is_what_it_shows(viewer, port):
     with Page(port) as page:
-        before = picture(page)
         page.set("Emotion > Emotion", "happy")
+        page.wait(lambda: not page.controls[page.id("Intensity")]["disabled"])  # neutral has none
         page.set("Intensity", 1.0)
-        after = picture(page)
-        assert before.shape != after.shape or np.abs(before.astype(int) - after).max() > 20
+        panel, portrait = viewer.pipeline.control_panel, viewer.pipeline.model.portrait
+        happy = portrait.vocabulary.encode("happy", "strong")
+        page.wait(lambda: np.array_equal(panel._emotion.vector, happy))
+        assert picture(page).std() > 10

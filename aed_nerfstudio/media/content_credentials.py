@@ -11,7 +11,7 @@ from typing import BinaryIO
 
 from PIL import Image
 
-from aed_nerfstudio.errors import InputError
+from aed_nerfstudio.errors import InputError, reason
 from aed_nerfstudio.files import replacing
 from aed_nerfstudio.outside import read_bytes
 
@@ -82,7 +82,7 @@ class Credentials:
             with signer, c2pa.Builder(manifest) as builder:
                 builder.sign(signer, media, source, target)
         except c2pa.C2paError as error:
-            raise InputError(f"{self._path}: cannot sign {self._output} ({error}); {MEND}") from error
+            raise InputError(f"{self._path}: cannot sign {self._output} ({reason(error)}); {MEND}") from error
 
 
 def _check_dates(path: Path, pem: bytes) -> None:
@@ -93,7 +93,7 @@ def _check_dates(path: Path, pem: bytes) -> None:
         chain = x509.load_pem_x509_certificates(pem)
         spans = [(found.not_valid_before_utc, found.not_valid_after_utc) for found in chain]
     except ValueError as error:
-        raise InputError(f"{path}: holds no certificates ({error}); {MEND}") from error
+        raise InputError(f"{path}: holds no certificates ({reason(error)}); {MEND}") from error
     now = datetime.now(timezone.utc)
     for first, last in spans:
         if not first <= now <= last:
@@ -110,7 +110,7 @@ def _algorithm(path: Path, pem: bytes) -> str:
     try:
         key = serialization.load_pem_private_key(pem, None)
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
-        raise InputError(f"{path}: is no private key in PEM form without a password ({error})") from error
+        raise InputError(f"{path}: is no private key in PEM form without a password ({reason(error)})") from error
     if isinstance(key, ec.EllipticCurvePrivateKey) and key.curve.name in CURVES:
         return CURVES[key.curve.name]
     if isinstance(key, rsa.RSAPrivateKey):

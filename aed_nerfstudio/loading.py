@@ -22,28 +22,32 @@ MEND = "train again with this version, or install the version that it was traine
 
 
 @dataclass
-class TrainedRun:
-    """The newest whole checkpoint of a training run, and the run's config fitted to this machine."""
+class RunConfig:
+    """The config of a training run."""
 
     file: Path
     """The `config.yml`."""
     config: TrainerConfig
+
+
+@dataclass
+class TrainedRun(RunConfig):
+    """The newest whole checkpoint of a training run, with the run's config."""
+
     step: int
     weights: dict
     """Of the whole pipeline."""
 
 
-def read_run(config: Path) -> TrainedRun:
-    """Returns what a training run has left.
+def read_run_config(config: Path) -> RunConfig:
+    """Returns the config of a training run, without reading its checkpoint.
 
     Args:
         config: the run's `config.yml`; the run's folder may have been moved, also from another machine.
 
     Raises:
-        InputError: no such run, no whole checkpoint in it, not a run of this method, one that another version wrote,
-            or a damaged file.
+        InputError: no such run, not a run of this method, one that another version wrote, or a damaged file.
     """
-    from aed_nerfstudio.nerfstudio_plugin.checkpoints import named_features, read_newest
     from aed_nerfstudio.nerfstudio_plugin.places import own_pipeline
     from aed_nerfstudio.nerfstudio_plugin.run_config import read_config
 
@@ -55,11 +59,23 @@ def read_run(config: Path) -> TrainedRun:
         # What drives nerfstudio's cameras: nothing to an avatar, and maybe lost by now.
         for name in ("audio", "audio_features_file", "background"):
             setattr(own_pipeline(found).model.driving, name, None)
-    _, state = read_newest(file.parent / "nerfstudio_models")
-    return TrainedRun(file, found, state["step"], named_features(state["pipeline"]))
+    return RunConfig(file, found)
 
 
-def dataset_of(run: TrainedRun, data: Path | None = None) -> Dataset:
+def read_run(config: Path) -> TrainedRun:
+    """Returns what a training run has left.
+
+    Raises:
+        InputError: as `read_run_config` says; or there is no whole checkpoint.
+    """
+    from aed_nerfstudio.nerfstudio_plugin.checkpoints import named_features, read_newest
+
+    found = read_run_config(config)
+    _, state = read_newest(found.file.parent / "nerfstudio_models")
+    return TrainedRun(found.file, found.config, state["step"], named_features(state["pipeline"]))
+
+
+def dataset_of(run: RunConfig, data: Path | None = None) -> Dataset:
     """Returns the dataset that a run was trained on.
 
     data: its folder; None: where it was, or beside the run, see `find_inputs`.

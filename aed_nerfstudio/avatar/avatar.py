@@ -13,7 +13,7 @@ import numpy as np
 
 from aed_nerfstudio.audio.hearing import hear
 from aed_nerfstudio.avatar.frame_range import part_of_track
-from aed_nerfstudio.avatar.packaged import packaged
+from aed_nerfstudio.avatar.packaged import is_config, packaged
 from aed_nerfstudio.avatar.video import Video, video_frames
 from aed_nerfstudio.bounds import RENDERED_SIDE
 from aed_nerfstudio.dataset.schema import FPS
@@ -83,7 +83,7 @@ class Avatar:
             InputError: there is no such file, or it is damaged, of another version or no avatar.
         """
         path = packaged(path)
-        network, name, step, files = _of_run(path, data) if _is_config(path) else _of_file(path, data)
+        network, name, step, files = _of_run(path, data) if is_config(path) else _of_file(path, data)
         if device is not None:
             network.to(device)
         return cls(network.eval(), name, step, files)
@@ -348,10 +348,6 @@ class _Seen(TypedDict):
     background: Background | None
     camera_path: CameraPath | None
     smooth_lips: bool
-
-
-def _is_config(path: Path) -> bool:
-    return path.suffix.lower() in (".yml", ".yaml")
 
 
 def _of_run(config: Path, data: Path | None) -> tuple[Network, str, int, list[Path]]:

@@ -1,4 +1,4 @@
-"""The avatars that come with the package."""
+"""What names an avatar: a file, a training run, or one of those that come with the package."""
 
 from __future__ import annotations
 
@@ -12,3 +12,8 @@ def packaged(path: Path) -> Path:
     found = resources.files("aed_nerfstudio.avatar") / "packaged_files" / f"{path}.avatar"
     is_name = os.path.basename(path) == str(path) and not os.path.isfile(path)
     return Path(str(found)) if is_name and found.is_file() else Path(path)
+
+
+def is_config(path: Path) -> bool:
+    """Returns whether a path names a training run, by its `config.yml`, and no avatar file."""
+    return path.suffix.lower() in (".yml", ".yaml")

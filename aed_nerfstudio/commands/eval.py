@@ -154,9 +154,9 @@ class Eval(AvatarFlags):
     def _dataset(self):
         """Returns the avatar's recording; None for an avatar file without --data."""
         if self.load_config is not None:
-            from aed_nerfstudio.loading import dataset_of, read_run
+            from aed_nerfstudio.loading import dataset_of, read_run_config
 
-            return dataset_of(read_run(self.load_config), self.data)
+            return dataset_of(read_run_config(self.load_config), self.data)
         if self.data is None:
             return None
         from aed_nerfstudio.dataset.schema import read_dataset

@@ -68,13 +68,14 @@ class View:
 
     def _recordings(self, avatar: Avatar) -> Recordings:
         """Returns the clips of a run's dataset, where it is still there."""
-        from aed_nerfstudio.loading import dataset_of, read_run
+        from aed_nerfstudio.avatar.packaged import is_config
+        from aed_nerfstudio.loading import dataset_of, read_run_config
         from aed_nerfstudio.viewer.speech import Recordings
 
-        if self.avatar.suffix.lower() not in (".yml", ".yaml"):
+        if not is_config(self.avatar):
             return Recordings()
         try:
-            return Recordings(dataset_of(read_run(self.avatar), self.data))
+            return Recordings(dataset_of(read_run_config(self.avatar), self.data))
         except InputError as error:
             if self.data is not None:
                 raise

@@ -20,6 +20,7 @@ from torch import Tensor
 from aed_nerfstudio.bounds import RENDERED_SIDE, Between
 from aed_nerfstudio.dataparsers.rad_nerf import RadNerfDataParserConfig
 from aed_nerfstudio.dataparsers.talking_face import TalkingFaceDataParserConfig
+from aed_nerfstudio.dataset.face_depth import FaceDepth
 from aed_nerfstudio.dataset.frames import FramePixels, FrameStore, over_background
 from aed_nerfstudio.dataset.schema import Dataset, check_pictures
 from aed_nerfstudio.nerfstudio_plugin.stages import StageSchedule
@@ -59,6 +60,8 @@ class AedDataManagerConfig(VanillaDataManagerConfig):
     frames_on_gpu: float = 4.0
     """GiB. Frames of a dataset that needs no more than this stay on the GPU; of a larger one, only the pixels that are
     drawn go there."""
+    face_depth: tyro.conf.Suppress[bool] = False
+    """Whether the rays of the head stages know where the face is; set by the pipeline."""
     schedule: tyro.conf.Suppress[StageSchedule] = field(default_factory=StageSchedule)
     """The model's; set by the pipeline."""
 
@@ -101,6 +104,7 @@ class AedDataManager(VanillaDataManager[InputDataset]):
         self.background = send(self.train_dataparser_outputs.metadata["background"].reshape(-1, 3), self.device)
         self.train_indices = self.dataset.split("train")
         self.chances = self._chances()
+        self.face_depth = FaceDepth.of(self.dataset) if self.config.face_depth else None
         # nerfstudio seeds NumPy with the machine's seed.
         self.generator = np.random.default_rng(np.random.randint(1 << 31))
 
@@ -181,6 +185,8 @@ class AedDataManager(VanillaDataManager[InputDataset]):
                 "pixel": send(pixel, self.device),
             },
         )
+        if self.face_depth is not None:
+            bundle.metadata["surface"] = send(self.face_depth.distances(frame_index, x, y)[:, None], self.device)
         batch = {
             "image": stored.image / 255,
             "torso": over_background(stored.torso, background),

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from aed_nerfstudio.avatar.network import Network, NetworkSettings
 from aed_nerfstudio.avatar.portrait import Portrait
 from aed_nerfstudio.avatar.renderers.renderer import Renderer
+from aed_nerfstudio.dataset.face_depth import FaceDepth
 from aed_nerfstudio.dataset.schema import Dataset
 from aed_nerfstudio.driving.track import DatasetTrack
 from aed_nerfstudio.fields.head_field import EncodedCondition, spherical_harmonics
@@ -25,13 +26,14 @@ from aed_nerfstudio.nerfstudio_plugin.lip_supervision import LipSupervision, rep
 from aed_nerfstudio.nerfstudio_plugin.losses import (
     LossWeights,
     PerceptualLoss,
+    depth_error,
     distortion,
     head_losses,
     mse,
     over_torso,
     torso_losses,
 )
-from aed_nerfstudio.nerfstudio_plugin.occupancy_schedule import OccupancySchedule, carve
+from aed_nerfstudio.nerfstudio_plugin.occupancy_schedule import OccupancySchedule, carve, carve_face
 from aed_nerfstudio.nerfstudio_plugin.stages import StageSchedule
 from aed_nerfstudio.rendering.compositing import composite
 
@@ -162,17 +164,23 @@ class AedNerfModel(Model):
         encoded = self.network.encode(conditions)
         if lips is not None:
             encoded = lips.forced(encoded, frames, self.config.articulation_truth)
-        out = self._march_head(ray_bundle.origins, ray_bundle.directions, encoded, counts)
+        surface = ray_bundle.metadata.get("surface")
+        out = self._march_head(ray_bundle.origins, ray_bundle.directions, encoded, counts, surface)
         if lips is not None:
             out["articulation_error"] = lips.error(self.network, self.config.articulation_batch)
         return out
 
     def _march_head(
-        self, origins: Tensor, directions: Tensor, encoded: EncodedCondition, counts: list[int]
+        self,
+        origins: Tensor,
+        directions: Tensor,
+        encoded: EncodedCondition,
+        counts: list[int],
+        surface: Tensor | None = None,
     ) -> dict[str, Tensor]:
         """Renders training rays of C frames, [R,3] each -> rgb [R,3] (premultiplied), alpha [R,1], ambient [R,1].
 
-        counts: rays of each frame, in order.
+        counts: rays of each frame, in order. surface: see `depth_error`, [R,1].
         """
         c, network = self.config, self.network
         jitter = torch.rand(len(origins), device=origins.device) if self.training else None
@@ -190,6 +198,8 @@ class AedNerfModel(Model):
         }
         if c.lambda_distortion:
             out["distortion"] = distortion(result.weights, samples, c.step_size)
+        if surface is not None:
+            out["depth_error"] = depth_error(result, samples, surface[:, 0])
         return out
 
     def get_loss_dict(self, outputs, batch, metrics_dict=None) -> dict[str, Tensor]:
@@ -239,6 +249,9 @@ class AedNerfModel(Model):
     def get_training_callbacks(self, training_callback_attributes: TrainingCallbackAttributes):
         if self.config.visual_hull:
             carve(self.network, self._recording()[0])
+        depth = FaceDepth.of(self._recording()[0]) if self.config.lambda_depth else None
+        if depth is not None:
+            carve_face(self.network, self._recording()[0], depth)
         if self.lips is not None:
             self.lips.fit_linear(self.network)
         return [

@@ -64,6 +64,7 @@ class AedPipeline(VanillaPipeline):
         check_numbers(config, "pipeline.")
         tag_renders_of_nerfstudio()
         config.datamanager.schedule = config.model.schedule
+        config.datamanager.face_depth = config.model.lambda_depth > 0
         super().__init__(config, device, local_rank=local_rank, **kwargs)
         self.world_size = world_size
         if world_size > 1:

@@ -162,15 +162,60 @@ def visual_hull(
     Returns:
         bool [resolution] * 3.
     """
-    height, width = masks.shape[1:]
-    axis = (torch.arange(resolution, device=masks.device) + 0.5) * (2 / resolution) - 1
-    cells = torch.stack(torch.meshgrid(axis, axis, axis, indexing="ij"), -1).reshape(-1, 3)
-    votes = torch.zeros(len(cells), device=masks.device)
+    votes = 0
+    cells = _centres(resolution, masks.device)
     for mask, pose in zip(masks, camera_to_worlds.float(), strict=True):
-        seen = (cells - pose[:3, 3]) @ pose[:3, :3]
-        depth = (-seen[:, 2]).clamp_min(1e-6)
-        x = (centre[0] + focal * seen[:, 0] / depth).floor().long()
-        y = (centre[1] - focal * seen[:, 1] / depth).floor().long()
-        outside = (x < 0) | (x >= width) | (y < 0) | (y >= height)
-        votes += outside | mask[y.clamp(0, height - 1), x.clamp(0, width - 1)]
+        x, y, outside = _seen_at(cells, pose, focal, centre, mask)
+        votes = votes + (outside | mask[y, x])
     return (votes >= share * len(masks)).view(resolution, resolution, resolution)
+
+
+def surface_shell(
+    distances: Float[Tensor, "n h w"],
+    camera_to_worlds: Float[Tensor, "n rows 4"],
+    focal: float,
+    centre: tuple[float, float],
+    resolution: int,
+    before: float,
+    behind: float,
+    share: float = 0.9,
+) -> Bool[Tensor, "x y z"]:
+    """Returns the cells of a grid over [-1, 1]^3 that lie near an object's surface.
+
+    Args:
+        distances: of the surface along the rays through pixels, [N, H, W]; NaN where it is not known. Cells that a view
+            sees there count as near.
+        camera_to_worlds, focal, centre, resolution, share: as for `visual_hull`.
+        before: how far a cell may be from the surface on the camera's side, units.
+        behind: the same on the other side.
+
+    Returns:
+        bool [resolution] * 3.
+    """
+    votes = 0
+    cells = _centres(resolution, distances.device)
+    for distance, pose in zip(distances, camera_to_worlds.float(), strict=True):
+        x, y, outside = _seen_at(cells, pose, focal, centre, distance)
+        deep = (cells - pose[:3, 3]).norm(dim=-1) - distance[y, x]
+        votes = votes + (outside | deep.isnan() | ((deep > -before) & (deep < behind)))
+    return (votes >= share * len(distances)).view(resolution, resolution, resolution)
+
+
+def _centres(resolution: int, device: torch.device) -> Tensor:
+    """Returns the centres of the cells of a grid over [-1, 1]^3, [resolution ** 3, 3]."""
+    axis = (torch.arange(resolution, device=device) + 0.5) * (2 / resolution) - 1
+    return torch.stack(torch.meshgrid(axis, axis, axis, indexing="ij"), -1).reshape(-1, 3)
+
+
+def _seen_at(
+    points: Tensor, pose: Tensor, focal: float, centre: tuple[float, float], picture: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Returns column, row and whether they lie outside, [P] each, of the pixels of a picture [H, W] that show points
+    [P, 3]; those outside are brought to its border."""
+    height, width = picture.shape
+    seen = (points - pose[:3, 3]) @ pose[:3, :3]
+    depth = (-seen[:, 2]).clamp_min(1e-6)
+    x = (centre[0] + focal * seen[:, 0] / depth).floor().long()
+    y = (centre[1] - focal * seen[:, 1] / depth).floor().long()
+    outside = (x < 0) | (x >= width) | (y < 0) | (y >= height)
+    return x.clamp(0, width - 1), y.clamp(0, height - 1), outside

@@ -22,6 +22,8 @@ USUAL_OFFSET, OFFSET_SPREAD = -0.34, 0.05
 USUAL_SCALE, SCALE_SPREAD = 0.62, 0.15
 LEAST_NOISE = 1e-3
 """Of a landmark in the head's frame, units."""
+LEAST_TURN = 0.01
+"""Of the head, radians, that depths can be told from."""
 FITTED_FRAMES = 200
 MAP_CELLS = 160
 """Along the longer side of a face."""
@@ -61,7 +63,7 @@ class FaceDepth:
         picks = [known[i] for i in np.unique(np.linspace(0, len(known) - 1, FITTED_FRAMES).astype(int))]
         camera = dataset.camera
         rays, base, slope = _in_head(poses[picks], marks[picks], camera)
-        offset, scale = _fit(rays[:, STABLE], base[:, STABLE], slope[:, STABLE])
+        offset, scale = _fit(poses[picks], rays[:, STABLE], base[:, STABLE], slope[:, STABLE])
         shape = (base + offset * rays + scale * slope).mean(axis=0)
         depths = _depths(poses, marks, camera, offset, scale)
         depths += _correction(marks, depths, _depth_of(shape, poses))
@@ -110,13 +112,16 @@ def _in_head(poses: np.ndarray, marks: np.ndarray, camera: Camera) -> tuple[np.n
     return rays, poses[:, None, :, 3] + middle * rays, rays * marks[..., 2:] * middle / camera.fl_x
 
 
-def _fit(rays: np.ndarray, base: np.ndarray, slope: np.ndarray) -> tuple[float, float]:
+def _fit(poses: np.ndarray, rays: np.ndarray, base: np.ndarray, slope: np.ndarray) -> tuple[float, float]:
     """Returns the offset and scale with which rigid points [F, L, 3] stay where they are in the head's frame.
 
-    People's usual ones where the head does not turn enough to tell.
+    Only what follows the poses [F, 3, 4] tells: else the noise of z would make a face that hardly turns a flat one.
+    People's usual ones where the head does not turn enough.
     """
-    varied = np.stack([(part - part.mean(axis=0)).ravel() for part in (rays, slope)], -1)
-    wanted = -(base - base.mean(axis=0)).ravel()
+    turns = (poses - poses.mean(axis=0)).reshape(len(poses), -1) / LEAST_TURN
+    follows = turns @ np.linalg.solve(turns.T @ turns + len(poses) * np.eye(turns.shape[1]), turns.T)
+    varied = np.stack([(follows @ part.reshape(len(poses), -1)).ravel() for part in (rays, slope)], -1)
+    wanted = -(follows @ base.reshape(len(poses), -1)).ravel()
     free = np.linalg.lstsq(varied, wanted, rcond=None)[0]
     noise = max(LEAST_NOISE, float(np.sqrt(np.mean((varied @ free - wanted) ** 2))))
     usual, weight = np.array([USUAL_OFFSET, USUAL_SCALE]), np.diag([OFFSET_SPREAD**-2, SCALE_SPREAD**-2])

@@ -3,8 +3,9 @@ import math
 import pytest
 import torch
 
-from aed_nerfstudio.nerfstudio_plugin.losses import distortion, entropy
+from aed_nerfstudio.nerfstudio_plugin.losses import FREE_DEPTH, depth_error, distortion, entropy
 from aed_nerfstudio.nerfstudio_plugin.stages import StageSchedule
+from aed_nerfstudio.rendering.compositing import composite
 from aed_nerfstudio.rendering.ray_marching import PackedSamples
 
 
@@ -26,6 +27,42 @@ def test_distortion_is_the_sum_over_all_pairs_of_a_ray():
     torch.testing.assert_close(found.double(), want, rtol=1e-5, atol=0)
     (gradient,), (true_gradient,) = (torch.autograd.grad(value, weights) for value in (found, want))
     torch.testing.assert_close(gradient, true_gradient, rtol=1e-5, atol=1e-7)
+
+
+def rays(counts, t):
+    starts = torch.tensor([0, *counts]).cumsum(0)
+    return PackedSamples(torch.zeros(len(t), 3), torch.tensor(t), torch.repeat_interleave(torch.tensor(counts)), starts)
+
+
+def weighed(sigmas, samples):
+    return composite(sigmas, torch.zeros(len(sigmas), 3), None, samples, 0.1, "torch")
+
+
+def test_depth_error_is_that_of_the_rays_with_a_surface():
+    samples = rays([2, 1, 2], [1.0, 2.0, 1.5, 1.0, 1.2])
+    sigmas = torch.tensor([5.0, 1e3, 1e3, 20.0, 1e3])
+    found = weighed(sigmas, samples)
+    surface = torch.tensor([1.0, float("nan"), 1.5])
+    off = torch.tensor([0.0, 1 - FREE_DEPTH, 0.0, 0.5 - FREE_DEPTH, 0.3 - FREE_DEPTH]) ** 2
+    want = (found.weights * off)[[0, 1, 3, 4]].sum() / 2
+    torch.testing.assert_close(depth_error(found, samples, surface), want)
+    nothing = torch.full((3,), float("nan"))
+    assert depth_error(found, samples, nothing) == 0
+
+
+def test_depth_error_moves_weight_and_takes_none_away():
+    samples = rays([3], [0.8, 1.0, 1.4])
+    sigmas = torch.full((3,), 3.0, requires_grad=True)
+    surface = torch.tensor([1.0])
+    found = weighed(sigmas, samples)
+    by_weight = torch.autograd.grad(depth_error(found, samples, surface), found.weights, retain_graph=True)[0]
+    assert by_weight[1] < 0 < by_weight[2]
+    torch.testing.assert_close((by_weight * found.weights).sum(), torch.tensor(0.0), atol=1e-6, rtol=0)
+    # All of the weight in one place, however little: nothing to move.
+    thin = torch.tensor([0.5], requires_grad=True)
+    alone = rays([1], [1.3])
+    (gradient,) = torch.autograd.grad(depth_error(weighed(thin, alone), alone, surface), thin)
+    torch.testing.assert_close(gradient, torch.zeros(1), atol=1e-7, rtol=0)
 
 
 def test_stages_follow_each_other():

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from aed_nerfstudio.rendering.occupancy import HeadOccupancy, dilate, visual_hull
+from aed_nerfstudio.rendering.occupancy import HeadOccupancy, dilate, surface_shell, visual_hull
 
 BOX = torch.tensor([-1.0, -1.0, -1.0, 1.0, 1.0, 1.0])
 
@@ -122,6 +122,20 @@ def test_visual_hull_forgives_single_bad_masks():
     pose = torch.tensor([[1.0, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 4]]).expand(10, -1, -1)
     assert visual_hull(masks, pose, 4.0, (4.0, 4.0), 4).all()
     assert not visual_hull(masks, pose, 4.0, (4.0, 4.0), 4, share=1.0).any()
+
+
+def test_the_shell_about_a_wall():
+    """A wall at a distance of 4 in the left half of the picture; nothing is known of the right half."""
+    distances = torch.full((3, 64, 64), float("nan"))
+    y, x = torch.meshgrid(torch.arange(64) + 0.5, torch.arange(64) + 0.5, indexing="ij")
+    wall = 4 * (1 + ((x - 32) / 64) ** 2 + ((y - 32) / 64) ** 2).sqrt()
+    distances[:, :, :32] = wall[:, :32]
+    pose = torch.tensor([[1.0, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 4]]).expand(3, -1, -1)
+    kept = surface_shell(distances, pose, 64.0, (32.0, 32.0), 32, before=0.2, behind=0.5)
+    depth = (torch.arange(32) + 0.5) / 16 - 1
+    near = (depth < 0.2) & (depth > -0.5)
+    assert kept[16:].all()
+    assert torch.equal(kept[:16].all(0).all(0), near) and torch.equal(kept[:16].any(0).any(0), near)
 
 
 def test_sampling_points_to_march_on_the_cpu():

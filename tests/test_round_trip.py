@@ -126,15 +126,17 @@ def test_evaluates(run, data, tmp_path, in_process):
     assert metrics["ground_truth"]["not_measured"]["psnr"]
     assert metrics["cross_driven"]["frames"] == 15 == len(list(read_frames(tmp_path / "out" / "spoken.mp4")))
     assert len(read_audio(tmp_path / "out" / "spoken.mp4")) > 0.5 * 16000
+    # Even thirty steps put the face between the ears and the camera.
+    assert metrics["depth"]["frames"] == 4 and metrics["depth"]["error_mm"] < 150
     page = (tmp_path / "out" / "index.html").read_text()
-    for name in ("side-by-side.mp4", "spoken.mp4", "sheet.png", "mouth.png", "emotions.png"):
+    for name in ("side-by-side.mp4", "spoken.mp4", "sheet.png", "mouth.png", "depth.png", "emotions.png"):
         assert f'src="{name}"' in page and (tmp_path / "out" / name).is_file()
     beside = list(read_frames(tmp_path / "out" / "side-by-side.mp4"))
     assert len(beside) == 4 and beside[0].shape == (SIZE + BAND, 2 * SIZE, 3)
     assert len(read_audio(tmp_path / "out" / "side-by-side.mp4")) > 3 * 640
     assert read_image(tmp_path / "out" / "sheet.png").shape == (3 * (SIZE + BAND), 2 * SIZE, 3)  # a frame of each label
     assert read_image(tmp_path / "out" / "emotions.png").shape == (3 * (SIZE + BAND), 5 * SIZE, 3)
-    for name in ("sheet.png", "emotions.png", "side-by-side.mp4", "spoken.mp4"):
+    for name in ("sheet.png", "depth.png", "emotions.png", "side-by-side.mp4", "spoken.mp4"):
         assert note(tmp_path / "out" / name) == SYNTHETIC_NOTE
 
 

@@ -105,6 +105,7 @@ class Eval(AvatarFlags):
         from aed_nerfstudio.evaluation.measure import HeldOut, Instruments
         from aed_nerfstudio.evaluation.metrics import FORMAT, VERSION, conventions, emotion_section, empty_row
         from aed_nerfstudio.evaluation.report import SPOKEN, markdown, write_report
+        from aed_nerfstudio.evaluation.surface import evaluate_surface, no_surface
         from aed_nerfstudio.files import keep_apart
 
         net = self._syncnet()
@@ -119,12 +120,13 @@ class Eval(AvatarFlags):
                 avatar, samples, emotion, folder / SPOKEN, instruments, with_progress, features
             )
         found, why = None, "an avatar file holds no recording; give its dataset (--data)"
-        sections, emotions = self_driven.unmeasured(avatar, why), no_emotion(why)
+        sections, emotions, surface = self_driven.unmeasured(avatar, why), no_emotion(why), no_surface(why)
         if dataset is not None:
             held = HeldOut(dataset, self.frames)
             found = self_driven.evaluate(avatar, held, instruments, self.seed, with_progress)
             print("rendering the emotions")
             sections = found.sections
+            surface = evaluate_surface(avatar, held)
             emotions = evaluate_emotion(avatar, dataset, min(EMOTION_FRAMES, len(held)), self.seed)
         metrics = {
             "format": FORMAT,
@@ -145,10 +147,11 @@ class Eval(AvatarFlags):
             },
             **sections,
             "cross_driven": spoken,
+            "depth": surface.section,
             "emotion": emotion_section(emotions),
             "conventions": conventions(),
         }
-        write_report(folder, avatar, found, metrics, with_progress)
+        write_report(folder, avatar, found, surface, metrics, with_progress)
         print(markdown(metrics))
 
     def _dataset(self):

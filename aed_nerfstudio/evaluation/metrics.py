@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 FORMAT = "aed-metrics"
-VERSION = 2
+VERSION = 3
 
 
 @dataclass(frozen=True)
@@ -112,6 +112,14 @@ EMOTION: dict[str, str] = {
 }
 """The figures of the `emotion` section."""
 
+DEPTH: dict[str, str] = {
+    "correlation": "Pearson's r, over the pixels of the face, of the rendered depth (over accumulation) and that of "
+    "the recorded frame's landmarks along the same rays; mean of at most 24 held-out frames",
+    "scale": "slope of the rendered depth over the landmarks': below 1 for a face that is too flat",
+    "error_mm": "their mean distance, mm (a head is as large as an adult's)",
+}
+"""The figures of the `depth` section."""
+
 SECTIONS = {
     "ground_truth": "recorded frames",
     "baselines.nearest_pose": "nearest pose",
@@ -192,6 +200,7 @@ def conventions() -> dict:
     return {
         "metrics": {name: metric.convention for name, metric in ROW.items()},
         "emotion": EMOTION,
+        "depth": DEPTH,
         "sections": SECTION_CONVENTIONS,
     }
 
@@ -220,7 +229,7 @@ def check(metrics: Mapping) -> None:
     """
     if metrics.get("format") != FORMAT or metrics.get("version") != VERSION:
         raise ValueError(f"format must be {FORMAT}, version {VERSION}")
-    for name in ("run", "frames", "conventions", "speed", "emotion", "settings"):
+    for name in ("run", "frames", "conventions", "speed", "emotion", "depth", "settings"):
         if name not in metrics:
             raise ValueError(f"lacks {name}")
     for path in SECTIONS:
@@ -233,6 +242,7 @@ def check(metrics: Mapping) -> None:
             if name not in found or found[name] is not None and not _is_number(found[name]):
                 raise ValueError(f"{path}.{name}: must be a number or null")
     _check_nulls(metrics["emotion"], EMOTION, "emotion")
+    _check_nulls(metrics["depth"], DEPTH, "depth")
     speed = metrics["speed"]
     if not _is_number(speed.get("frames_per_second")) or not isinstance(speed.get("device"), str):
         raise ValueError("speed: must have frames_per_second and device")

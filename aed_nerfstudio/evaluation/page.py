@@ -15,6 +15,7 @@ MEDIA = {
     SPOKEN: "Other audio",
     "mouth.png": "Opening of the mouth",
     "sheet.png": "Recorded, ours, training frame of the nearest pose",
+    "depth.png": "Recorded, our depth, the landmarks' depth: nearer is brighter",
     "emotions.png": "One moment with every emotion at every strength",
 }
 """Pictures and videos of a report in the page's order, and their titles."""
@@ -42,6 +43,7 @@ def page(metrics: Mapping[str, Any], files: set[str]) -> str:
         conventions={
             "How the figures are taken": conventions["metrics"],
             "Rows": conventions["sections"],
+            "Depth": conventions["depth"],
             "Emotion": conventions["emotion"],
         },
         missing=reasons(metrics),

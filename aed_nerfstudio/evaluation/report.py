@@ -15,6 +15,7 @@ from aed_nerfstudio.evaluation.metrics import check
 from aed_nerfstudio.evaluation.page import MEDIA, SPOKEN, page
 from aed_nerfstudio.evaluation.pictures import SHEET_COLUMNS, contact_sheet, emotion_grid, mouth_curves
 from aed_nerfstudio.evaluation.self_driven import SelfDriven
+from aed_nerfstudio.evaluation.surface import Surface
 from aed_nerfstudio.evaluation.sync import SAMPLES_PER_FRAME
 from aed_nerfstudio.evaluation.tables import markdown
 from aed_nerfstudio.files import write
@@ -25,6 +26,8 @@ from aed_nerfstudio.media.video_writer import VideoWriter
 FILES = ("metrics.json", "metrics.md", "index.html", *(name for name in MEDIA if name != SPOKEN))
 """What every report of a recording consists of."""
 SHEET_FRAMES = 3 * SHEET_COLUMNS
+DEPTH_ROWS = 4
+"""Frames whose depths are shown."""
 
 
 def _sheet(found: SelfDriven) -> np.ndarray:
@@ -69,11 +72,16 @@ def _widest(found: SelfDriven) -> int:
 
 
 def write_report(
-    folder: Path, avatar: Avatar, found: SelfDriven | None, metrics: Mapping, progress: Progress = unseen_progress
+    folder: Path,
+    avatar: Avatar,
+    found: SelfDriven | None,
+    surface: Surface,
+    metrics: Mapping,
+    progress: Progress = unseen_progress,
 ) -> None:
     """Writes metrics.json, metrics.md, index.html and what the page shows; spoken.mp4 lies there already, if at all.
 
-    found: None where there was no recording to compare with.
+    found: None where there was no recording to compare with. surface: its rows are drawn.
 
     Raises:
         ValueError: the metrics do not hold to their schema.
@@ -87,6 +95,9 @@ def write_report(
         widest = DatasetTrack.of(found.held.dataset, avatar.vocabulary)[_widest(found)]
         write_synthetic(folder / "emotions.png", emotion_grid(avatar, widest), tags)
         mouth_curves(found.openings, [frame.clip for frame in found.held.frames], folder / "mouth.png")
+        if surface.rows:
+            shown = np.linspace(0, len(surface.rows) - 1, min(DEPTH_ROWS, len(surface.rows))).astype(int)
+            write_synthetic(folder / "depth.png", np.vstack([surface.rows[k] for k in shown]), tags)
         _side_by_side(found, folder / "side-by-side.mp4", progress)
     files = {path.name for path in folder.iterdir()}
     write(folder / "index.html", page(metrics, files))

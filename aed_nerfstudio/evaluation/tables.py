@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from aed_nerfstudio.evaluation.measure import FOLLOWING, HEARD, IMAGE, LIPS, SYNC
-from aed_nerfstudio.evaluation.metrics import EMOTION, ROW, SECTION_CONVENTIONS, SECTIONS, section
+from aed_nerfstudio.evaluation.metrics import DEPTH, EMOTION, ROW, SECTION_CONVENTIONS, SECTIONS, section
 
 EMOTION_HEADINGS = {
     "category_accuracy": "category ↑",
@@ -16,9 +16,12 @@ EMOTION_HEADINGS = {
     "identity_similarity": "identity ↑",
     "background_change": "background /255 ↓",
 }
-NOTES = {metric.heading: metric.convention for metric in ROW.values()} | {
-    heading: EMOTION[name] for name, heading in EMOTION_HEADINGS.items()
-}
+DEPTH_HEADINGS = {"correlation": "depth r ↑", "scale": "depth scale", "error_mm": "depth mm ↓"}
+NOTES = (
+    {metric.heading: metric.convention for metric in ROW.values()}
+    | {heading: EMOTION[name] for name, heading in EMOTION_HEADINGS.items()}
+    | {heading: DEPTH[name] for name, heading in DEPTH_HEADINGS.items()}
+)
 """How a column's figures are taken, by its heading."""
 
 
@@ -47,7 +50,7 @@ def _rows_table(title: str, metrics: Mapping, paths: list[str], names: list[str]
 
 
 def tables(metrics: Mapping) -> list[Table]:
-    """Returns the tables of a report: self-driven, cross-driven where another audio was given, emotion."""
+    """Returns the tables of a report: self-driven, cross-driven where another audio was given, depth, emotion."""
     paths = [path for path in SECTIONS if path != "cross_driven"]
     mouth = ["mouth_std_px", *HEARD, *SYNC]
     found = [
@@ -56,6 +59,9 @@ def tables(metrics: Mapping) -> list[Table]:
     ]
     if metrics["cross_driven"]["frames"]:
         found.append(_rows_table("Cross-driven: other audio", metrics, ["ground_truth", "cross_driven"], mouth))
+    if metrics["depth"]["frames"]:
+        cells = [cell(metrics["depth"][name]) for name in DEPTH_HEADINGS]
+        found.append(Table("The face in space", ["", *DEPTH_HEADINGS.values()], [["ours", *cells]]))
     emotion = metrics["emotion"]
     if any(emotion[name] is not None for name in EMOTION_HEADINGS):
         cells = [cell(emotion[name], 3) for name in EMOTION_HEADINGS]
@@ -70,7 +76,7 @@ def tables(metrics: Mapping) -> list[Table]:
 def reasons(metrics: Mapping) -> dict[str, str]:
     """Returns what was not measured, by reason: the figures' names and the rows in which they are missing."""
     where: dict[tuple[str, tuple[str, ...]], list[str]] = {}
-    for path in (*SECTIONS, "emotion"):
+    for path in (*SECTIONS, "depth", "emotion"):
         by_reason: dict[str, list[str]] = {}
         for name, reason in section(metrics, path)["not_measured"].items():
             by_reason.setdefault(reason, []).append(name)
@@ -79,7 +85,7 @@ def reasons(metrics: Mapping) -> dict[str, str]:
     found: dict[str, list[str]] = {}
     for (reason, names), paths in where.items():
         rows = "every row" if set(paths) >= set(SECTIONS) else ", ".join(paths)
-        figures = "everything" if set(names) in (set(ROW), set(EMOTION)) else ", ".join(names)
+        figures = "everything" if set(names) in (set(ROW), set(DEPTH), set(EMOTION)) else ", ".join(names)
         found.setdefault(reason, []).append(f"{figures} of {rows}")
     return {reason: "; ".join(places) for reason, places in found.items()}
 
@@ -100,6 +106,7 @@ def markdown(metrics: Mapping) -> str:
     lines += [speed_line(metrics), "", "How the figures are taken:", ""]
     lines += [f"- {ROW[name].heading}: {text}." for name, text in metrics["conventions"]["metrics"].items()]
     lines += [f"- {SECTIONS.get(path, path)}: {text}." for path, text in SECTION_CONVENTIONS.items()]
+    lines += [f"- depth, {name}: {text}." for name, text in metrics["conventions"]["depth"].items()]
     lines += [f"- emotion, {name}: {text}." for name, text in metrics["conventions"]["emotion"].items()]
     lines += ["", "Not measured (–):", ""]
     lines += [f"- {places}: {reason}." for reason, places in reasons(metrics).items()]

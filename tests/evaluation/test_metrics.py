@@ -27,6 +27,7 @@ from aed_nerfstudio.evaluation.measure import HeldOut, Marks, Stretch, spooled, 
 from aed_nerfstudio.evaluation.page import page
 from aed_nerfstudio.evaluation.pictures import COLOURS, contact_sheet, mouth_curves
 from aed_nerfstudio.evaluation.self_driven import nearest_poses, shuffled_partners
+from aed_nerfstudio.evaluation.surface import agreement, no_surface
 from aed_nerfstudio.evaluation.sync import audio_mouth_correlation, correlation, loudness, shifted_levels
 from aed_nerfstudio.evaluation.syncnet import SyncNet, sync_scores
 from aed_nerfstudio.evaluation.tables import markdown, reasons, tables
@@ -231,6 +232,17 @@ def test_shuffled_audio_is_never_the_frames_own():
         assert sorted(partners) == list(range(count)) and (partners != np.arange(count)).all()
 
 
+def test_agreement_of_depths():
+    theirs = np.linspace(3.5, 3.9, 50)
+    r, scale, error = agreement(theirs + 0.02, theirs)
+    assert r == pytest.approx(1) and scale == pytest.approx(1) and error == pytest.approx(0.02 * 250)
+    r, scale, error = agreement(3.7 + 0.5 * (theirs - 3.7), theirs)
+    assert r == pytest.approx(1) and scale == pytest.approx(0.5)
+    r, scale, _ = agreement(7.4 - theirs, theirs)
+    assert r == pytest.approx(-1) and scale == pytest.approx(-1)
+    assert agreement(np.full(50, 3.7), theirs)[:2] == pytest.approx((0, 0))
+
+
 def test_spooled_frames_are_kept():
     frames = spooled(3, 4, 5)
     frames[1] = 7
@@ -264,6 +276,7 @@ def complete() -> dict:
         "self_driven": {"full": measured, "ground_truth_torso": none},
         "baselines": {"nearest_pose": none, "mean_frame": none},
         "cross_driven": none,
+        "depth": no_surface("why").section,
         "emotion": metrics.emotion_section({**dict.fromkeys(metrics.EMOTION), "not_measured": {}}),
         "speed": {"frames_per_second": 2.5, "device": "cpu", "frame_size": [16, 16]},
         "conventions": metrics.conventions(),
@@ -284,6 +297,7 @@ def test_the_schema_is_checked():
         ("self_driven.full", "psnr", "30"),
         ("cross_driven", "sync_c", 1.0),
         ("emotion", "intensity_ordering", 1.0),
+        ("depth", "scale", 1.0),
         ("speed", "frames_per_second", None),
     ):
         broken = copy.deepcopy(complete())
@@ -300,7 +314,14 @@ def test_the_schema_is_checked():
 
 def test_the_documentation_names_every_field():
     text = (ROOT / "docs" / "evaluation.md").read_text()
-    for name in (*metrics.ROW, *metrics.EMOTION, *metrics.SECTIONS, "not_measured", "frames_without_face"):
+    for name in (
+        *metrics.ROW,
+        *metrics.EMOTION,
+        *metrics.DEPTH,
+        *metrics.SECTIONS,
+        "not_measured",
+        "frames_without_face",
+    ):
         assert f"`{name}`" in text, f"docs/evaluation.md does not explain {name}"
     assert f"version {metrics.VERSION}" in text
 

@@ -41,7 +41,7 @@ class Assembler:
 
         Args:
             features: float32 [2 F, dim], two 50-Hz steps a frame of 25 a second.
-            emotion: of the whole track, or over time; a function is asked beforehand, too, which takes it plays.
+            emotion: of the whole track, or over time; a function is asked for all times here, and again for each frame.
             poses: `dataset` plays the take that was recorded with the emotion, forth and back (`TakeChoice`), and goes
                 over to another where the emotion changes (`TakePlayer`); `still` holds the typical pose;
                 camera-to-world [N, 3, 4] of 25 a second are smoothed and played forth and back. The take's blinks are

@@ -44,14 +44,16 @@ class TakePlayer:
         poses, eyes = zip(*(self._played(number, len(chosen)) for number in numbers), strict=True)
         if len(numbers) == 1:
             return poses[0], eyes[0]
-        fastest = np.max([steps(self._smooth(n)).max(axis=0, initial=0) for n in numbers], axis=0)
-        poses, shares, allowed = np.stack(poses), chosen[:, None] == numbers, np.maximum(fastest, SPEED / FRAME_RATE)
-        span, excess = SHORTEST, math.inf
+        shown, poses = chosen[:, None] == numbers, np.stack(poses)
+        fastest = np.max([steps(self._smooth(number)).max(axis=0, initial=0) for number in numbers], axis=0)
+        allowed = np.maximum(fastest, SPEED / FRAME_RATE)
+        span = SHORTEST
         while True:
-            mixed = mixture(poses, weights := went_over(shares, span * FRAME_RATE))
+            shares = went_over(shown, span * FRAME_RATE)
+            mixed = mixture(poses, shares)
             excess = (steps(mixed) / allowed).max()
             if excess <= 1.001 or span >= LONGEST:
-                return mixed, np.einsum("fk,kf->f", weights, np.stack(eyes)).astype(eyes[0].dtype)
+                return mixed, np.einsum("fk,kf->f", shares, np.stack(eyes)).astype(eyes[0].dtype)
             span = min(span * max(excess, 1.05), LONGEST)
 
     def _played(self, number: int, frames: int) -> tuple[np.ndarray, np.ndarray]:

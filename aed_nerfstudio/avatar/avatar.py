@@ -158,10 +158,11 @@ class Avatar:
         Args:
             audio: float [n] mono at 16 kHz.
             emotion: a vector from `vocabulary.encode`, or a function from the time in seconds to one, such as an
-                `EmotionTrack`.
-            poses: `dataset` plays the recorded head motion of the longest take forth and back; `still` holds
-                its most typical pose; camera-to-world [N, 3, 4] of 25 a second are smoothed and played forth and back.
-                The blinks of the dataset's frames are played in all three.
+                `EmotionTrack`; a function is asked for all times at once, and again for each frame.
+            poses: `dataset` plays the head motion that was recorded with the emotion forth and back, and goes over to
+                another smoothly where the emotion changes; `still` holds the recording's most typical pose;
+                camera-to-world [N, 3, 4] of 25 a second are smoothed and played forth and back. The blinks that were
+                recorded with the emotion are played in all three.
             features: from `features`; made there from the sound when None.
             fps: frames a second.
 

@@ -101,7 +101,7 @@ class Portrait:
 
     def assembler(self) -> Assembler:
         """Returns what puts together the conditions of this avatar's frames."""
-        return Assembler(self.motion)
+        return Assembler(self.motion, self.vocabulary)
 
     def noting(self, **words: str) -> Portrait:
         """Returns the same with other words of its `provenance`; empty ones change nothing."""

@@ -62,8 +62,9 @@ class Render(AvatarFlags):
     grid: str | None = None
     """Several emotions side by side instead, such as happy,sad,happy:0.5+sad:0.5."""
     pose: str = "dataset"
-    """Head motion: `dataset` plays the recorded one forth and back, `still` holds its most typical pose; or a file of
-    poses (.json, .npy, a dataset's transforms.json), which is smoothed and played forth and back."""
+    """Head motion: `dataset` plays the one recorded with the emotion forth and back, `still` holds the most typical
+    pose of all; or a file of poses (.json, .npy, a dataset's transforms.json), which is smoothed and played forth and
+    back."""
     camera_path: Path | None = None
     """A camera path saved in the viewer: the camera moves along it and the head stands still."""
     background: str = "original"

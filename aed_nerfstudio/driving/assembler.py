@@ -9,8 +9,11 @@ from typing import Literal
 import numpy as np
 
 from aed_nerfstudio.audio.features import FRAME_RATE, STEPS_PER_FRAME
+from aed_nerfstudio.driving.emotion import EmotionVocabulary
 from aed_nerfstudio.driving.head_motion import HeadMotion
 from aed_nerfstudio.driving.head_pose import ping_pong, smooth
+from aed_nerfstudio.driving.take_choice import TakeChoice
+from aed_nerfstudio.driving.take_player import TakePlayer
 from aed_nerfstudio.driving.track import DrivingTrack, FrameCondition
 
 Emotion = np.ndarray | Callable[[float], np.ndarray]
@@ -23,10 +26,13 @@ class Assembler:
 
     Args:
         motion: of the avatar's recording.
+        vocabulary: of its emotions.
     """
 
-    def __init__(self, motion: HeadMotion) -> None:
+    def __init__(self, motion: HeadMotion, vocabulary: EmotionVocabulary) -> None:
         self.motion = motion
+        self._choice = TakeChoice(motion, vocabulary)
+        self._player = TakePlayer(motion)
 
     def speech(
         self, features: np.ndarray, emotion: Emotion, poses: Poses = "dataset", fps: float = FRAME_RATE
@@ -35,22 +41,26 @@ class Assembler:
 
         Args:
             features: float32 [2 F, dim], two 50-Hz steps a frame of 25 a second.
-            emotion: of the whole track, or over time.
-            poses: `dataset` plays the head motion of the longest take forth and back; `still` holds the typical pose;
-                camera-to-world [N, 3, 4] of 25 a second are smoothed and played forth and back. The recorded blinks are
+            emotion: of the whole track, or over time; a function is asked for all times here, and again for each frame.
+            poses: `dataset` plays the take that was recorded with the emotion, forth and back (`TakeChoice`), and goes
+                over to another where the emotion changes (`TakePlayer`); `still` holds the typical pose;
+                camera-to-world [N, 3, 4] of 25 a second are smoothed and played forth and back. The take's blinks are
                 played in all three.
             fps: frames a second.
         """
-        length, take = len(features) // STEPS_PER_FRAME, self.motion.longest_take
-        order = ping_pong(len(take), length)
-        eyes = take.eye_openness[order]
+        length = len(features) // STEPS_PER_FRAME
+        played, eyes = self._player(self._chosen(emotion, length))
         if isinstance(poses, np.ndarray):
             played = smooth(poses)[ping_pong(len(poses), length)]
         elif poses == "still":
             played = np.repeat(self.motion.typical_pose[None], length, axis=0)
-        else:
-            played = smooth(take.poses)[order]
         return DrivingTrack(features, emotion, played, eyes, fps)
+
+    def _chosen(self, emotion: Emotion, length: int) -> np.ndarray:
+        """Returns the number of the take that goes with each frame of 25 a second, int64 [length]."""
+        if callable(emotion):
+            return self._choice.over_time(np.stack([emotion(frame / FRAME_RATE) for frame in range(length)]))
+        return np.full(length, self._choice(emotion))
 
     def recorded(
         self, features: np.ndarray, emotion: Emotion, poses: np.ndarray, eye_openness: np.ndarray
@@ -58,10 +68,10 @@ class Assembler:
         """Returns the track of a clip as it was recorded, at 25 frames a second; poses [F, 3, 4], eye_openness [F]."""
         return DrivingTrack(features, emotion, smooth(poses), eye_openness, FRAME_RATE)
 
-    @property
-    def blinks(self) -> np.ndarray:
-        """Returns eye openness of the longest take, forth and back, so that it can be repeated; [N], 25 a second."""
-        eyes = self.motion.longest_take.eye_openness
+    def blinks(self, emotion: np.ndarray) -> np.ndarray:
+        """Returns eye openness of the take of an emotion [dim], forth and back, so that it can be repeated; [N], 25 a
+        second."""
+        eyes = self.motion.take(self._choice(emotion)).eye_openness
         return eyes[ping_pong(len(eyes), max(1, 2 * len(eyes) - 2))]
 
     def seen_from(self, condition: FrameCondition, camera_to_world: np.ndarray) -> FrameCondition:

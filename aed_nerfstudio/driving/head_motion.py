@@ -46,11 +46,14 @@ class HeadMotion:
         return self.poses[np.square((vectors - middle) / spread).sum(axis=1).argmin()]
 
     @cached_property
-    def longest_take(self) -> HeadMotion:
-        """Returns the motion of the take that has most frames, the first of equals."""
-        counts = np.bincount(self.takes, minlength=len(self.labels))
-        longest = int(counts[self.takes].argmax())  # of the first frame whose take is the longest
-        kept = self.takes == self.takes[longest]
+    def longest_first(self) -> list[int]:
+        """Returns the numbers of the takes that have frames, those with most of them first; of equals, the first."""
+        counts = np.bincount(self.takes)
+        return sorted(dict.fromkeys(self.takes.tolist()), key=lambda take: -counts[take])
+
+    def take(self, number: int) -> HeadMotion:
+        """Returns the motion of one take."""
+        kept = self.takes == number
         return HeadMotion(self.poses[kept], self.eye_openness[kept], self.takes[kept], self.labels)
 
     def __len__(self) -> int:

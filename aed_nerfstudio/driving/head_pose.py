@@ -38,13 +38,43 @@ def pose_at(poses: np.ndarray, frame: float) -> np.ndarray:
     return np.concatenate([rotation, place[:, None]], 1).astype(poses.dtype)
 
 
+def between(first: np.ndarray, second: np.ndarray, share: np.ndarray) -> np.ndarray:
+    """Returns the poses on the way from the first to the second, as the camera sees the head go: it turns the shortest
+    way at an even rate (SLERP) and its centre moves straight.
+
+    The way of the camera about a head that stands still would not do: its chord comes near the head, which would grow.
+
+    Args:
+        first, second: camera-to-world [F, 3, 4].
+        share: [F], 0 at the first to 1 at the second.
+    """
+    one, other = (Rotation.from_matrix(poses[:, :, :3]) for poses in (first, second))
+    turned = one * Rotation.from_rotvec(share[:, None] * (one.inv() * other).as_rotvec())
+    place = (1 - share[:, None]) * _head_place(first) + share[:, None] * _head_place(second)
+    return np.concatenate([turned.as_matrix(), -turned.apply(place)[..., None]], -1).astype(first.dtype)
+
+
+def steps(poses: np.ndarray) -> np.ndarray:
+    """Returns how far the head goes from each pose to the next, [F, 3, 4] -> float64 [F-1, 2]: radians that it turns
+    and units that its centre moves in front of the camera."""
+    if len(poses) < 2:
+        return np.zeros((0, 2))
+    rotation, place = Rotation.from_matrix(poses[:, :, :3]), _head_place(poses)
+    turns = (rotation[:-1].inv() * rotation[1:]).magnitude()
+    return np.stack([turns, np.linalg.norm(np.diff(place, axis=0), axis=1)], axis=1)
+
+
+def _head_place(poses: np.ndarray) -> np.ndarray:
+    """Returns the head's centre in the camera's frame, [..., 3, 4] -> float64 [..., 3]."""
+    return -(np.swapaxes(poses[..., :3], -1, -2).astype(np.float64) @ poses[..., 3:])[..., 0]
+
+
 def pose_vector(poses: np.ndarray) -> np.ndarray:
     """Returns where the head is for the camera: camera-to-world [..., 3, 4] -> float32 [..., 6].
 
     Rotation vector of head to camera, the head's direction from the camera (two tangents) and its log distance.
     """
-    inverse = np.swapaxes(poses[..., :3], -1, -2).astype(np.float64)
-    place = -(inverse @ poses[..., 3:])[..., 0]
+    inverse, place = np.swapaxes(poses[..., :3], -1, -2).astype(np.float64), _head_place(poses)
     turn = Rotation.from_matrix(inverse.reshape(-1, 3, 3)).as_rotvec().reshape(place.shape)
     depth = -place[..., 2:]
     return np.concatenate([turn, place[..., :2] / depth, np.log(depth)], -1).astype(np.float32)

@@ -78,7 +78,7 @@ class CameraDriver:
         mixture = None if config.emotion is None else parse_mixture(config.emotion)
         self.emotion = portrait.vocabulary.encode(mixture, config.intensity)
         self.assembler = portrait.assembler()
-        self.blinks = self.assembler.blinks
+        self.blinks = self.assembler.blinks(self.emotion)
         self._sounds = track is None or config.audio is not None
         self.track: Sequence[FrameCondition] = (
             self.assembler.speech(self._heard(), self.emotion, "still") if track is None or self._sounds else track

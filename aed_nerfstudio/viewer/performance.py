@@ -11,7 +11,7 @@ from nerfstudio.cameras.cameras import Cameras
 from torch import Tensor, nn
 
 from aed_nerfstudio.avatar.renderers.renderer import Renderer
-from aed_nerfstudio.driving.track import FrameCondition
+from aed_nerfstudio.driving.track import DrivingTrack, FrameCondition
 from aed_nerfstudio.viewer.speech import Speech
 
 Pose = Literal["recorded", "still", "free"]
@@ -24,7 +24,8 @@ class Setting:
     emotion: np.ndarray
     """From `EmotionVocabulary.encode`."""
     pose: Pose = "recorded"
-    """Where the head is: as it was recorded, in its most typical pose, or where the browser's camera sees it."""
+    """Where the head is: as it was recorded, with the emotion where the speech was not, in its most typical pose, or
+    where the browser's camera sees it."""
     eyes: float | None = None
     """Openness, 0..1; None: as recorded."""
     torso: bool = True
@@ -40,6 +41,7 @@ class Performance:
         self.speech = speech
         self.setting = setting
         self._assembler = renderer.portrait.assembler()
+        self._shown = speech, setting.emotion, speech.shown_with(setting.emotion)
 
     def __len__(self) -> int:
         return len(self.speech.track)
@@ -50,13 +52,22 @@ class Performance:
 
     def condition(self, frame: int, seen_from: np.ndarray | None = None) -> FrameCondition:
         """Returns what drives a frame; seen_from: camera-to-world [3, 4] of the free camera."""
-        speech, setting = self.speech, self.setting
-        condition = speech.track[min(frame, len(speech.track) - 1)]
+        setting = self.setting
+        track = self._track(setting.emotion)
+        condition = track[min(frame, len(track) - 1)]
         still = setting.pose == "still"
         condition = self._assembler.changed(condition, setting.emotion, still, setting.eyes)
         if setting.pose == "free" and seen_from is not None:
             condition = self._assembler.seen_from(condition, seen_from)
         return condition
+
+    def _track(self, emotion: np.ndarray) -> DrivingTrack:
+        """Returns the speech's track with the head motion of an emotion."""
+        wanted, (speech, shown_emotion, track) = self.speech, self._shown
+        if speech is not wanted or shown_emotion is not emotion:
+            track = wanted.shown_with(emotion)
+            self._shown = wanted, emotion, track
+        return track
 
     def picture(self, frame: int, width: int, height: int, browser: Cameras | None = None) -> dict[str, Tensor]:
         """Renders a frame in the recording's picture, scaled to a size of its shape.

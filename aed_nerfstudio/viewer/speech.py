@@ -11,6 +11,7 @@ from aed_nerfstudio.audio.features import SAMPLE_RATE
 from aed_nerfstudio.audio.hearing import hear, hear_silence
 from aed_nerfstudio.avatar.portrait import Portrait
 from aed_nerfstudio.dataset.schema import FPS, Dataset
+from aed_nerfstudio.driving.assembler import Assembler
 from aed_nerfstudio.driving.track import DrivingTrack
 from aed_nerfstudio.errors import InputError
 from aed_nerfstudio.media.audio_io import read_audio, read_if_there
@@ -29,6 +30,12 @@ class Speech:
     """float [n], mono, 16 kHz; None: there is no sound to hear."""
     track: DrivingTrack
     """At `FPS`; its emotion is replaced by the panel's."""
+    assembler: Assembler | None = None
+    """Gives it the head motion of an emotion; None: it keeps its own, as it was recorded."""
+
+    def shown_with(self, emotion: np.ndarray) -> DrivingTrack:
+        """Returns the track with the head motion and the blinks that go with an emotion [dim]."""
+        return self.track if self.assembler is None else self.assembler.speech(self.track.features, emotion)
 
 
 class Recordings:
@@ -70,9 +77,9 @@ class Recordings:
 
 
 def speech_of_nothing(portrait: Portrait) -> Speech:
-    """Returns some seconds of silence, with the recorded head motion."""
+    """Returns some seconds of silence, with the head motion of a take of each emotion."""
     features = hear_silence(SILENT_SECONDS * FPS, portrait.front_end, portrait.feature_dim)
-    return Speech("silence", None, portrait.assembler().speech(features, portrait.vocabulary.encode()))
+    return _speech("silence", None, features, portrait)
 
 
 def speech_of_upload(
@@ -82,8 +89,7 @@ def speech_of_upload(
     longest: float,
     report: Callable[[str, float], None],
 ) -> Speech:
-    """Returns the speech of an uploaded audio or video file, with the head motion of the longest clip, played forth and
-    back.
+    """Returns the speech of an uploaded audio or video file, with the head motion of a take of each emotion.
 
     Args:
         content: of the file called `name`.
@@ -99,4 +105,10 @@ def speech_of_upload(
     report(f"listening ({portrait.front_end}, {len(samples) / SAMPLE_RATE:.0f} s)", 0.3)
     features = hear(samples, portrait.front_end, portrait.feature_dim)
     report("ready", 1.0)
-    return Speech(name, samples, portrait.assembler().speech(features, portrait.vocabulary.encode()))
+    return _speech(name, samples, features, portrait)
+
+
+def _speech(name: str, samples: np.ndarray | None, features: np.ndarray, portrait: Portrait) -> Speech:
+    """Returns the speech of sound that was not recorded with the avatar."""
+    assembler = portrait.assembler()
+    return Speech(name, samples, assembler.speech(features, portrait.vocabulary.encode()), assembler)

@@ -34,12 +34,14 @@ def speech(tmp_path):
     return path
 
 
-def test_track_plays_the_longest_clips_training_frames_forth_and_back(avatar, data):
+@pytest.mark.parametrize("emotion", ["neutral", "happy"])
+def test_track_plays_the_training_frames_of_the_emotions_clip_forth_and_back(emotion, avatar, data):
     dataset = read_dataset(data)
-    frames = [frame for frame in dataset.frames if frame.clip == dataset.clips[0].name]
+    (clip,) = (clip.name for clip in dataset.clips if clip.emotion == emotion)
+    frames = [frame for frame in dataset.frames if frame.clip == clip]
     first_held_out = 40 - 40 // 11
     count = 2 * first_held_out
-    track = avatar.track(np.zeros(SAMPLES * count, np.float32), avatar.vocabulary.encode("happy"))
+    track = avatar.track(np.zeros(SAMPLES * count, np.float32), avatar.vocabulary.encode(emotion))
     assert len(track) == count
     centres = np.array([condition.head_pose[:, 3] for condition in track])
     last = first_held_out - 1

@@ -3,9 +3,14 @@
 import numpy as np
 import pytest
 
+from aed_nerfstudio.avatar.portrait import Portrait
+from aed_nerfstudio.dataset.schema import read_dataset
 from aed_nerfstudio.driving.assembler import Assembler
+from aed_nerfstudio.driving.emotion import EmotionVocabulary
+from aed_nerfstudio.driving.emotion_track import EmotionTrack, keyframe
 from aed_nerfstudio.driving.head_motion import HeadMotion
-from aed_nerfstudio.driving.head_pose import smooth
+from aed_nerfstudio.driving.head_pose import smooth, steps
+from aed_nerfstudio.driving.take_player import SPEED
 from aed_nerfstudio.driving.track import FrameCondition
 from tests.driving.test_head_motion import seen_from
 
@@ -26,7 +31,7 @@ def motion() -> HeadMotion:
 
 @pytest.fixture(scope="module")
 def assembler(motion) -> Assembler:
-    return Assembler(motion)
+    return Assembler(motion, VOCABULARY)
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +39,8 @@ def features() -> np.ndarray:
     return np.random.default_rng(0).normal(size=(2 * FRAMES, DIM)).astype(np.float32)
 
 
-EMOTION = np.array([1.0, 0.0, 1.0], np.float32)
+VOCABULARY = EmotionVocabulary(("neutral", "happy"), ("medium", "strong"))
+EMOTION, NEUTRAL = VOCABULARY.encode("happy", "strong"), VOCABULARY.encode("neutral")
 FORTH_AND_BACK = [*range(LONG), *range(LONG - 2, 0, -1), *range(LONG), *range(LONG - 2, 0, -1), *range(LONG)][:FRAMES]
 
 
@@ -46,12 +52,38 @@ def eyes(track) -> list[float]:
     return [condition.eye_openness for condition in track]
 
 
-def test_speech_plays_the_longest_take_forth_and_back(assembler, motion, features):
+def test_speech_plays_the_take_of_the_emotion_forth_and_back(assembler, motion, features):
     track = assembler.speech(features, EMOTION)
     assert len(track) == FRAMES and track[0].audio.shape == (8, 16, DIM)
     np.testing.assert_array_equal(poses(track), smooth(motion.poses[SHORT:])[FORTH_AND_BACK])
     np.testing.assert_allclose(eyes(track), motion.eye_openness[SHORT:][FORTH_AND_BACK], rtol=1e-6)
     assert all(np.array_equal(condition.emotion, EMOTION) and condition.appearance == 0 for condition in track)
+    other = assembler.speech(features, NEUTRAL)
+    np.testing.assert_array_equal(poses(other), smooth(motion.poses[:SHORT])[([0, 1, 2, 1] * FRAMES)[:FRAMES]])
+    assert eyes(other) == [1.0] * FRAMES
+
+
+def changing(seconds: float) -> np.ndarray:
+    """Neutral at first, happy from the middle on."""
+    return NEUTRAL if seconds < FRAMES / 50 else EMOTION
+
+
+def test_where_the_emotion_changes_the_head_goes_over(assembler, features):
+    calm, happy, both = (assembler.speech(features, emotion) for emotion in (NEUTRAL, EMOTION, changing))
+    for known, kept in ((calm, slice(0, 7)), (happy, slice(-7, None))):
+        np.testing.assert_array_equal(poses(both)[kept], poses(known)[kept])
+        assert eyes(both)[kept] == eyes(known)[kept]
+    assert (steps(poses(both)) <= SPEED / 25).all() and steps(poses(both))[10:20, 0].min() > 0
+    assert [c.emotion is EMOTION for c in both] == [k >= FRAMES / 2 for k in range(FRAMES)]
+    again = assembler.speech(features, changing)
+    assert np.array_equal(poses(again), poses(both)) and eyes(again) == eyes(both)
+
+
+def test_a_change_takes_as_long_at_any_frame_rate(assembler, features):
+    usual, fast, slow = (poses(assembler.speech(features, changing, fps=fps)) for fps in (25, 50, 12.5))
+    np.testing.assert_allclose(fast[::2], usual, atol=1e-6)
+    np.testing.assert_allclose(slow, usual[::2], atol=1e-6)
+    assert (steps(fast) <= SPEED / 50 * 1.001).all()
 
 
 def test_a_still_head_holds_the_typical_pose_and_blinks(assembler, motion, features):
@@ -71,10 +103,10 @@ def test_other_frame_rates_and_emotions_over_time(assembler, features):
     asked = []
     track = assembler.speech(features, lambda time: asked.append(time) or EMOTION * time, fps=50)
     usual = assembler.speech(features, EMOTION)
-    assert len(track) == 2 * FRAMES
-    np.testing.assert_allclose(track[20].head_pose, usual[10].head_pose, atol=1e-6)
-    assert np.array_equal(track[20].audio, usual[10].audio) and track[20].emotion[0] == pytest.approx(0.4)
-    assert asked[-1] == pytest.approx(20 / 50)
+    assert len(track) == 2 * FRAMES and asked == [k / 25 for k in range(FRAMES)]  # which takes to play
+    np.testing.assert_allclose(track[40].head_pose, usual[20].head_pose, atol=1e-6)
+    assert np.array_equal(track[40].audio, usual[20].audio) and track[40].emotion[1] == pytest.approx(0.8)
+    assert asked[-1] == pytest.approx(40 / 50)
 
 
 def test_a_clip_as_it_was_recorded(assembler, features):
@@ -88,12 +120,13 @@ def test_a_clip_as_it_was_recorded(assembler, features):
 
 
 def test_blinks_can_be_repeated_without_a_jump(assembler, motion):
-    blinks = assembler.blinks
+    blinks = assembler.blinks(EMOTION)
     np.testing.assert_array_equal(blinks, motion.eye_openness[SHORT:][[*range(LONG), *range(LONG - 2, 0, -1)]])
     again = np.tile(blinks, 2)
     assert np.abs(np.diff(again)).max() == pytest.approx(0.1)
     one = HeadMotion(motion.poses[:1], motion.eye_openness[:1], motion.takes[:1], motion.labels)
-    assert Assembler(one).blinks.tolist() == [1.0]
+    assert Assembler(one, VOCABULARY).blinks(EMOTION).tolist() == [1.0]
+    assert assembler.blinks(NEUTRAL).tolist() == [1.0] * 4
 
 
 @pytest.fixture
@@ -117,3 +150,31 @@ def test_the_torso_follows_a_camera_as_far_as_the_head_was_recorded(assembler, c
     np.testing.assert_array_equal(followed.head_pose, motion.range.nearest(far))
     assert not np.allclose(followed.head_pose, far, atol=0.1)
     assert followed.audio is condition.audio and followed.eye_openness == 0.5
+
+
+@pytest.fixture(scope="module")
+def actor(data) -> Portrait:
+    return Portrait.of(read_dataset(data))
+
+
+def test_the_actor_moves_as_it_did_with_each_emotion(actor):
+    """Neutral and happy are a clip each; what the training does not see is not played."""
+    assembler, vocabulary = actor.assembler(), actor.vocabulary
+    features = np.zeros((2 * 30, actor.feature_dim), np.float32)
+    for take, emotion in enumerate(("neutral", "happy")):
+        track = assembler.speech(features, EmotionTrack.constant(vocabulary, emotion))
+        own = actor.motion.take(take)
+        np.testing.assert_array_equal(poses(track), smooth(own.poses)[:30])
+        np.testing.assert_allclose(eyes(track), own.eye_openness[:30], rtol=1e-6)
+
+
+@pytest.mark.parametrize("gap", [0.05, 0.4, 1.0])
+def test_the_actor_never_moves_faster_than_a_person(actor, gap):
+    """Emotions that change at every moment, in cuts and in fades; played twice it is the same."""
+    vocabulary = actor.vocabulary
+    words = [keyframe(vocabulary, gap * (k // 2), ("neutral", "happy")[(k + 1) // 2 % 2], None) for k in range(60)]
+    for moments in (words, words[::2]):  # two at one time are a cut
+        emotion, features = EmotionTrack(vocabulary, moments), np.zeros((2 * 100, actor.feature_dim), np.float32)
+        played = poses(actor.assembler().speech(features, emotion))
+        assert (steps(played) <= SPEED / 25 * 1.002).all()
+        np.testing.assert_array_equal(poses(actor.assembler().speech(features, emotion)), played)

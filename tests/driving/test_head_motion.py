@@ -1,4 +1,4 @@
-"""The head motion of a recording: its typical pose, its longest take, and the median behind the former."""
+"""The head motion of a recording: its typical pose, its takes, and the median behind the former."""
 
 import numpy as np
 import pytest
@@ -54,18 +54,24 @@ def test_the_range_is_of_all_poses_and_falls_back_to_the_typical_one():
     assert found.range.nearest(edge) is edge and found.range.nearest(seen_from(40.0)) is not edge
 
 
-def test_the_longest_take():
+def test_the_pose_of_an_actor_whose_takes_are_held_differently():
+    """One take of each of eight labels, the odd one out the longest by far."""
+    held = (-14.0, -9.0, -6.0, -3.0, -2.0, -1.0, 7.0, 19.0)
+    takes = [(f"{k} strong", [turn] * (10 if turn < 19 else 400)) for k, turn in enumerate(held)]
+    assert -3.5 < typical_turn(*takes) < -1.5
+
+
+def test_takes_one_by_one():
     found = motion(("neutral medium", [0.0]), ("happy strong", [1.0, 2.0, 3.0]), ("sad weak", [4.0, 5.0, 6.0]))
-    longest = found.longest_take
-    assert len(found) == 7 and len(longest) == 3  # the first of equals
-    np.testing.assert_array_equal(longest.poses, found.poses[1:4])
-    np.testing.assert_array_equal(longest.eye_openness, found.eye_openness[1:4])
-    assert longest.takes.tolist() == [1, 1, 1] and longest.labels == found.labels
+    assert found.longest_first == [1, 2, 0] and len(found) == 7  # the first of equals
+    one = found.take(1)
+    np.testing.assert_array_equal(one.poses, found.poses[1:4])
+    np.testing.assert_array_equal(one.eye_openness, found.eye_openness[1:4])
+    assert len(one) == 3 and one.takes.tolist() == [1, 1, 1] and one.labels == found.labels
 
 
-def test_takes_without_training_frames_are_no_longest_ones():
-    found = motion(("neutral medium", []), ("happy strong", [1.0]), ("sad weak", []))
-    assert found.longest_take.takes.tolist() == [1]
+def test_takes_without_training_frames_are_left_out():
+    assert motion(("neutral medium", []), ("happy strong", [1.0]), ("sad weak", [])).longest_first == [1]
 
 
 @pytest.mark.parametrize(

@@ -69,6 +69,23 @@ def test_without_a_recording_it_is_silent_until_it_is_given_sound(avatar):
     assert performance.picture(9, 32, 32)["accumulation"].max() > 0.1
 
 
+def test_what_was_not_recorded_moves_as_the_take_of_the_emotion_that_is_set(avatar, recordings):
+    calm, happy = (avatar.vocabulary.encode(emotion) for emotion in ("neutral", "happy"))
+    performance = Performance(avatar.renderer, Recordings().first(avatar.portrait), Setting(calm))
+    features = performance.speech.track.features
+    for emotion in (calm, happy, calm):
+        performance.setting = Setting(emotion)
+        played = avatar.portrait.assembler().speech(features, emotion)
+        for frame in (0, 30):
+            condition = performance.condition(frame)
+            assert np.array_equal(condition.head_pose, played[frame].head_pose)
+            assert condition.eye_openness == played[frame].eye_openness
+    performance.speech = recordings.speech(recordings.names[0], avatar.portrait)  # a clip keeps its own
+    moved = performance.condition(3).head_pose
+    performance.setting = Setting(happy)
+    assert np.array_equal(performance.condition(3).head_pose, moved)
+
+
 def test_the_recordings_picture_stands_in_the_middle_of_any_window(performance):
     recorded = performance.renderer.portrait.camera
     for width, height in ((96, 48), (48, 48), (48, 96)):

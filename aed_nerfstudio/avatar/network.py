@@ -283,7 +283,7 @@ class Network(nn.Module):
 
 
 def _provenance(state: Mapping) -> dict[str, str]:
-    """Where a checkpoint's avatar comes from, as far as its extra state says it in words."""
+    """Returns where a checkpoint's avatar comes from, as far as its extra state says it in words."""
     told = {"consent": state.get("consent")}
     portrait = state.get("portrait")
     facts = portrait.get("facts") if isinstance(portrait, Mapping) else None

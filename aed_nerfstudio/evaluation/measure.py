@@ -51,7 +51,7 @@ Progress = Callable[[Iterable, int, str], Iterable]
 
 
 def unseen_progress(items: Iterable, total: int, what: str) -> Iterable:
-    """Progress that shows nothing."""
+    """Passes the items on and shows nothing."""
     return items
 
 

@@ -50,7 +50,7 @@ class VideoInfo:
 
     @property
     def longest(self) -> float:
-        """Seconds that it has, or would have were it not cut off."""
+        """Returns the seconds that it has, or would have were it not cut off."""
         return max(self.duration, self.declared)
 
 

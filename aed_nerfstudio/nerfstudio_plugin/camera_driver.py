@@ -128,7 +128,7 @@ class CameraDriver:
         return self._background
 
     def drives(self, camera: Cameras) -> bool:
-        """Whether the config's sound, emotion and background are for this camera, and not a frame's own."""
+        """Returns whether the config's sound, emotion and background are for this camera, and not a frame's own."""
         return self.config.drive_frames or "frame" not in (camera.metadata or {})
 
     def condition(self, camera: Cameras) -> FrameCondition:

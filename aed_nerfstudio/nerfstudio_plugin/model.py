@@ -261,7 +261,7 @@ class AedNerfModel(Model):
         report_spread(self.network, self.lips, self._recording()[1], step)
 
     def get_param_groups(self) -> dict[str, list[nn.Parameter]]:
-        """See `Network.parameter_groups`."""
+        """Returns the parameters by their kind, see `Network.parameter_groups`."""
         return self.network.parameter_groups()
 
 

@@ -174,5 +174,5 @@ def _moved(stored: Path, old: Path, new: Path) -> Path | None:
 
 
 def _is_absolute(path: Path) -> bool:
-    """Whether a path is one on the system that it comes from."""
+    """Returns whether a path is one on the system that it comes from."""
     return any(kind(path.as_posix()).is_absolute() for kind in (PurePosixPath, PureWindowsPath))

@@ -56,7 +56,7 @@ class RecordedRenderer:
         self._graphs = CudaGraphs(RECORDINGS)
 
     def fits(self, camera: Cameras) -> bool:
-        """Whether a camera [1] can be rendered here."""
+        """Returns whether a camera [1] can be rendered here."""
         return resolve(self.network.settings.backend, self.network.device).marching == "triton" and is_plain(camera)
 
     @torch.no_grad()

@@ -171,12 +171,8 @@ class AedNerfModel(Model):
         return out
 
     def _march_head(
-        self,
-        origins: Float[Tensor, "r 3"],
-        directions: Float[Tensor, "r 3"],
-        encoded: EncodedCondition,
-        counts: list[int],
-    ) -> dict[str, Float[Tensor, " ..."]]:
+        self, origins: Tensor, directions: Tensor, encoded: EncodedCondition, counts: list[int]
+    ) -> dict[str, Tensor]:
         """Renders training rays of C frames, [R,3] each -> rgb [R,3] (premultiplied), alpha [R,1], ambient [R,1].
 
         counts: rays of each frame, in order.

@@ -133,14 +133,18 @@ def load_for_avatar(config: Path, data: Path | None = None) -> tuple[Network, st
         InputError: as `read_run`, `dataset_of` and `load_network` say.
     """
     from aed_nerfstudio.dataset.schema import folder_parts
-    from aed_nerfstudio.nerfstudio_plugin.places import own_pipeline
+    from aed_nerfstudio.nerfstudio_plugin.places import dataset_places
 
     run = read_run(config)
     dataset = None if data is None and has_portrait(run) else dataset_of(run, data)
     network = load_network(run, dataset)
     name = "/".join(Path(config).resolve().parts[-4:-1])
-    folder = Path(own_pipeline(run.config).datamanager.dataparser.data)
-    read = folder_parts(folder) if dataset is None else dataset.sources
+    if dataset is None:
+        with _of_this_version(run.file):
+            places = dataset_places(run.config, run.file.parent)
+        read = [part for place in places for part in folder_parts(place)]
+    else:
+        read = dataset.sources
     return network, f"{name}, step {run.step}", run.step, [config, config.parent / "nerfstudio_models", *read]
 
 

@@ -18,7 +18,7 @@ BLOCK = 3000  # steps at a time
 
 @functools.lru_cache(maxsize=1)
 def _mel_transform():
-    """The mel filter bank, built once; torchaudio is imported here because only this front end needs it."""
+    """Returns the mel filter bank, built once; torchaudio is imported here because only this front end needs it."""
     import torchaudio
 
     return torchaudio.transforms.MelSpectrogram(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypedDict
 
 import cv2
 import numpy as np
+from jaxtyping import Float, Float32, UInt8
 
 from aed_nerfstudio.audio.hearing import hear
 from aed_nerfstudio.avatar.frame_range import part_of_track
@@ -36,7 +37,7 @@ if TYPE_CHECKING:  # torch and nerfstudio take seconds to load; only `load` and 
     from aed_nerfstudio.fields.head_field import EncodedCondition
 
 
-def to_uint8(image: torch.Tensor) -> np.ndarray:
+def to_uint8(image: Float[torch.Tensor, "*shape"]) -> UInt8[np.ndarray, "*shape"]:
     """Returns a rendered image, float in 0..1 (clamped), as uint8 of the same shape."""
     return (image.clamp(0, 1) * 255).round().byte().cpu().numpy()
 
@@ -130,7 +131,7 @@ class Avatar:
             return camera.h, camera.w
         return _checked(round(camera.h * size / camera.w), size)
 
-    def features(self, audio: np.ndarray, file: Path | None = None) -> np.ndarray:
+    def features(self, audio: Float[np.ndarray, " n"], file: Path | None = None) -> Float32[np.ndarray, "steps dim"]:
         """Returns what the avatar hears in a stretch of sound, by the front end that it was trained on.
 
         Args:
@@ -147,10 +148,10 @@ class Avatar:
 
     def track(
         self,
-        audio: np.ndarray,
+        audio: Float[np.ndarray, " n"],
         emotion: Emotion,
         poses: Poses = "dataset",
-        features: np.ndarray | None = None,
+        features: Float[np.ndarray, "steps dim"] | None = None,
         fps: float = FPS,
     ) -> DrivingTrack:
         """Returns what drives the avatar through a stretch of sound, one condition a frame.
@@ -194,10 +195,10 @@ class Avatar:
         self,
         condition: FrameCondition,
         size: int | None = None,
-        background: torch.Tensor | None = None,
+        background: Float[torch.Tensor, "h w 3"] | None = None,
         camera: Cameras | None = None,
         encoded: EncodedCondition | None = None,
-    ) -> dict[str, torch.Tensor]:
+    ) -> dict[str, Float[torch.Tensor, "_ _ _"]]:
         """Renders one frame in layers.
 
         Args:
@@ -228,7 +229,7 @@ class Avatar:
         camera_path: CameraPath | None = None,
         smooth_lips: bool = False,
         frames: range | None = None,
-    ) -> Iterator[np.ndarray]:
+    ) -> Iterator[UInt8[np.ndarray, "h w c"]]:
         """Renders a track, one frame at a time.
 
         Args:
@@ -285,9 +286,9 @@ class Avatar:
         self,
         path: Path,
         track: DrivingTrack | Mapping[str, DrivingTrack],
-        samples: np.ndarray,
+        samples: Float[np.ndarray, " n"],
         size: int | None = None,
-        through: Callable[[FrameStream], Iterable[np.ndarray]] = iter,
+        through: Callable[[FrameStream], Iterable[UInt8[np.ndarray, "h w c"]]] = iter,
         *,
         background: Background | None = None,
         camera_path: CameraPath | None = None,

@@ -190,7 +190,7 @@ def _settings(stored: object) -> NetworkSettings:
 
 
 def _is_like(value: object, usual: object) -> bool:
-    """Whether a value is of the kind of another one."""
+    """Returns whether a value is of the kind of another one."""
     if isinstance(usual, tuple):
         return isinstance(value, tuple) and len(value) == len(usual) and all(map(_is_like, value, usual))
     if isinstance(usual, float):

@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
+from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from aed_nerfstudio.audio.feature_files import is_file_front_end
@@ -87,19 +88,19 @@ class Network(nn.Module):
         made_of: what the portrait was made of, as errors name it.
     """
 
-    feature_mean: Tensor
+    feature_mean: Float[Tensor, " dim"]
     """[dim]."""
-    feature_scale: Tensor
+    feature_scale: Float[Tensor, " dim"]
     """[dim]: 1 / deviation."""
-    pose_mean: Tensor
+    pose_mean: Float[Tensor, " 6"]
     """[6]."""
-    pose_scale: Tensor
+    pose_scale: Float[Tensor, " 6"]
     """[6]: 1 / deviation."""
-    box: Tensor
+    box: Float[Tensor, " 6"]
     """[6]: of the head, world units."""
-    background: Tensor
+    background: Float[Tensor, "h w 3"]
     """[H, W, 3] in 0..1: the recording's."""
-    trained_codes: Tensor
+    trained_codes: Int64[Tensor, " f"]
     """[F]: numbers of the training frames."""
 
     def __init__(
@@ -165,7 +166,7 @@ class Network(nn.Module):
             if hasattr(module, "backend"):
                 module.backend = name  # pyright: ignore[reportArgumentType]  torch's stub knows tensors only
 
-    def fit_features(self, features: np.ndarray) -> None:
+    def fit_features(self, features: Float[np.ndarray, "n dim"]) -> None:
         """Takes mean and deviation of audio features [N, dim] for those that its inputs are standardised by."""
         self.feature_mean.copy_(torch.from_numpy(features.mean(0)))
         self.feature_scale.copy_(torch.from_numpy(1 / (features.std(0) + 1e-3)))
@@ -205,13 +206,15 @@ class Network(nn.Module):
 
     # ---- conditions
 
-    def standardised(self, audio: np.ndarray) -> Tensor:
+    def standardised(self, audio: Float[np.ndarray, "*n dim"]) -> Float[Tensor, "*n dim"]:
         """Returns audio features [..., dim] in units of their deviation; padding stays zero."""
         values = send(audio, self.device)
         silent = (values == 0).all(-1, keepdim=True)
         return torch.where(silent, 0.0, (values - self.feature_mean) * self.feature_scale)
 
-    def encode_audio(self, windows: Sequence[np.ndarray]) -> tuple[Tensor, Tensor, Tensor]:
+    def encode_audio(
+        self, windows: Sequence[Float[np.ndarray, "8 16 dim"]]
+    ) -> tuple[Float[Tensor, "b 64"], Float[Tensor, "b lips"], Float[Tensor, "b lips"]]:
         """Encodes the audio of B conditions, [8, 16, dim] each.
 
         Returns: a_h [B, 64], the lip shape that the audio encoder reads from it [B, 4] and the one to use [B, 4]; both
@@ -245,7 +248,7 @@ class Network(nn.Module):
             return weight[[condition.appearance for condition in conditions]]
         return weight[self.trained_codes].mean(0, keepdim=True).expand(len(conditions), -1)
 
-    def pose_of(self, head_pose: np.ndarray) -> Tensor:
+    def pose_of(self, head_pose: Float[np.ndarray, "3 4"]) -> Float[Tensor, " 6"]:
         """Returns a head pose [3, 4] as the torso field takes it, [6]."""
         return (send(pose_vector(head_pose), self.device) - self.pose_mean) * self.pose_scale
 
@@ -280,7 +283,7 @@ class Network(nn.Module):
 
 
 def _provenance(state: Mapping) -> dict[str, str]:
-    """Where a checkpoint's avatar comes from, as far as its extra state says it in words."""
+    """Returns where a checkpoint's avatar comes from, as far as its extra state says it in words."""
     told = {"consent": state.get("consent")}
     portrait = state.get("portrait")
     facts = portrait.get("facts") if isinstance(portrait, Mapping) else None

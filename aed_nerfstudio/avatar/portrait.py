@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from importlib.metadata import version
 
 import numpy as np
+from jaxtyping import Int32, Shaped, UInt8
 
 from aed_nerfstudio.dataset.schema import FPS, LARGEST_SIDE, Camera, Dataset
 from aed_nerfstudio.driving.assembler import Assembler
@@ -48,11 +49,11 @@ class Portrait:
     vocabulary: EmotionVocabulary
     camera: Camera
     """The recording's; `background` has its size."""
-    background: np.ndarray
+    background: UInt8[np.ndarray, "h w 3"]
     """uint8 [H, W, 3]: the picture without the person."""
     motion: HeadMotion
     """Of the F training frames."""
-    frames: np.ndarray
+    frames: Int32[np.ndarray, " f"]
     """int32 [F]: the number of each training frame among all of the recording."""
     frame_count: int
     """Of all frames of the recording."""
@@ -63,7 +64,7 @@ class Portrait:
     provenance: Provenance = Provenance()
 
     @classmethod
-    def of(cls, dataset: Dataset, background: np.ndarray | None = None) -> Portrait:
+    def of(cls, dataset: Dataset, background: UInt8[np.ndarray, "h w 3"] | None = None) -> Portrait:
         """Returns the portrait of a dataset's person; background: the dataset's, where it was read already.
 
         Raises:
@@ -127,14 +128,14 @@ class Portrait:
             "provenance": asdict(self.provenance),
         }
 
-    def arrays(self) -> dict[str, np.ndarray]:
+    def arrays(self) -> dict[str, Shaped[np.ndarray, " ..."]]:
         """Returns the arrays by name, each of the type that `DTYPES` says."""
         motion = self.motion
         found = {"background": self.background, "poses": motion.poses, "eye_openness": motion.eye_openness}
         return {**found, "takes": motion.takes, "frames": self.frames}
 
     @classmethod
-    def restore(cls, facts: Mapping[str, object], arrays: Mapping[str, np.ndarray]) -> Portrait:
+    def restore(cls, facts: Mapping[str, object], arrays: Mapping[str, Shaped[np.ndarray, " ..."]]) -> Portrait:
         """Returns the portrait of which `facts` and `arrays` were taken; both may come from a stranger.
 
         Raises:

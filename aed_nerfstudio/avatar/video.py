@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Float, UInt8
 
 from aed_nerfstudio.audio.features import SAMPLE_RATE
 from aed_nerfstudio.avatar.frame_range import check_frames, frames_text
@@ -29,7 +30,7 @@ class Video:
     path: Path
     tracks: Mapping[str, DrivingTrack]
     """The tracks by their captions, of equal length and rate."""
-    samples: np.ndarray
+    samples: Float[np.ndarray, " n"]
     size: tuple[int, int]
     """Height and width of one track's picture, pixels."""
     frames: range
@@ -49,8 +50,8 @@ class Video:
 
     def write(
         self,
-        render: Callable[[DrivingTrack, range], Iterator[np.ndarray]],
-        through: Callable[[FrameStream], Iterable[np.ndarray]],
+        render: Callable[[DrivingTrack, range], Iterator[UInt8[np.ndarray, "h w c"]]],
+        through: Callable[[FrameStream], Iterable[UInt8[np.ndarray, "h w c"]]],
     ) -> None:
         """Renders and writes the frames that are not there yet.
 

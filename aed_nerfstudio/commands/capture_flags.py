@@ -42,7 +42,7 @@ class CaptureFlags:
     """Who agreed to what, as in aed process."""
 
     def options(self) -> ProcessOptions:
-        """These flags for process_videos."""
+        """Returns the options of `process_videos` that these flags say."""
         from aed_nerfstudio.capture.sources import ProcessOptions  # slow to import: mediapipe, scipy
         from aed_nerfstudio.dataset.consent import read_consent
 

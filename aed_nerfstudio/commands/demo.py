@@ -43,7 +43,7 @@ class Demo:
             self._make(root, start)
 
     def _make(self, root: Path, start: float) -> None:
-        """All three steps; `start` is when they began, by `time.monotonic`."""
+        """Takes all three steps; `start` is when they began, by `time.monotonic`."""
         from aed_nerfstudio.files import make_folder, remove_parts
 
         make_folder(root)
@@ -120,7 +120,7 @@ class Demo:
 
 
 def write_contact_sheet(avatar, speech: np.ndarray, path: Path) -> None:
-    """One moment of speech with every emotion (columns) at every intensity (rows), as a PNG."""
+    """Writes a PNG of one moment of speech with every emotion (columns) at every intensity (rows)."""
     from aed_nerfstudio.evaluation.pictures import emotion_grid
     from aed_nerfstudio.media.provenance import write_synthetic
 
@@ -131,7 +131,8 @@ def write_contact_sheet(avatar, speech: np.ndarray, path: Path) -> None:
 
 
 def write_video(avatar, speech: np.ndarray, path: Path) -> None:
-    """The speech in all emotions side by side, then in one that grows from its weakest to its strongest."""
+    """Writes a video of the speech in all emotions side by side, then in one that grows from its weakest to its
+    strongest."""
     from aed_nerfstudio.audio.features import SAMPLE_RATE
     from aed_nerfstudio.commands.render import with_progress
     from aed_nerfstudio.dataset.schema import FPS
@@ -174,5 +175,5 @@ def _video_frames(avatar, sound: np.ndarray) -> Iterator[np.ndarray]:
 
 
 def _shown(path: Path) -> str:
-    """A path as the user would type it: relative to the current folder where it lies below."""
+    """Returns a path as the user would type it: relative to the current folder where it lies below."""
     return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)

@@ -102,7 +102,8 @@ class Eval(AvatarFlags):
         from aed_nerfstudio.commands.render import with_progress
         from aed_nerfstudio.evaluation import cross_driven, self_driven
         from aed_nerfstudio.evaluation.emotion import evaluate_emotion, no_emotion
-        from aed_nerfstudio.evaluation.measure import HeldOut, Instruments
+        from aed_nerfstudio.evaluation.held_out import HeldOut
+        from aed_nerfstudio.evaluation.instruments import Instruments
         from aed_nerfstudio.evaluation.metrics import FORMAT, VERSION, conventions, emotion_section, empty_row
         from aed_nerfstudio.evaluation.report import SPOKEN, markdown, write_report
         from aed_nerfstudio.evaluation.surface import evaluate_surface, no_surface

@@ -28,7 +28,7 @@ class WorkerFlags:
     """One after the other, without Ray."""
 
     def where(self) -> Workers:
-        """These flags for run_jobs."""
+        """Returns the workers of `run_jobs` that these flags say."""
         from aed_nerfstudio.jobs.runner import Workers
 
         return Workers(self.workers, self.address, self.retries, self.sequential)

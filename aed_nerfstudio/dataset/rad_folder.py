@@ -133,16 +133,8 @@ def read_rad_folder(
     parts = _read_transforms(root, inside)
     views, held_out = _read_views(parts)
     count = max(views) + 1
-    pictures = _picture_folder(root, inside)
-    listed = {kind: inside.files(root / kind) for kind in (pictures, "parsing", "ori_imgs", "torso_imgs")}
-    for folder, suffix in ((pictures, "jpg"), ("parsing", "png")):
-        _need(root / folder, listed[folder], suffix, views)
-    if count > FEW_FRAMES + GAPS * len(listed[pictures]):
-        raise InputError(f"{root / pictures}: has {len(listed[pictures])} frames, and one is to be number {count - 1}; "
-                         f"number them from 0 on without gaps, or {MEND}")  # fmt: skip
+    pictures, listed = _listed(root, inside, views)
     has_torso = bool(listed["torso_imgs"])
-    if has_torso:
-        _need(root / "torso_imgs", listed["torso_imgs"], "png", views)
     camera = _read_camera(parts[0], root / pictures / f"{min(views)}.jpg")
     warnings = [] if has_torso else [f"{root}: has no torso_imgs; the torso is cut out of the frames, without the neck "
                                      "behind the chin"]  # fmt: skip
@@ -230,6 +222,24 @@ def _head_centre(part: Field) -> tuple[float, float, float]:
     if len(centre) != 3:
         raise part[HEAD_CENTRE].wrong("three numbers")
     return centre[0], centre[1], centre[2]
+
+
+def _listed(root: Path, inside: BoundedFolder, views: dict[int, Field]) -> tuple[str, dict[str, set[str]]]:
+    """Returns the name of the folder that holds the frames, and the names of the files in it and beside it by folder.
+
+    Raises:
+        InputError: a frame's picture is missing, or the frames are numbered with wide gaps.
+    """
+    pictures, last = _picture_folder(root, inside), max(views)
+    listed = {kind: inside.files(root / kind) for kind in (pictures, "parsing", "ori_imgs", "torso_imgs")}
+    for folder, suffix in ((pictures, "jpg"), ("parsing", "png")):
+        _need(root / folder, listed[folder], suffix, views)
+    if last >= FEW_FRAMES + GAPS * len(listed[pictures]):
+        raise InputError(f"{root / pictures}: has {len(listed[pictures])} frames, and one is to be number {last}; "
+                         f"number them from 0 on without gaps, or {MEND}")  # fmt: skip
+    if listed["torso_imgs"]:
+        _need(root / "torso_imgs", listed["torso_imgs"], "png", views)
+    return pictures, listed
 
 
 def _picture_folder(root: Path, inside: BoundedFolder) -> str:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Literal
 
 import numpy as np
+from jaxtyping import Float
 
 from aed_nerfstudio.audio.features import FRAME_RATE, STEPS_PER_FRAME
 from aed_nerfstudio.driving.emotion import EmotionVocabulary
@@ -16,9 +17,9 @@ from aed_nerfstudio.driving.take_choice import TakeChoice
 from aed_nerfstudio.driving.take_player import TakePlayer
 from aed_nerfstudio.driving.track import DrivingTrack, FrameCondition
 
-Emotion = np.ndarray | Callable[[float], np.ndarray]
+Emotion = Float[np.ndarray, " emotion_dim"] | Callable[[float], Float[np.ndarray, " emotion_dim"]]
 """A vector from `EmotionVocabulary.encode` for a whole track, or a function from the time in seconds to one."""
-Poses = Literal["dataset", "still"] | np.ndarray
+Poses = Literal["dataset", "still"] | Float[np.ndarray, "n 3 4"]
 
 
 class Assembler:
@@ -35,7 +36,11 @@ class Assembler:
         self._player = TakePlayer(motion)
 
     def speech(
-        self, features: np.ndarray, emotion: Emotion, poses: Poses = "dataset", fps: float = FRAME_RATE
+        self,
+        features: Float[np.ndarray, "steps feature_dim"],
+        emotion: Emotion,
+        poses: Poses = "dataset",
+        fps: float = FRAME_RATE,
     ) -> DrivingTrack:
         """Returns the track of a stretch of sound, one condition a frame.
 
@@ -63,18 +68,22 @@ class Assembler:
         return np.full(length, self._choice(emotion))
 
     def recorded(
-        self, features: np.ndarray, emotion: Emotion, poses: np.ndarray, eye_openness: np.ndarray
+        self,
+        features: Float[np.ndarray, "steps feature_dim"],
+        emotion: Emotion,
+        poses: Float[np.ndarray, "f 3 4"],
+        eye_openness: Float[np.ndarray, " f"],
     ) -> DrivingTrack:
         """Returns the track of a clip as it was recorded, at 25 frames a second; poses [F, 3, 4], eye_openness [F]."""
         return DrivingTrack(features, emotion, smooth(poses), eye_openness, FRAME_RATE)
 
-    def blinks(self, emotion: np.ndarray) -> np.ndarray:
+    def blinks(self, emotion: Float[np.ndarray, " dim"]) -> Float[np.ndarray, " n"]:
         """Returns eye openness of the take of an emotion [dim], forth and back, so that it can be repeated; [N], 25 a
         second."""
         eyes = self.motion.take(self._choice(emotion)).eye_openness
         return eyes[ping_pong(len(eyes), max(1, 2 * len(eyes) - 2))]
 
-    def seen_from(self, condition: FrameCondition, camera_to_world: np.ndarray) -> FrameCondition:
+    def seen_from(self, condition: FrameCondition, camera_to_world: Float[np.ndarray, "3 4"]) -> FrameCondition:
         """Returns the condition for a camera that stands elsewhere, [3, 4]: the torso, which is a picture, follows it
         as far as the head was recorded."""
         return replace(condition, head_pose=self.motion.range.nearest(camera_to_world))
@@ -82,7 +91,7 @@ class Assembler:
     def changed(
         self,
         condition: FrameCondition,
-        emotion: np.ndarray | None = None,
+        emotion: Float[np.ndarray, " emotion_dim"] | None = None,
         still: bool = False,
         eye_openness: float | None = None,
     ) -> FrameCondition:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from jaxtyping import Float
 
 from aed_nerfstudio.dataset.checked_json import Field, check_poses, read_json
 from aed_nerfstudio.dataset.picture_files import MOST_PIXELS
@@ -24,9 +25,9 @@ MEND = "save a camera path in the viewer's Render tab (Generate Command)"
 class CameraPath:
     """A camera that moves around the head, as set up in the viewer."""
 
-    poses: np.ndarray
+    poses: Float[np.ndarray, "n 3 4"]
     """Camera-to-world, float32 [N, 3, 4]."""
-    focal_lengths: np.ndarray
+    focal_lengths: Float[np.ndarray, " n"]
     """[N] pixels, at `height`."""
     width: int
     """Pixels."""

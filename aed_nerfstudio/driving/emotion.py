@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Float32
 
 from aed_nerfstudio.errors import InputError
 
@@ -36,7 +37,7 @@ class EmotionVocabulary:
 
     def encode(
         self, category: str | dict[str, float] | None = None, intensity: str | float | None = None
-    ) -> np.ndarray:
+    ) -> Float32[np.ndarray, " dim"]:
         """Returns the emotion vector, float32 [dim].
 
         Args:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+from jaxtyping import Float, Int32
 
 from aed_nerfstudio.driving.head_pose import pose_vector
 from aed_nerfstudio.driving.pose_range import PoseRange
@@ -15,11 +16,11 @@ from aed_nerfstudio.driving.pose_range import PoseRange
 class HeadMotion:
     """Head poses and eye openness of F recorded frames, at 25 a second within a take."""
 
-    poses: np.ndarray
+    poses: Float[np.ndarray, "f 3 4"]
     """float32 [F, 3, 4], camera-to-world in the head's frame."""
-    eye_openness: np.ndarray
+    eye_openness: Float[np.ndarray, " f"]
     """float32 [F], 0 closed to 1 open."""
-    takes: np.ndarray
+    takes: Int32[np.ndarray, " f"]
     """int32 [F]: the number of the take that a frame belongs to; the frames of one take follow each other."""
     labels: tuple[str, ...]
     """Emotion and intensity of every take in one word, such as `happy strong`."""
@@ -30,7 +31,7 @@ class HeadMotion:
         return PoseRange(self.poses, self.typical_pose)
 
     @cached_property
-    def typical_pose(self) -> np.ndarray:
+    def typical_pose(self) -> Float[np.ndarray, "3 4"]:
         """Returns the pose [3, 4] of the most ordinary frame: the nearest to the median of all, where every label
         counts alike.
 
@@ -60,7 +61,7 @@ class HeadMotion:
         return len(self.poses)
 
 
-def weighted_median(values: np.ndarray, weights: np.ndarray) -> float:
+def weighted_median(values: Float[np.ndarray, " n"], weights: Float[np.ndarray, " n"]) -> float:
     """Returns the value at which half of the weight lies on each side; values and weights: [N]."""
     order = np.argsort(values, kind="stable")
     share = weights[order].cumsum()

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+from jaxtyping import Float, Float32, Float64, Int64
 from scipy.ndimage import gaussian_filter1d
 from scipy.spatial.transform import Rotation, Slerp
 
 
-def ping_pong(count: int, length: int) -> np.ndarray:
+def ping_pong(count: int, length: int) -> Int64[np.ndarray, " length"]:
     """Returns indices [length] that run 0..count-1 and back again, without repeating the turning points."""
     if count == 1:
         return np.zeros(length, np.int64)
@@ -15,7 +16,7 @@ def ping_pong(count: int, length: int) -> np.ndarray:
     return np.where(index < count, index, 2 * count - 2 - index)
 
 
-def smooth(poses: np.ndarray, sigma: float = 1.5) -> np.ndarray:
+def smooth(poses: Float[np.ndarray, "f 3 4"], sigma: float = 1.5) -> Float[np.ndarray, "f 3 4"]:
     """Returns camera-to-world poses [F,3,4], smoothed over time by a Gaussian; sigma in frames."""
     rotation = Rotation.from_matrix(poses[:, :, :3])
     mean = rotation.mean()
@@ -25,7 +26,7 @@ def smooth(poses: np.ndarray, sigma: float = 1.5) -> np.ndarray:
     return result.astype(poses.dtype)
 
 
-def pose_at(poses: np.ndarray, frame: float) -> np.ndarray:
+def pose_at(poses: Float[np.ndarray, "f 3 4"], frame: float) -> Float[np.ndarray, "3 4"]:
     """Returns the pose [3,4] at a frame number of poses [F,3,4]: between two, interpolated; beyond the last one, that
     one."""
     low = min(int(frame), len(poses) - 1)
@@ -38,7 +39,9 @@ def pose_at(poses: np.ndarray, frame: float) -> np.ndarray:
     return np.concatenate([rotation, place[:, None]], 1).astype(poses.dtype)
 
 
-def between(first: np.ndarray, second: np.ndarray, share: np.ndarray) -> np.ndarray:
+def between(
+    first: Float[np.ndarray, "f 3 4"], second: Float[np.ndarray, "f 3 4"], share: Float[np.ndarray, " f"]
+) -> Float[np.ndarray, "f 3 4"]:
     """Returns the poses on the way from the first to the second, as the camera sees the head go: it turns the shortest
     way at an even rate (SLERP) and its centre moves straight.
 
@@ -54,7 +57,7 @@ def between(first: np.ndarray, second: np.ndarray, share: np.ndarray) -> np.ndar
     return np.concatenate([turned.as_matrix(), -turned.apply(place)[..., None]], -1).astype(first.dtype)
 
 
-def steps(poses: np.ndarray) -> np.ndarray:
+def steps(poses: Float[np.ndarray, "f 3 4"]) -> Float64[np.ndarray, "s 2"]:
     """Returns how far the head goes from each pose to the next, [F, 3, 4] -> float64 [F-1, 2]: radians that it turns
     and units that its centre moves in front of the camera."""
     if len(poses) < 2:
@@ -69,7 +72,7 @@ def _head_place(poses: np.ndarray) -> np.ndarray:
     return -(np.swapaxes(poses[..., :3], -1, -2).astype(np.float64) @ poses[..., 3:])[..., 0]
 
 
-def pose_vector(poses: np.ndarray) -> np.ndarray:
+def pose_vector(poses: Float[np.ndarray, "*n 3 4"]) -> Float32[np.ndarray, "*n 6"]:
     """Returns where the head is for the camera: camera-to-world [..., 3, 4] -> float32 [..., 6].
 
     Rotation vector of head to camera, the head's direction from the camera (two tangents) and its log distance.

@@ -6,6 +6,7 @@ from itertools import groupby
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Float32
 
 from aed_nerfstudio import outside
 from aed_nerfstudio.dataset.checked_json import LARGEST, Field, check_poses, read_json
@@ -17,7 +18,7 @@ MOST = 250_000
 MEND = "give camera-to-world matrices (OpenGL, the head at the origin), 25 a second"
 
 
-def read_poses(path: Path) -> np.ndarray:
+def read_poses(path: Path) -> Float32[np.ndarray, "n 3 4"]:
     """Reads a sequence of head poses, 25 a second.
 
     Args:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from jaxtyping import Float
 from scipy.spatial.transform import Rotation
 
 from aed_nerfstudio.driving.head_pose import pose_vector
@@ -19,14 +20,14 @@ class PoseRange:
         typical: what stands in for a pose that is none, [3, 4].
     """
 
-    def __init__(self, poses: np.ndarray, typical: np.ndarray) -> None:
+    def __init__(self, poses: Float[np.ndarray, "f 3 4"], typical: Float[np.ndarray, "3 4"]) -> None:
         vectors = pose_vector(poses)
         low, high = vectors.min(axis=0), vectors.max(axis=0)
         margin = MARGIN * (high - low) + 1e-4  # a head that never moved still has a range
         self.low, self.high = low - margin, high + margin
         self.typical = typical
 
-    def nearest(self, pose: np.ndarray) -> np.ndarray:
+    def nearest(self, pose: Float[np.ndarray, "3 4"]) -> Float[np.ndarray, "3 4"]:
         """Returns the pose [3, 4] itself where it lies within the range, else the one in it whose turn, direction and
         distance are nearest; it follows a moving camera without jumps. The typical pose for a head behind the camera.
         """

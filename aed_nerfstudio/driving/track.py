@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Float
 
 from aed_nerfstudio.audio.features import FRAME_RATE, STEPS_PER_FRAME, windows_at
 from aed_nerfstudio.dataset.schema import Dataset
@@ -17,11 +18,11 @@ from aed_nerfstudio.driving.head_pose import pose_at
 class FrameCondition:
     """What drives one frame."""
 
-    audio: np.ndarray
+    audio: Float[np.ndarray, "8 16 feature_dim"]
     """[8, 16, feature_dim]: the windows of frames f-4..f+3."""
-    emotion: np.ndarray
+    emotion: Float[np.ndarray, " emotion_dim"]
     """[categories + intensities]."""
-    head_pose: np.ndarray
+    head_pose: Float[np.ndarray, "3 4"]
     """[3, 4] camera-to-world in the head's frame."""
     eye_openness: float = 1.0
     appearance: int = 0
@@ -41,10 +42,10 @@ class DrivingTrack(Sequence[FrameCondition]):
 
     def __init__(
         self,
-        features: np.ndarray,
-        emotion: np.ndarray | Callable[[float], np.ndarray],
-        poses: np.ndarray,
-        eye_openness: np.ndarray | None = None,
+        features: Float[np.ndarray, "steps feature_dim"],
+        emotion: Float[np.ndarray, " emotion_dim"] | Callable[[float], Float[np.ndarray, " emotion_dim"]],
+        poses: Float[np.ndarray, "p 3 4"],
+        eye_openness: Float[np.ndarray, " p"] | None = None,
         fps: float = FRAME_RATE,
     ) -> None:
         if len(features) % STEPS_PER_FRAME:
@@ -86,12 +87,12 @@ class DatasetTrack(Sequence[FrameCondition]):
 
     def __init__(
         self,
-        features: dict[str, np.ndarray],
+        features: dict[str, Float[np.ndarray, "_ feature_dim"]],
         clips: list[str],
         indices: list[int],
-        emotions: np.ndarray,
-        poses: np.ndarray,
-        eye_openness: np.ndarray,
+        emotions: Float[np.ndarray, "f emotion_dim"],
+        poses: Float[np.ndarray, "f 3 4"],
+        eye_openness: Float[np.ndarray, " f"],
     ) -> None:
         self.features = features
         self.clips = clips

@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from aed_nerfstudio.avatar.avatar import Avatar
+from aed_nerfstudio.evaluation.held_out import Stretch, cut_sound
+from aed_nerfstudio.evaluation.instruments import Instruments
 from aed_nerfstudio.evaluation.measure import (
     FOLLOWING,
     HEARD,
@@ -15,17 +17,12 @@ from aed_nerfstudio.evaluation.measure import (
     LIPS,
     SYNC,
     USUAL_REASONS,
-    Instruments,
-    Marks,
     Progress,
-    Stretch,
-    cut_sound,
-    spooled,
-    spread,
-    sync_figures,
     unseen_progress,
 )
 from aed_nerfstudio.evaluation.metrics import row
+from aed_nerfstudio.evaluation.sequence_figures import Marks, spread, sync_figures
+from aed_nerfstudio.evaluation.spooled import spooled
 from aed_nerfstudio.evaluation.sync import loudness, shifted_levels
 from aed_nerfstudio.face.face_finder import FaceFinder
 from aed_nerfstudio.media.audio_io import is_silent

@@ -13,16 +13,12 @@ from aed_nerfstudio.avatar.avatar import Avatar, to_uint8
 from aed_nerfstudio.dataset.frames import decode, over_background
 from aed_nerfstudio.dataset.schema import FPS, Dataset
 from aed_nerfstudio.driving.track import DatasetTrack
-from aed_nerfstudio.evaluation.measure import (
-    HeldOut,
-    Instruments,
-    Progress,
-    Scale,
-    measure_frames,
-    spooled,
-    unseen_progress,
-)
+from aed_nerfstudio.evaluation.held_out import HeldOut
+from aed_nerfstudio.evaluation.instruments import Instruments
+from aed_nerfstudio.evaluation.measure import Progress, Scale, unseen_progress
 from aed_nerfstudio.evaluation.metrics import empty_row
+from aed_nerfstudio.evaluation.sequence_figures import measure_frames
+from aed_nerfstudio.evaluation.spooled import spooled
 
 HEAD_CORNERS = np.stack(np.meshgrid(*[[-0.4, 0.4]] * 3), -1).reshape(-1, 3)
 MEAN_FRAMES = 100

@@ -12,7 +12,7 @@ from aed_nerfstudio.avatar.avatar import Avatar
 from aed_nerfstudio.dataset.face_depth import FaceDepth
 from aed_nerfstudio.dataset.schema import METRES_PER_UNIT
 from aed_nerfstudio.driving.track import DatasetTrack
-from aed_nerfstudio.evaluation.measure import HeldOut
+from aed_nerfstudio.evaluation.held_out import HeldOut
 
 FRAMES = 24
 """Held-out frames that are looked at."""

@@ -117,7 +117,7 @@ class SyncNet(nn.Module):
         return net
 
     def embed_audio(self, steps: Tensor) -> Tensor:
-        """MFCCs [B, 1, 13, 20] -> [B, 1024]."""
+        """Returns the embeddings [B, 1024] of MFCCs [B, 1, 13, 20]."""
         return self.netfcaud(self.netcnnaud(steps).flatten(1))
 
     def embed_video(self, frames: Tensor) -> Tensor:
@@ -146,7 +146,8 @@ def _weights_in(stored: object, deepest: int = 4) -> dict[str, Tensor]:
 
 
 def _mel_filters() -> np.ndarray:
-    """Triangles evenly spaced on the mel scale from 0 to 8 kHz, corners at whole FFT bins: [FILTERS, FFT / 2 + 1]."""
+    """Returns triangles evenly spaced on the mel scale from 0 to 8 kHz, with corners at whole FFT bins, [FILTERS,
+    FFT / 2 + 1]."""
     top = 2595 * np.log10(1 + SAMPLE_RATE / 2 / 700)
     hertz = 700 * (10 ** (np.linspace(0, top, FILTERS + 2) / 2595) - 1)
     corners = np.floor((FFT + 1) * hertz / SAMPLE_RATE)

@@ -42,7 +42,7 @@ _PAIR = ir.VectorType(ir.FloatType(), 2)
 
 
 def _place(context, builder, kind, array, index):
-    """Where pair number `index` of an array [.., 2] of float32 lies."""
+    """Returns where pair number `index` of an array [.., 2] of float32 lies."""
     data = context.make_array(kind)(context, builder, array).data
     return builder.gep(builder.bitcast(data, _PAIR.as_pointer()), [index])
 
@@ -54,7 +54,7 @@ def _load(builder, place):
 
 
 def _shares(builder, fraction):
-    """What falls to the lower and to the upper corner along an axis, as pairs."""
+    """Returns the weights of the lower and of the upper corner along an axis, each twice, as a pair."""
     shares = []
     for share in (builder.fsub(ir.Constant(ir.FloatType(), 1.0), fraction), fraction):
         pair = ir.Constant(_PAIR, ir.Undefined)
@@ -65,13 +65,13 @@ def _shares(builder, fraction):
 
 
 def _entries(context, builder, kind, table, rows):
-    """The pairs of a table's rows."""
+    """Loads the pairs of a table's rows."""
     places = (_place(context, builder, kind, table, row) for row in cgutils.unpack_tuple(builder, rows))
     return [_load(builder, place) for place in places]
 
 
 def _between(builder, values, below, above):
-    """Neighbours along an axis, the first two, the next two and so on, interpolated."""
+    """Interpolates between neighbours along an axis: the first two values, the next two and so on."""
     return [
         builder.fadd(builder.fmul(below, values[i]), builder.fmul(above, values[i + 1]))
         for i in range(0, len(values), 2)
@@ -80,7 +80,7 @@ def _between(builder, values, below, above):
 
 @intrinsic
 def _interpolate(typing_context, table, rows, fractions, features, place):
-    """features[place] = the entries at a cell's corners, interpolated along x, then y, then z.
+    """Sets features[place] to the entries at a cell's corners, interpolated along x, then y, then z.
 
     table, features: [.., 2] float32. rows: of the corners, x fastest. fractions: one an axis. place: which pair of
     features.
@@ -100,7 +100,7 @@ def _interpolate(typing_context, table, rows, fractions, features, place):
 
 @intrinsic
 def _distribute(typing_context, grad, place, rows, fractions, grad_table):
-    """The reverse of `_interpolate`: the pair grad[place] is added to the entries at the corners, by their weights."""
+    """Reverses `_interpolate`: adds the pair grad[place], by the corners' weights, to the entries at the corners."""
 
     def generate(context, builder, signature, arguments):
         grad_kind, _, _, _, table_kind = signature.args
@@ -119,7 +119,7 @@ def _distribute(typing_context, grad, place, rows, fractions, grad_table):
 
 @intrinsic
 def _slopes(typing_context, table, rows, fractions, grad, place):
-    """How fast the sum of grad[place] * `_interpolate`'s pair grows along x, y, (z), in cells: a tuple of float32."""
+    """Returns how fast the sum of grad[place] * `_interpolate`'s pair grows along x, y, (z), a cell: float32 each."""
 
     def generate(context, builder, signature, arguments):
         table_kind, _, _, grad_kind, _ = signature.args
@@ -145,7 +145,8 @@ def _slopes(typing_context, table, rows, fractions, grad, place):
 
 @numba.njit(inline="always")
 def _cell(coordinate, scale):
-    """Lower corner and fraction of one coordinate. A NaN keeps a NaN fraction, but a cell inside the table."""
+    """Returns the lower corner and the fraction of one coordinate; a NaN has a NaN fraction, but a cell inside the
+    table."""
     position = coordinate * scale + _HALF
     lower = u32(position) if position >= _ZERO else u32(0)
     return lower, position - f32(lower)
@@ -153,13 +154,13 @@ def _cell(coordinate, scale):
 
 @numba.njit(inline="always")
 def _wrap(index, entries):
-    """index % entries; the upper corners of the last half cell reach past the level, by less than its size."""
+    """Returns index % entries: the upper corners of the last half cell reach past the level, by less than its size."""
     return index - entries if index >= entries else index
 
 
 @numba.njit(inline="always")
 def _corners_2d(ix, iy, resolution, begin, entries, is_hashed):
-    """Table rows of a cell's 4 corners, x fastest."""
+    """Returns the table's rows of a cell's 4 corners, x fastest."""
     if is_hashed:
         mask = u32(entries - 1)
         jx = u32(ix + u32(1))
@@ -183,7 +184,7 @@ def _corners_2d(ix, iy, resolution, begin, entries, is_hashed):
 
 @numba.njit(inline="always")
 def _corners_3d(ix, iy, iz, resolution, begin, entries, is_hashed):
-    """Table rows of a cell's 8 corners, x fastest, then y."""
+    """Returns the table's rows of a cell's 8 corners, x fastest, then y."""
     if is_hashed:
         mask = u32(entries - 1)
         jx = u32(ix + u32(1))
@@ -250,7 +251,7 @@ def forward_3d(x, table, scales, resolutions, offsets, hashed, features):
 
 @numba.njit(**_JIT)
 def backward_table_2d(x, grad, scales, resolutions, offsets, hashed, grad_table):
-    """grad [N, 2L] -> grad_table [n_entries, 2], overwritten."""
+    """Writes to grad_table [n_entries, 2] the table's gradient under that of the features, grad [N, 2L]."""
     n_levels = scales.shape[0]
     for level in numba.prange(n_levels):
         scale, resolution, is_hashed = scales[level], resolutions[level], hashed[level]
@@ -265,7 +266,7 @@ def backward_table_2d(x, grad, scales, resolutions, offsets, hashed, grad_table)
 
 @numba.njit(**_JIT)
 def backward_table_3d(x, grad, scales, resolutions, offsets, hashed, grad_table):
-    """grad [N, 2L] -> grad_table [n_entries, 2], overwritten."""
+    """Writes to grad_table [n_entries, 2] the table's gradient under that of the features, grad [N, 2L]."""
     n_levels = scales.shape[0]
     for level in numba.prange(n_levels):
         scale, resolution, is_hashed = scales[level], resolutions[level], hashed[level]
@@ -281,7 +282,7 @@ def backward_table_3d(x, grad, scales, resolutions, offsets, hashed, grad_table)
 
 @numba.njit(**_JIT)
 def backward_x_2d(x, table, grad, scales, resolutions, offsets, hashed, grad_x):
-    """grad [N, 2L] -> grad_x [N, 2], overwritten."""
+    """Writes to grad_x [N, 2] the coordinates' gradient under that of the features, grad [N, 2L]."""
     n_points, n_levels = x.shape[0], scales.shape[0]
     for block in numba.prange((n_points + _BLOCK - 1) // _BLOCK):
         start, stop = block * _BLOCK, min(n_points, (block + 1) * _BLOCK)
@@ -300,7 +301,7 @@ def backward_x_2d(x, table, grad, scales, resolutions, offsets, hashed, grad_x):
 
 @numba.njit(**_JIT)
 def backward_x_3d(x, table, grad, scales, resolutions, offsets, hashed, grad_x):
-    """grad [N, 2L] -> grad_x [N, 3], overwritten."""
+    """Writes to grad_x [N, 3] the coordinates' gradient under that of the features, grad [N, 2L]."""
     n_points, n_levels = x.shape[0], scales.shape[0]
     for block in numba.prange((n_points + _BLOCK - 1) // _BLOCK):
         start, stop = block * _BLOCK, min(n_points, (block + 1) * _BLOCK)

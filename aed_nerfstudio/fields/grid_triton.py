@@ -40,7 +40,7 @@ def _level(level, scales, resolutions, begins, sizes, hashed):
 
 @triton.jit
 def _cells(x, point, inside, scale, n_dims: tl.constexpr):
-    """Lower corners and fractions, three axes always: the third of 2-D points is 0 with a fraction of 0."""
+    """Returns lower corners and fractions, of three axes always: the third of 2-D points is 0 with a fraction of 0."""
     ix, fx = _cell(x, point * n_dims, inside, scale)
     iy, fy = _cell(x, point * n_dims + 1, inside, scale)
     iz, fz = ix * 0, tl.zeros_like(fx)
@@ -51,7 +51,7 @@ def _cells(x, point, inside, scale, n_dims: tl.constexpr):
 
 @triton.jit
 def _cell(x, offset, inside, scale):
-    """A NaN keeps a NaN fraction, but a cell inside the table."""
+    """Returns the lower corners and fractions of coordinates; a NaN has a NaN fraction, but a cell inside the table."""
     position = tl.load(x + offset, mask=inside, other=0.0) * scale + 0.5
     lower = tl.where(position >= 0.0, position, 0.0).to(tl.int32)
     return lower, position - lower.to(tl.float32)
@@ -59,7 +59,7 @@ def _cell(x, offset, inside, scale):
 
 @triton.jit
 def _row(ix, iy, iz, corner: tl.constexpr, resolution, begin, size, is_hashed):
-    """Table row of a cell's corner; bit 0 of its number: the upper one in x, bit 1: in y, bit 2: in z."""
+    """Returns the table's row of a cell's corner; bit 0 of its number: the upper one in x, bit 1: in y, bit 2: in z."""
     jx = ix + (corner & 1)
     jy = iy + ((corner >> 1) & 1)
     jz = iz + ((corner >> 2) & 1)
@@ -74,7 +74,7 @@ def _row(ix, iy, iz, corner: tl.constexpr, resolution, begin, size, is_hashed):
 
 @triton.jit
 def _share(fraction, upper: tl.constexpr):
-    """Weight of a corner along an axis."""
+    """Returns the weight of a corner along an axis."""
     if upper:
         return fraction
     return 1.0 - fraction
@@ -86,7 +86,7 @@ def forward_features(
     x, table, features, scales, resolutions, begins, sizes, hashed, n_points, n_levels,
     n_dims: tl.constexpr, width: tl.constexpr,
 ):  # fmt: skip
-    """features [N, 2L], overwritten. Grid: blocks of points, levels."""
+    """Writes the features [N, 2L] of coordinates. Grid: blocks of points, levels."""
     level = tl.program_id(1)
     point = tl.program_id(0).to(tl.int64) * width + tl.arange(0, width)
     inside = point < n_points
@@ -109,7 +109,8 @@ def backward_table(
     x, grad, grad_table, scales, resolutions, begins, sizes, hashed, n_points, n_levels,
     n_dims: tl.constexpr, width: tl.constexpr,
 ):  # fmt: skip
-    """grad [N, 2L] -> added to grad_table [n_entries, 2], in no fixed order. Grid: blocks of points, levels."""
+    """Adds to grad_table [n_entries, 2] the table's gradient under that of the features, grad [N, 2L], in no fixed
+    order. Grid: blocks of points, levels."""
     level = tl.program_id(1)
     point = tl.program_id(0).to(tl.int64) * width + tl.arange(0, width)
     inside = point < n_points
@@ -131,7 +132,8 @@ def backward_x(
     x, table, grad, grad_x, scales, resolutions, begins, sizes, hashed, n_points, n_levels,
     n_dims: tl.constexpr, width: tl.constexpr,
 ):  # fmt: skip
-    """grad [N, 2L] -> grad_x [N, D], overwritten. Grid: blocks of points."""
+    """Writes to grad_x [N, D] the coordinates' gradient under that of the features, grad [N, 2L]. Grid: blocks of
+    points."""
     point = tl.program_id(0).to(tl.int64) * width + tl.arange(0, width)
     inside = point < n_points
     along_x = tl.zeros((width,), tl.float32)

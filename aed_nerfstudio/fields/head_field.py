@@ -116,7 +116,7 @@ class HeadField(nn.Module):
         self.bfloat16 = bfloat16  # pyright: ignore[reportAttributeAccessIssue]  hides a method that is never called
 
     def in_bfloat16(self, device: torch.device) -> bool:
-        """Whether the networks run in bfloat16 on a device."""
+        """Returns whether the networks run in bfloat16 on a device."""
         return self.bfloat16 and has_bfloat16(device.type)
 
     def _precision(self, device: torch.device) -> AbstractContextManager:

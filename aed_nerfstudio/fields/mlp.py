@@ -92,7 +92,7 @@ def whole_rows(rows: int) -> int:
 
 @functools.cache
 def _can_fuse(device: torch.device) -> bool:
-    """Whether PyTorch has oneDNN's fused layers, which its own compiler uses, on a device."""
+    """Returns whether PyTorch has oneDNN's fused layers, which its own compiler uses, on a device."""
     if device.type != "cpu" or not torch.backends.mkldnn.is_available():
         return False
     try:

@@ -132,12 +132,12 @@ def read_audio(
 
 
 def read_if_there(path: Path) -> np.ndarray:
-    """The sound of a file at 16 kHz, see `read_audio`; [0] where there is no such file."""
+    """Reads the sound of a file at 16 kHz, see `read_audio`; [0] where there is no such file."""
     return read_audio(path) if os.path.lexists(path) else np.zeros(0, np.float32)
 
 
 def _read_stream(path: Path, clock: Clock, index: int, sample_rate: int, longest: float) -> np.ndarray:
-    """One stream's sound, float32 [n] in -1..1."""
+    """Reads one stream's sound, float32 [n] in -1..1."""
     mixer = _Mixer()
     samples = _decoded(path, clock, index, sample_rate, longest, mixer)
     keep = mixer.better()
@@ -147,7 +147,7 @@ def _read_stream(path: Path, clock: Clock, index: int, sample_rate: int, longest
 
 
 def _decoded(path: Path, clock: Clock, index: int, sample_rate: int, longest: float, mixer: _Mixer) -> np.ndarray:
-    """One stream's sound, float32 [n], checked to be sound."""
+    """Decodes one stream's sound, float32 [n], checked to be sound."""
 
     def check_length(seconds: float) -> None:
         if seconds > longest + GAP_SECONDS:
@@ -201,7 +201,7 @@ def _decoded(path: Path, clock: Clock, index: int, sample_rate: int, longest: fl
 
 
 def write_wav(path: str | Path, samples: np.ndarray, sample_rate: int = 16000, root: Path | None = None) -> None:
-    """Write mono samples, float [n] in -1..1 (clipped), as 16-bit PCM; the file appears whole or not at all.
+    """Writes mono samples, float [n] in -1..1 (clipped), as 16-bit PCM; the file appears whole or not at all.
 
     root: the folder that it must not lead out of, see `files.inside`. Raises InputError when it cannot be
     written, ValueError when samples is not [n].
@@ -219,7 +219,7 @@ def write_wav(path: str | Path, samples: np.ndarray, sample_rate: int = 16000, r
 
 
 def is_silent(samples: np.ndarray, threshold_db: float = -60.0) -> bool:
-    """Whether no window of 1,600 samples (0.1 s at 16 kHz) is louder than threshold_db (RMS, dB of full scale).
+    """Returns whether no window of 1,600 samples (0.1 s at 16 kHz) is louder than threshold_db (RMS, dB of full scale).
 
     samples: float [n] in -1..1; an empty array is silent.
     """

@@ -47,7 +47,7 @@ TRANSPARENT = Background("transparent", None)
 
 
 def open_background(name: str) -> Background | None:
-    """A background by what the command line calls it.
+    """Returns the background that the command line calls so.
 
     Args:
         name: `original` (None is returned); `transparent`; a path of a picture or of a video, which is repeated; or a

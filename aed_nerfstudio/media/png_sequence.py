@@ -12,10 +12,10 @@ from types import TracebackType
 import numpy as np
 
 from aed_nerfstudio.errors import InputError
-from aed_nerfstudio.files import MARK, is_own, make_own, move, remove_own, remove_parts_below, write
+from aed_nerfstudio.files import MARK, is_own, make_own, move, remove_own, write
 from aed_nerfstudio.media.audio_io import write_wav
 from aed_nerfstudio.media.provenance import SYNTHETIC_NOTE, write_synthetic
-from aed_nerfstudio.media.settings_file import begin
+from aed_nerfstudio.media.settings_file import begin_folder
 
 METADATA = "metadata.json"
 SOUND = "audio.wav"
@@ -63,10 +63,7 @@ class PngSequence:
         )
         self._mend()
         self._check()
-        if not (resume and (self._folder / SETTINGS).is_file()):
-            remove_own(self._folder, SEQUENCE)
-        remove_parts_below(make_own(self._folder, SEQUENCE))
-        begin(self._folder / SETTINGS, settings or {}, self.path)
+        begin_folder(self._folder, SEQUENCE, SETTINGS, settings, self.path, resume)
         self.frames_written = len(list(self._folder.glob(PATTERN)))
 
     def _mend(self) -> None:

@@ -13,10 +13,10 @@ from types import TracebackType
 import numpy as np
 
 from aed_nerfstudio.errors import InputError
-from aed_nerfstudio.files import make_own, move, remove_own, remove_parts_below, temporary_beside
+from aed_nerfstudio.files import move, remove_own, temporary_beside
 from aed_nerfstudio.media.containers import open_media
 from aed_nerfstudio.media.formats import FORMATS, choose_format
-from aed_nerfstudio.media.settings_file import begin
+from aed_nerfstudio.media.settings_file import begin_folder
 from aed_nerfstudio.media.video_writer import VideoFile, VideoWriter
 
 SETTINGS = "settings.json"
@@ -59,10 +59,7 @@ class ResumableVideo:
         self._pictures = {"fps": fps, "size": size, "form": self._form, "transparent": transparent}
         self._sound = {"fps": fps, "audio": audio, "sample_rate": sample_rate, "metadata": metadata, "form": self._form}
         self._folder = self.path.with_name(f".{self.path.name}.segments")
-        if not (resume and (self._folder / SETTINGS).is_file()):
-            remove_own(self._folder, UNFINISHED)
-        remove_parts_below(make_own(self._folder, UNFINISHED))
-        begin(self._folder / SETTINGS, settings or {}, self.path)
+        begin_folder(self._folder, UNFINISHED, SETTINGS, settings, self.path, resume)
         self._writer: VideoWriter | None = None
         self._finished = sum(count for _, count in self._segments())
 

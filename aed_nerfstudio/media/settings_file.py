@@ -9,7 +9,21 @@ from pathlib import Path
 
 from aed_nerfstudio import outside
 from aed_nerfstudio.errors import InputError
-from aed_nerfstudio.files import write
+from aed_nerfstudio.files import make_own, remove_own, remove_parts_below, write
+
+
+def begin_folder(folder: Path, kind: str, name: str, settings: Mapping | None, output: Path, resume: bool) -> None:
+    """Makes the hidden folder of an unfinished render, or goes on with the one that is there.
+
+    kind: of the folder, see `files.make_own`. name: of the file of settings in it; without one there is nothing to go
+    on with. settings, output: as for `begin`.
+
+    Raises InputError as `begin` does, and when the folder is not ours.
+    """
+    if not (resume and (folder / name).is_file()):
+        remove_own(folder, kind)
+    remove_parts_below(make_own(folder, kind))
+    begin(folder / name, settings or {}, output)
 
 
 def begin(path: Path, settings: Mapping, output: Path) -> None:

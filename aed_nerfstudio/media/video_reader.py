@@ -7,7 +7,7 @@ pixels are those of the pictures as shown (see `appearance`).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -50,7 +50,7 @@ class VideoInfo:
 
     @property
     def longest(self) -> float:
-        """Seconds that it has, or would have were it not cut off."""
+        """Returns the seconds that it has, or would have were it not cut off."""
         return max(self.duration, self.declared)
 
 
@@ -115,7 +115,7 @@ def _decoded(container: av.container.InputContainer, stream: av.VideoStream, clo
 def read_frames(
     path: str | Path, fps: float = 25.0, longest: int | None = None, stream: int | None = None
 ) -> Iterator[np.ndarray]:
-    """Stream a video's frames at a constant rate, whatever its own rate is.
+    """Streams a video's frames at a constant rate, whatever its own rate is.
 
     longest: pixels; larger pictures are made smaller until their longer side fits, which is cheap while decoding.
     stream: index of the stream of pictures; the default one when None.
@@ -132,48 +132,50 @@ def read_frames(
     clock = read_clock(path, stream)
     with open_media(path) as container:
         pictures = _open_stream(container, path, stream)
-        source_fps = float(pictures.average_rate or pictures.guessed_rate or fps)
-        appearance: Appearance | None = None
-        shown: av.VideoFrame | None = None
-        image: np.ndarray | None = None
-        shown_time = 0.0
-        k = 0
-
-        def picture() -> np.ndarray:
-            assert appearance is not None and shown is not None  # after the first frame
-            return appearance.picture(shown, fitted(appearance.size, longest))
-
-        for frame in deinterlaced(_decoded(container, pictures, clock), pictures):
-            if frame.time is not None:
-                time = frame.time
-            else:
-                time = shown_time + 1.0 / source_fps if shown is not None else 0.0
-            if shown is not None:
-                # Every output instant before this frame starts still shows the frame before it. Only frames that
-                # are shown are converted: the conversion costs about as much as the decoding.
-                while k / fps < time - TIME_SLACK:
-                    if image is None:
-                        image = picture()
-                    yield image
-                    k += 1
-                time = max(time, shown_time)
-            else:
-                # Late start: the first frame stands in from the time line's zero.
-                appearance = Appearance(path, pictures, frame)
-                first_time, time = time, max(time, 0.0)
-            shown, shown_time, image = frame, time, None
-        if shown is None:
+        frames = deinterlaced(_decoded(container, pictures, clock), pictures)
+        first = next(frames, None)
+        if first is None:
             raise damaged(path, "no frame could be decoded")
-        length = float(shown.duration * (shown.time_base or 0)) if shown.duration else 1.0 / source_fps
-        # A last frame of nearly no length is still shown if an output instant falls on it.
-        end = shown_time + max(min(length, clock.standing), 2 * TIME_SLACK)
-        while k / fps < end - TIME_SLACK or k == 0:
-            if image is None:
-                image = picture()
-            yield image
-            k += 1
-        if pictures.duration is not None and not clock.notes:
-            declared = float(pictures.duration * (pictures.time_base or 0))
-            missing = declared - (end - first_time)
-            if missing > max(TRUNCATED_SECONDS, TRUNCATED_FRACTION * declared):
-                raise damaged(path, f"it declares {declared:.1f} s of video and ends {missing:.1f} s early")
+        appearance = Appearance(path, pictures, first)
+        source_fps = float(pictures.average_rate or pictures.guessed_rate or fps)
+        k = 0
+        for shown, until in _shown(path, first, frames, pictures, clock, source_fps):
+            image = None
+            while k / fps < until - TIME_SLACK:
+                # Only frames that are shown are converted: the conversion costs about as much as the decoding.
+                if image is None:
+                    image = appearance.picture(shown, fitted(appearance.size, longest))
+                yield image
+                k += 1
+
+
+def _shown(
+    path: Path,
+    first: av.VideoFrame,
+    others: Iterable[av.VideoFrame],
+    pictures: av.VideoStream,
+    clock: Clock,
+    source_fps: float,
+) -> Iterator[tuple[av.VideoFrame, float]]:
+    """Yields the frames of a stream, each with the time up to which it is shown; the first stands in from zero on.
+
+    source_fps: for the lengths of frames that say none.
+
+    Raises InputError, after the last frame, when the stream ends far short of the length that it declares.
+    """
+    shown = first
+    first_time = 0.0 if first.time is None else first.time
+    since = max(first_time, 0.0)
+    for frame in others:
+        time = since + 1.0 / source_fps if frame.time is None else frame.time
+        yield shown, time
+        shown, since = frame, max(time, since)
+    length = float(shown.duration * (shown.time_base or 0)) if shown.duration else 1.0 / source_fps
+    # A last frame of nearly no length is still shown if an output instant falls on it.
+    end = since + max(min(length, clock.standing), 2 * TIME_SLACK)
+    yield shown, end
+    if pictures.duration is not None and not clock.notes:
+        declared = float(pictures.duration * (pictures.time_base or 0))
+        missing = declared - (end - first_time)
+        if missing > max(TRUNCATED_SECONDS, TRUNCATED_FRACTION * declared):
+            raise damaged(path, f"it declares {declared:.1f} s of video and ends {missing:.1f} s early")

@@ -9,6 +9,7 @@ from typing import Literal
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from nerfstudio.cameras.cameras import Cameras
 
 from aed_nerfstudio.audio.features import SAMPLE_RATE, STEPS_PER_FRAME
@@ -119,7 +120,7 @@ class CameraDriver:
         picture = next(background.frames((camera.w, camera.h), FPS, 0))  # of a video, its first frame
         return torch.from_numpy(picture) / 255
 
-    def background_for(self, camera: Cameras, device: torch.device) -> torch.Tensor | None:
+    def background_for(self, camera: Cameras, device: torch.device) -> Float[torch.Tensor, "h w 3"] | None:
         """Returns what is behind the avatar for a camera, float [H, W, 3] in 0..1; None: the recording's."""
         if self._background is None or not self.drives(camera):
             return None
@@ -127,7 +128,7 @@ class CameraDriver:
         return self._background
 
     def drives(self, camera: Cameras) -> bool:
-        """Whether the config's sound, emotion and background are for this camera, and not a frame's own."""
+        """Returns whether the config's sound, emotion and background are for this camera, and not a frame's own."""
         return self.config.drive_frames or "frame" not in (camera.metadata or {})
 
     def condition(self, camera: Cameras) -> FrameCondition:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from jaxtyping import Float, Integer
 from torch import Tensor, nn
 
 from aed_nerfstudio.avatar.network import Network
@@ -24,7 +25,7 @@ class LipSupervision(nn.Module):
         track: its frames' conditions.
     """
 
-    lip_shapes: Tensor
+    lip_shapes: Float[Tensor, "f 4"]
     """[F, 4]: what speech does to the lips, standardised."""
 
     def __init__(self, dataset: Dataset, track: DatasetTrack) -> None:
@@ -57,12 +58,12 @@ class LipSupervision(nn.Module):
         penalty = lips.fit(windows.cpu().numpy(), self.lip_shapes[self.train_frames].cpu().numpy())
         print(f"lip shapes from audio: ridge regression, penalty {penalty:g}")
 
-    def forced(self, encoded: EncodedCondition, frames: Tensor, share: float) -> EncodedCondition:
+    def forced(self, encoded: EncodedCondition, frames: Integer[Tensor, " c"], share: float) -> EncodedCondition:
         """Returns the conditions of frames [C] with the true lip shape in a random share of them."""
         true = torch.rand(len(frames), 1, device=frames.device) < share
         return encoded._replace(articulation=torch.where(true, self.lip_shapes[frames], encoded.articulation))
 
-    def error(self, network: Network, count: int) -> Tensor:
+    def error(self, network: Network, count: int) -> Float[Tensor, ""]:
         """Returns the mean squared error of the lip shapes that the audio of random training frames predicts."""
         picks = [self.train_frames[int(i)] for i in torch.randint(len(self.train_frames), (count,))]
         _, predicted, _ = network.encode_audio([self.track[i].audio for i in picks])

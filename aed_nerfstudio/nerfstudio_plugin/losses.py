@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from aed_nerfstudio.rendering.compositing import Composited
@@ -92,18 +93,18 @@ def head_losses(
     return losses
 
 
-def over_torso(outputs: Batch, batch: Batch) -> Tensor:
+def over_torso(outputs: Batch, batch: Batch) -> Float[Tensor, "r 3"]:
     """Returns the head before the recorded torso, [R, 3]."""
     return outputs["rgb"] + (1 - outputs["alpha"]) * batch["torso"]
 
 
-def entropy(alpha: Tensor) -> Tensor:
+def entropy(alpha: Float[Tensor, " ..."]) -> Float[Tensor, ""]:
     """Returns the mean of -a log a - (1-a) log(1-a); the paper's eq. 7 misses the first a."""
     a = alpha.clamp(1e-5, 1 - 1e-5)
     return -(a * a.log() + (1 - a) * (1 - a).log()).mean()
 
 
-def distortion(weights: Tensor, samples: PackedSamples, step: float) -> Tensor:
+def distortion(weights: Float[Tensor, " m"], samples: PackedSamples, step: float) -> Float[Tensor, ""]:
     """Returns the mean over rays of how far apart the weights [M] of a ray's samples lie (Mip-NeRF 360, Barron et al.
     2022).
 
@@ -164,5 +165,5 @@ class PerceptualLoss(nn.Module):
             self.name, self.net = "st-lpips", stlpips.LPIPS(net="alex", variant="shift_tolerant", verbose=False)
         self.requires_grad_(False).eval()
 
-    def forward(self, a: Tensor, b: Tensor) -> Tensor:
+    def forward(self, a: Float[Tensor, "b 3 h w"], b: Float[Tensor, "b 3 h w"]) -> Float[Tensor, ""]:
         return self.net(a * 2 - 1, b * 2 - 1).mean()

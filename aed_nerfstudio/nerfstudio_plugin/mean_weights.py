@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from jaxtyping import Float
 from torch import nn
 
 from aed_nerfstudio.nerfstudio_plugin.stages import StageSchedule
@@ -13,9 +14,9 @@ class MeanWeights:
 
     def __init__(self, model: nn.Module, decay: float, schedule: StageSchedule) -> None:
         self.model, self.decay, self.schedule = model, decay, schedule
-        self.mean: dict[str, torch.Tensor] = {}
+        self.mean: dict[str, Float[torch.Tensor, " ..."]] = {}
 
-    def restore(self, mean: dict[str, torch.Tensor]) -> None:
+    def restore(self, mean: dict[str, Float[torch.Tensor, " ..."]]) -> None:
         """Goes on from another's `mean`."""
         weights = dict(self.model.named_parameters())
         self.mean = {name: value.to(weights[name].device) for name, value in mean.items()}

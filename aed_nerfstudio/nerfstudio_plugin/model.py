@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from nerfstudio.cameras.cameras import Cameras
 from nerfstudio.cameras.rays import RayBundle
 from nerfstudio.engine.callbacks import TrainingCallback, TrainingCallbackAttributes, TrainingCallbackLocation
@@ -99,7 +100,7 @@ class AedNerfModel(Model):
         ready, made_of = self._ready.pop(), "" if data is None else str(data.root)
         self.network = Network(c, portrait, c.schedule.use_torso, made_of) if ready is None else ready
         self.renderer = Renderer(self.network, portrait)
-        self.driver: Callable[[Cameras], dict[str, Tensor]] | None = None
+        self.driver: Callable[[Cameras], dict[str, Float[Tensor, "h w _"]]] | None = None
         """Renders the cameras that name no frame of the dataset, in place of `camera_driver`: the viewer's panel."""
         self._perceptual: list[PerceptualLoss] = []  # in a list: its weights do not belong into the checkpoint
         self.step = 0
@@ -129,13 +130,15 @@ class AedNerfModel(Model):
         self.camera_driver = CameraDriver(config, self._portrait, self.track)
 
     @torch.no_grad()
-    def get_outputs_for_camera(self, camera: Cameras, obb_box=None) -> dict[str, Tensor]:
+    def get_outputs_for_camera(self, camera: Cameras, obb_box=None) -> dict[str, Float[Tensor, "_ _ _"]]:
         if self.driver is not None and "frame" not in (camera.metadata or {}):
             return self.driver(camera)
         background = self.camera_driver.background_for(camera, self.device)
         return self.renderer.render(camera, self.camera_driver.condition(camera), background)
 
-    def get_rgba_image(self, outputs: dict[str, Tensor], output_name: str = "rgb") -> Tensor:
+    def get_rgba_image(
+        self, outputs: dict[str, Float[Tensor, "_ _ _"]], output_name: str = "rgb"
+    ) -> Float[Tensor, "h w 4"]:
         """Returns the avatar without a background, [H,W,4] with straight alpha: nerfstudio's output `rgba`."""
         alpha = outputs["alpha"]
         return torch.cat([(outputs["foreground"] / alpha.clamp_min(1e-6)).clamp(0, 1), alpha], -1)
@@ -148,7 +151,7 @@ class AedNerfModel(Model):
             raise ValueError("an avatar without its recording cannot be trained")
         return self.dataset, self.track
 
-    def get_outputs(self, ray_bundle: RayBundle) -> dict[str, Tensor]:
+    def get_outputs(self, ray_bundle: RayBundle) -> dict[str, Float[Tensor, " ..."]]:
         """Renders training rays of one or several frames, with the datamanager's metadata (`frame`, `pixel`)."""
         frames, counts = torch.unique_consecutive(ray_bundle.metadata["frame"].flatten(), return_counts=True)
         _, track = self._recording()
@@ -202,7 +205,7 @@ class AedNerfModel(Model):
             out["depth_error"] = depth_error(result, samples, surface[:, 0])
         return out
 
-    def get_loss_dict(self, outputs, batch, metrics_dict=None) -> dict[str, Tensor]:
+    def get_loss_dict(self, outputs, batch, metrics_dict=None) -> dict[str, Float[Tensor, ""]]:
         c = self.config
         if "torso_alpha" in outputs:
             return torso_losses(c, outputs, batch)
@@ -218,13 +221,15 @@ class AedNerfModel(Model):
             print(f"perceptual loss: {self._perceptual[0].name}")
         return self._perceptual[0]
 
-    def get_metrics_dict(self, outputs, batch) -> dict[str, Tensor]:
+    def get_metrics_dict(self, outputs, batch) -> dict[str, Float[Tensor, ""]]:
         if "torso_alpha" in outputs:
             return {}
         rgb = over_torso(outputs, batch)
         return {"psnr": -10 * torch.log10(mse(rgb.detach(), batch["image"]).clamp_min(1e-10))}
 
-    def get_image_metrics_and_images(self, outputs, batch) -> tuple[dict[str, float], dict[str, Tensor]]:
+    def get_image_metrics_and_images(
+        self, outputs, batch
+    ) -> tuple[dict[str, float], dict[str, Float[Tensor, "h w 3"]]]:
         truth = batch["image"].to(outputs["rgb"].device)[..., :3]
         error = (outputs["rgb"] - truth).square().mean()
         measures = [grey(outputs[key]) for key in ("depth", "ambient")]
@@ -265,7 +270,7 @@ class AedNerfModel(Model):
         report_spread(self.network, self.lips, self._recording()[1], step)
 
     def get_param_groups(self) -> dict[str, list[nn.Parameter]]:
-        """See `Network.parameter_groups`."""
+        """Returns the parameters by their kind, see `Network.parameter_groups`."""
         return self.network.parameter_groups()
 
 
@@ -281,6 +286,6 @@ def _add_name(model: nn.Module, state: dict, prefix: str, *_) -> None:
         state[prefix + NETWORK + key.removeprefix(prefix)] = state.pop(key)
 
 
-def grey(image: Tensor) -> Tensor:
+def grey(image: Float[Tensor, "h w 1"]) -> Float[Tensor, "h w 3"]:
     """Returns a measure [H,W,1] as a grey picture [H,W,3]: its largest value is white."""
     return (image / image.max().clamp_min(1e-6)).expand(-1, -1, 3)

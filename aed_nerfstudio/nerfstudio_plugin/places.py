@@ -61,10 +61,9 @@ def find_inputs(config: TrainerConfig, run: Path, data: Path | None = None) -> N
         InputError: the dataset is at none of these places, which are named.
     """
     manager = own_pipeline(config).datamanager
-    stored = Path(manager.dataparser.data if manager.data is None else manager.data)
-    moves = [(Path(f"{config.output_dir}/{config.experiment_name}/{config.method_name}/{config.timestamp}"), run)]
+    stored, moves = _stored(config, run)
     if data is None:
-        places = _places(stored, run, moves)
+        places = _places(stored, moves)
         data = _first(places, _is_dataset)
         if data is None:
             raise InputError(
@@ -80,8 +79,20 @@ def find_inputs(config: TrainerConfig, run: Path, data: Path | None = None) -> N
         for name in names:
             value = getattr(part, name, None)
             if value is not None and _path(value).suffix:  # a colour has none
-                found = _first(_places(_path(value), run, moves), os.path.isfile)
+                found = _first(_places(_path(value), moves), os.path.isfile)
                 setattr(part, name, value if found is None else type(value)(found))
+
+
+def dataset_places(config: TrainerConfig, run: Path) -> list[Path]:
+    """Returns the folders that may be the dataset of a run: where it was, whatever is there now, and every other place
+    at which `find_inputs` would find it.
+
+    Args:
+        config: of the run, as it was read.
+        run: where the folder of the run is now.
+    """
+    was, *others = _places(*_stored(config, run))
+    return [was, *filter(_is_dataset, others)]
 
 
 def read_by_nerfstudio() -> Path | None:
@@ -101,6 +112,14 @@ def _inputs(config: TrainerConfig) -> Iterator[tuple[object, tuple[str, ...]]]:
     pipeline = own_pipeline(config)
     yield pipeline.datamanager.dataparser, ("audio_features_file",)
     yield pipeline.model.driving, ("audio", "audio_features_file", "background")
+
+
+def _stored(config: TrainerConfig, run: Path) -> tuple[Path, list[tuple[Path, Path]]]:
+    """Returns where a run's dataset was, and where the run's folder was with the place where it is now."""
+    manager = own_pipeline(config).datamanager
+    stored = Path(manager.dataparser.data if manager.data is None else manager.data)
+    own = Path(f"{config.output_dir}/{config.experiment_name}/{config.method_name}/{config.timestamp}")
+    return stored, [(own, run)]
 
 
 def _absolute(path: str | Path) -> Path:
@@ -128,11 +147,12 @@ def _first(places: list[Path], fits: Callable[[Path], bool]) -> Path | None:
     return found
 
 
-def _places(stored: Path, run: Path, moves: list[tuple[Path, Path]]) -> list[Path]:
+def _places(stored: Path, moves: list[tuple[Path, Path]]) -> list[Path]:
     """Returns where something may be that lay at a path once: the path itself is the first.
 
-    run: the run's folder. moves: folders that lay elsewhere then, with their places now.
+    moves: folders that lay elsewhere then, with their places now; the run's is the last.
     """
+    run = moves[-1][1]
     levels = [run, *run.parents[:LEVELS]]
     found = [stored if _is_absolute(stored) else Path.cwd() / stored]
     found += filter(None, (_moved(stored, old, new) for old, new in moves))
@@ -154,5 +174,5 @@ def _moved(stored: Path, old: Path, new: Path) -> Path | None:
 
 
 def _is_absolute(path: Path) -> bool:
-    """Whether a path is one on the system that it comes from."""
+    """Returns whether a path is one on the system that it comes from."""
     return any(kind(path.as_posix()).is_absolute() for kind in (PurePosixPath, PureWindowsPath))

@@ -6,11 +6,12 @@ from collections.abc import Iterable
 
 import torch
 import torch.distributed as dist
+from jaxtyping import Float, Shaped
 from nerfstudio.utils.comms import get_world_size
 from torch import Tensor
 
 
-def broadcast(tensors: Iterable[Tensor]) -> None:
+def broadcast(tensors: Iterable[Shaped[Tensor, " ..."]]) -> None:
     """Gives every process the first one's values, in place."""
     if get_world_size() > 1:
         for tensor in tensors:
@@ -26,7 +27,7 @@ def largest(value: int, device: str) -> int:
     return int(found)
 
 
-def averaged(values: dict[str, Tensor]) -> dict[str, Tensor]:
+def averaged(values: dict[str, Float[Tensor, ""]]) -> dict[str, Float[Tensor, ""]]:
     """Returns scalars with the mean over the processes for their value and their own gradient, which DDP averages
     itself."""
     if get_world_size() == 1 or not values:

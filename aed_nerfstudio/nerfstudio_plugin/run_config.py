@@ -263,7 +263,7 @@ def _usual(kind: type) -> dict[str, object]:
 
 
 def _fits(value: object, usual: object) -> bool:
-    """Whether a value may stand where a field holds another by itself: a config only for one of its own kind."""
+    """Returns whether a value may stand where a field holds another by itself: a config only for one of its kind."""
     from nerfstudio.data.dataparsers.base_dataparser import DataParserConfig
 
     if not is_dataclass(usual):

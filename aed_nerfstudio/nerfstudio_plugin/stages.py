@@ -25,11 +25,11 @@ class StageSchedule:
         return "lips" if step >= self.head and self.use_lips else "head"
 
     def leaves_head(self, step: int) -> bool:
-        """Whether a step is the first of the next stage."""
+        """Returns whether a step is the first of the next stage."""
         return step > 0 and self.stage(step - 1) == "head" != self.stage(step)
 
     def ends(self, step: int) -> bool:
-        """Whether a step is the last before the networks that it trained are frozen, or the last of all."""
+        """Returns whether a step is the last before the networks that it trained are frozen, or the last of all."""
         return step == self.total - 1 or (self.use_torso and step == self.head + self.lips - 1)
 
     def progress(self, step: int) -> float:

@@ -19,7 +19,7 @@ Tensors = tuple[torch.Tensor, ...]
 
 @triton.jit
 def _rays(ray_starts, n_rays, width: tl.constexpr):
-    """This program's rays, whether they exist, and their samples: from `start` up to and without `stop`."""
+    """Returns this program's rays, whether they exist, and their samples: from `start` up to and without `stop`."""
     ray = tl.program_id(0).to(tl.int64) * width + tl.arange(0, width)
     inside = ray < n_rays
     start = tl.load(ray_starts + ray, mask=inside, other=0)
@@ -32,8 +32,9 @@ def composite_forward(
     sigmas, rgbs, extras, t, ray_starts, rgb, accumulation, depth, extra_sums, weights, n_rays, step,
     n_extras: tl.constexpr, width: tl.constexpr,
 ):  # fmt: skip
-    """sigmas, t [M], rgbs [M, 3], extras [M, K] -> rgb [R, 3], accumulation, depth [R], extra_sums [R, K], weights [M].
+    """Composites the samples of each ray, front to back.
 
+    sigmas, t [M], rgbs [M, 3], extras [M, K] -> rgb [R, 3], accumulation, depth [R], extra_sums [R, K], weights [M].
     Every output is overwritten.
     """
     ray, inside, start, stop = _rays(ray_starts, n_rays, width)
@@ -70,7 +71,9 @@ def composite_backward(
     sigmas, rgbs, weights, ray_starts, grad_rgb, grad_accumulation, grad_extra_sums, grad_weights,
     grad_sigmas, grad_rgbs, grad_extras, n_rays, step, n_extras: tl.constexpr, width: tl.constexpr,
 ):  # fmt: skip
-    """Gradients of `composite_forward`'s outputs -> grad_sigmas [M], grad_rgbs [M, 3], grad_extras [M, K], overwritten.
+    """Computes the gradients of `composite_forward`'s inputs from those of its outputs.
+
+    -> grad_sigmas [M], grad_rgbs [M, 3], grad_extras [M, K], all overwritten.
 
     With v_i the gradient of weight i and T_i the transmittance before sample i:
     dL/dsigma_i = step * (T_{i+1} v_i - sum_{j>i} w_j v_j).

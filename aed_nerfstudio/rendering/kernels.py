@@ -24,7 +24,7 @@ _DEGENERATE = f32(DEGENERATE_DIRECTION)
 # than those that load it from the cache. It gains nothing.
 @numba.njit(parallel=True, cache=True, boundscheck=False)
 def march(origins, directions, jitter, occupancy, low, high, near, step, t_samples, counts):
-    """First t_samples.shape[1] samples of each ray that lie in occupied cells.
+    """Finds the first t_samples.shape[1] samples of each ray that lie in occupied cells.
 
     origins, directions [R, 3], jitter [R] (in steps), occupancy [G, G, G] bool over [-1, 1]^3, low, high [3] ->
     t_samples [R, S] (only the first counts[r] of a row are written), counts [R] int64.
@@ -69,7 +69,7 @@ def march(origins, directions, jitter, occupancy, low, high, near, step, t_sampl
 
 @numba.njit(parallel=True, cache=True, boundscheck=False)
 def pack(origins, directions, t_samples, ray_starts, positions, t, ray_indices):
-    """Rows of `march`'s t_samples [R, S] -> positions [M, 3], t [M], ray_indices [M] with M = ray_starts[R]."""
+    """Packs the rows of `march`'s t_samples [R, S] into positions [M, 3], t [M], ray_indices [M]; M = ray_starts[R]."""
     for r in numba.prange(origins.shape[0]):
         start = ray_starts[r]
         for n in range(ray_starts[r + 1] - start):
@@ -82,8 +82,9 @@ def pack(origins, directions, t_samples, ray_starts, positions, t, ray_indices):
 
 @numba.njit(parallel=True, cache=True, boundscheck=False)
 def composite_forward(sigmas, rgbs, extras, t, ray_starts, step, rgb, accumulation, depth, extra_sums, weights):
-    """sigmas, t [M], rgbs [M, 3], extras [M, K] -> rgb [R, 3], accumulation, depth [R], extra_sums [R, K], weights [M].
+    """Composites the samples of each ray, front to back.
 
+    sigmas, t [M], rgbs [M, 3], extras [M, K] -> rgb [R, 3], accumulation, depth [R], extra_sums [R, K], weights [M].
     Every output is overwritten.
     """
     n_extras = extras.shape[1]
@@ -124,7 +125,9 @@ def composite_backward(
     grad_rgbs,
     grad_extras,
 ):
-    """Gradients of `composite_forward`'s outputs -> grad_sigmas [M], grad_rgbs [M, 3], grad_extras [M, K], overwritten.
+    """Computes the gradients of `composite_forward`'s inputs from those of its outputs.
+
+    -> grad_sigmas [M], grad_rgbs [M, 3], grad_extras [M, K], all overwritten.
 
     With v_i the gradient of weight i and T_i the transmittance before sample i:
     dL/dsigma_i = step * (T_{i+1} v_i - sum_{j>i} w_j v_j).

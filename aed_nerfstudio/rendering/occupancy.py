@@ -162,11 +162,11 @@ def visual_hull(
     Returns:
         bool [resolution] * 3.
     """
-    votes = 0
     cells = _centres(resolution, masks.device)
+    votes = torch.zeros(len(cells), device=masks.device)
     for mask, pose in zip(masks, camera_to_worlds.float(), strict=True):
         x, y, outside = _seen_at(cells, pose, focal, centre, mask)
-        votes = votes + (outside | mask[y, x])
+        votes += outside | mask[y, x]
     return (votes >= share * len(masks)).view(resolution, resolution, resolution)
 
 
@@ -192,12 +192,12 @@ def surface_shell(
     Returns:
         bool [resolution] * 3.
     """
-    votes = 0
     cells = _centres(resolution, distances.device)
+    votes = torch.zeros(len(cells), device=distances.device)
     for distance, pose in zip(distances, camera_to_worlds.float(), strict=True):
         x, y, outside = _seen_at(cells, pose, focal, centre, distance)
         deep = (cells - pose[:3, 3]).norm(dim=-1) - distance[y, x]
-        votes = votes + (outside | deep.isnan() | ((deep > -before) & (deep < behind)))
+        votes += outside | deep.isnan() | ((deep > -before) & (deep < behind))
     return (votes >= share * len(distances)).view(resolution, resolution, resolution)
 
 

@@ -25,7 +25,7 @@ _DEGENERATE = tl.constexpr(DEGENERATE_DIRECTION)
 
 @triton.jit
 def _axis(origins, directions, aabb, ray, inside, axis: tl.constexpr):
-    """Origin and direction along an axis, and where the ray enters and leaves the box's slab there."""
+    """Returns origin and direction along an axis, and where the ray enters and leaves the box's slab there."""
     o = tl.load(origins + 3 * ray + axis, mask=inside, other=0.0)
     d = tl.load(directions + 3 * ray + axis, mask=inside, other=0.0)
     safe = tl.where(tl.abs(d) < _PARALLEL, _PARALLEL, d)
@@ -36,7 +36,7 @@ def _axis(origins, directions, aabb, ray, inside, axis: tl.constexpr):
 
 @triton.jit
 def _cell(o, d, t, size):
-    """The place of samples along an axis, in cells."""
+    """Returns the places of samples along an axis, in cells."""
     return (o + t * d + 1.0) * (size * 0.5)
 
 
@@ -45,7 +45,7 @@ def march(
     origins, directions, jitter, occupancy, aabb, t_samples, counts, n_rays, near, step,
     size: tl.constexpr, max_samples, width: tl.constexpr,
 ):  # fmt: skip
-    """First max_samples samples of each ray that lie in occupied cells.
+    """Finds the first max_samples samples of each ray that lie in occupied cells.
 
     origins, directions [R, 3], jitter [R] (in steps), occupancy [G, G, G] bool over [-1, 1]^3, aabb [6] -> t_samples
     [R, S] (only the first counts[r] of a row are written), counts [R] int64.
@@ -82,7 +82,7 @@ def march(
 def pack(
     origins, directions, t_samples, ray_starts, positions, t, ray_indices, n_rays, max_samples, width: tl.constexpr
 ):
-    """Rows of `march`'s t_samples [R, S] -> positions [M, 3], t [M], ray_indices [M] with M = ray_starts[R]."""
+    """Packs the rows of `march`'s t_samples [R, S] into positions [M, 3], t [M], ray_indices [M]; M = ray_starts[R]."""
     ray = tl.program_id(0).to(tl.int64) * width + tl.arange(0, width)
     inside = ray < n_rays
     start = tl.load(ray_starts + ray, mask=inside, other=0)

@@ -291,8 +291,8 @@ def _serve(handler: Callable, host: str, port: int, process_request: Callable | 
 
 
 def _welcome(server: _infra.WebsockServer, headers) -> bool:
-    """Whether a page may connect: one of this server's own, so that no other site steers it through a visitor's
-    browser. Programs send no origin, and may.
+    """Returns whether a page may connect: one of this server's own, so that no other site steers it through a
+    visitor's browser. Programs send no origin, and may.
 
     A server for this machine only must have been called by its name, too: any name can be made to mean this machine.
     """
@@ -308,7 +308,8 @@ def _welcome(server: _infra.WebsockServer, headers) -> bool:
 
 
 def _within(root: Path, path: str) -> bool:
-    """Whether a request names a file of the folder in the one way in which pages do: viser keeps each name's file."""
+    """Returns whether a request names a file of the folder in the one way in which pages do: viser keeps each name's
+    file."""
     name = path.removeprefix("/") or "index.html"
     try:
         file = (root / name).resolve()
@@ -321,8 +322,8 @@ def _within(root: Path, path: str) -> bool:
 
 
 async def _consume(websocket, handle: Callable, message_class: type) -> None:
-    """In place of viser's, which ends without a goodbye, and leaves the page's renderer running, at the first message
-    that it does not understand."""
+    """Handles a page's messages, in place of viser's function, which ends without a goodbye, and leaves the page's
+    renderer running, at the first message that it does not understand."""
     while True:
         message = _understood(await websocket.recv(), message_class)
         if message is None:
@@ -365,7 +366,7 @@ def _vector(value: object, length: int) -> bool:
 
 
 def _see(camera: _messages.ViewerCameraMessage) -> bool:
-    """Whether it is a camera; its window is brought to a shape that pictures can have."""
+    """Returns whether it is a camera; its window is brought to a shape that pictures can have."""
     vectors = camera.position, camera.look_at, camera.up_direction
     if not (_vector(camera.wxyz, 4) and all(_vector(v, 3) for v in vectors)):
         return False

@@ -8,7 +8,9 @@ import pytest
 
 from aed_nerfstudio.dataset.schema import read_dataset
 from aed_nerfstudio.evaluation import metrics
-from aed_nerfstudio.evaluation.measure import HeldOut, Instruments, Scale
+from aed_nerfstudio.evaluation.held_out import HeldOut
+from aed_nerfstudio.evaluation.instruments import Instruments
+from aed_nerfstudio.evaluation.measure import Scale
 from aed_nerfstudio.evaluation.self_driven import mean_frames, training_image
 from aed_nerfstudio.media.audio_io import write_wav
 

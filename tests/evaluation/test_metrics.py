@@ -15,6 +15,7 @@ from aed_nerfstudio.audio.features import SAMPLE_RATE
 from aed_nerfstudio.dataset.schema import Camera, Clip, Dataset, Frame, read_image
 from aed_nerfstudio.errors import InputError
 from aed_nerfstudio.evaluation import metrics
+from aed_nerfstudio.evaluation.held_out import HeldOut, Stretch
 from aed_nerfstudio.evaluation.image_metrics import psnr, ssim
 from aed_nerfstudio.evaluation.landmark_distance import (
     FanLips,
@@ -23,10 +24,11 @@ from aed_nerfstudio.evaluation.landmark_distance import (
     landmark_distance,
     lip_landmark_distance,
 )
-from aed_nerfstudio.evaluation.measure import HeldOut, Marks, Stretch, spooled, spread, sync_figures
 from aed_nerfstudio.evaluation.page import page
 from aed_nerfstudio.evaluation.pictures import COLOURS, contact_sheet, mouth_curves
 from aed_nerfstudio.evaluation.self_driven import nearest_poses, shuffled_partners
+from aed_nerfstudio.evaluation.sequence_figures import Marks, spread, sync_figures
+from aed_nerfstudio.evaluation.spooled import spooled
 from aed_nerfstudio.evaluation.surface import agreement, no_surface
 from aed_nerfstudio.evaluation.sync import audio_mouth_correlation, correlation, loudness, shifted_levels
 from aed_nerfstudio.evaluation.syncnet import SyncNet, sync_scores

@@ -23,7 +23,7 @@ from aed_nerfstudio.errors import InputError
 from aed_nerfstudio.loading import dataset_of, read_run
 from aed_nerfstudio.media.audio_io import write_wav
 from aed_nerfstudio.media.video_reader import read_frames
-from aed_nerfstudio.nerfstudio_plugin.places import find_inputs
+from aed_nerfstudio.nerfstudio_plugin.places import dataset_places, find_inputs
 from aed_nerfstudio.nerfstudio_plugin.run_config import read_config
 
 RUN = "outputs/anna/aed-nerf-tiny/t"
@@ -139,6 +139,13 @@ def test_where_it_was_comes_first_and_what_is_no_dataset_does_not_count(tmp_path
     assert config.data == beside
 
 
+def test_all_that_may_be_the_dataset_is_known_without_a_word(tmp_path, capsys):
+    beside, further = make(tmp_path / "outputs/anna/aed-nerf-tiny/anna"), make(tmp_path / "anna", "transforms.json")
+    (tmp_path / "outputs/anna/anna").mkdir()  # none, and where it was is named though nothing is there
+    assert dataset_places(config_of("/nowhere/anna"), tmp_path / RUN) == [Path("/nowhere/anna"), beside, further]
+    assert capsys.readouterr().out == ""
+
+
 @pytest.mark.parametrize("data", [Path("data/anna"), Path("/nowhere/data/anna"), Path("/nowhere") / ("x" * 5000)])
 def test_one_line_names_all_places(tmp_path, monkeypatch, data):
     monkeypatch.chdir(tmp_path)
@@ -242,6 +249,15 @@ def test_an_avatar_speaks_without_its_dataset(lost, speech, tmp_path, capsys, co
     main([str(word) for word in words(command, lost, speech, tmp_path)])
     (video,) = tmp_path.glob("*.mp4")
     assert len(list(read_frames(video))) == 2 and "not there" not in capsys.readouterr().out
+
+
+def test_a_dataset_that_was_moved_is_not_written_over(lost, data, tmp_path):
+    moved = Path(shutil.copytree(data, tmp_path / "anna"))
+    avatar = Avatar.load(lost, device="cpu")  # from its checkpoint alone
+    for place in (moved / "dataset.json", moved / "audio" / "anna.avatar"):
+        with pytest.raises(InputError, match="which the same command reads"):
+            avatar.save(place)
+    avatar.save(moved.with_suffix(".avatar"))
 
 
 @pytest.mark.parametrize("command", ["eval", "bench", "set-driving"])

@@ -7,6 +7,7 @@ from collections.abc import Hashable
 
 import numpy as np
 import torch
+from jaxtyping import Bool, Float, Shaped
 from nerfstudio.cameras.cameras import Cameras
 from torch import Tensor, nn
 
@@ -55,8 +56,13 @@ class CulledRenderer:
 
     @torch.no_grad()
     def render(
-        self, camera: Cameras, condition: FrameCondition, background: Tensor, encoded: EncodedCondition, torso: bool
-    ) -> dict[str, Tensor]:
+        self,
+        camera: Cameras,
+        condition: FrameCondition,
+        background: Float[Tensor, "h w 3"],
+        encoded: EncodedCondition,
+        torso: bool,
+    ) -> dict[str, Float[Tensor, "_ _ _"]]:
         """Returns the images of `Renderer.render`, [H, W, C] each; torso: whether to show it."""
         camera = camera.to(self.network.device)
         view = _view_key(camera)
@@ -87,7 +93,7 @@ class CulledRenderer:
         image[pixels] = found
         return image.split([3, 1, 1, 1], -1)
 
-    def hits(self, camera: Cameras) -> tuple[Tensor, ...]:
+    def hits(self, camera: Cameras) -> tuple[Shaped[Tensor, " ..."], ...]:
         """Returns the pixels [R] that see an occupied cell, their directions' spherical harmonics [R, 16], and their
         samples' positions, t, ray_indices and ray_starts."""
         network = self.network
@@ -261,7 +267,7 @@ class CulledRenderer:
         network = self.network
         return (*network.torso_field().parameters(), network.pose_mean, network.pose_scale)
 
-    def torso_region(self) -> Tensor:
+    def torso_region(self) -> Bool[Tensor, "s s"]:
         """Returns where in the recording's picture a torso is for some of its poses, and a margin: bool [S, S], by
         rows."""
         return self._of_weights.reuse("torso region", self._torso_weights(), self._torso_region)[0]

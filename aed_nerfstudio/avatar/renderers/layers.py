@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from jaxtyping import Bool, Float
 from nerfstudio.cameras.cameras import Cameras, CameraType
 from torch import Tensor, nn
 
 
 def layers(
-    size: tuple[int, int], head: tuple[Tensor, ...], torso: tuple[Tensor, Tensor], backdrop: Tensor
-) -> dict[str, Tensor]:
+    size: tuple[int, int],
+    head: tuple[Float[Tensor, "pixels _"], ...],
+    torso: tuple[Float[Tensor, "pixels 1"], Float[Tensor, "pixels 3"]],
+    backdrop: Float[Tensor, "pixels 3"],
+) -> dict[str, Float[Tensor, "h w _"]]:
     """Returns the images of `Renderer.render`, [H, W, C] each.
 
     Args:
@@ -33,14 +37,14 @@ def layers(
     return {name: image.reshape(*size, -1) for name, image in images.items()}
 
 
-def painted(background: Tensor, pixels: Tensor) -> Tensor:
+def painted(background: Float[Tensor, "h w 3"], pixels: Float[Tensor, "n 2"]) -> Float[Tensor, "n 3"]:
     """Returns a background [H',W',3] at places of the recording's picture [N, 2] in [-1, 1], [N, 3]."""
     picture = background.permute(2, 0, 1)[None]
     found = nn.functional.grid_sample(picture, pixels[None, None], padding_mode="border", align_corners=False)
     return found[0, :, 0].T
 
 
-def in_region(pixels: Tensor, region: Tensor) -> Tensor:
+def in_region(pixels: Float[Tensor, "n 2"], region: Bool[Tensor, "s s"]) -> Bool[Tensor, " n"]:
     """Returns which places of the recording's picture [N, 2] in [-1, 1] a region bool [S, S] holds, bool [N]."""
     column, row = ((pixels + 1) * (len(region) / 2)).long().clamp(0, len(region) - 1).unbind(-1)
     return region[row, column]

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
+from jaxtyping import Bool, Float
 from nerfstudio.cameras.cameras import Cameras
 from torch import Tensor
 
@@ -47,7 +48,7 @@ class RecordedRenderer:
         torso_region: gives where in the recording's picture a torso can be, bool [S, S].
     """
 
-    def __init__(self, network: Network, portrait: Portrait, torso_region: Callable[[], Tensor]) -> None:
+    def __init__(self, network: Network, portrait: Portrait, torso_region: Callable[[], Bool[Tensor, "s s"]]) -> None:
         self.network, self.portrait, self.torso_region = network, portrait, torso_region
         self.evaluated = 0
         """Samples of the head that the last picture took."""
@@ -55,12 +56,17 @@ class RecordedRenderer:
         self._graphs = CudaGraphs(RECORDINGS)
 
     def fits(self, camera: Cameras) -> bool:
-        """Whether a camera [1] can be rendered here."""
+        """Returns whether a camera [1] can be rendered here."""
         return resolve(self.network.settings.backend, self.network.device).marching == "triton" and is_plain(camera)
 
     @torch.no_grad()
     def render(
-        self, camera: Cameras, condition: FrameCondition, background: Tensor, encoded: EncodedCondition, torso: bool
+        self,
+        camera: Cameras,
+        condition: FrameCondition,
+        background: Float[Tensor, "h w 3"],
+        encoded: EncodedCondition,
+        torso: bool,
     ) -> Images:
         """Returns the images of `Renderer.render`, [H, W, C] each; torso: whether to show it."""
         network = self.network

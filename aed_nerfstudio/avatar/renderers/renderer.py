@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from jaxtyping import Float
 from nerfstudio.cameras.cameras import Cameras
 from torch import Tensor
 
@@ -34,10 +35,10 @@ class Renderer:
         self,
         camera: Cameras,
         condition: FrameCondition,
-        background: Tensor | None = None,
+        background: Float[Tensor, "h w 3"] | None = None,
         encoded: EncodedCondition | None = None,
         show_torso: bool = True,
-    ) -> dict[str, Tensor]:
+    ) -> dict[str, Float[Tensor, "_ _ _"]]:
         """Renders one camera.
 
         The torso and the background belong to the recording's picture: a camera of another opening or shape sees the

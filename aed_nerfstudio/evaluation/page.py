@@ -16,6 +16,7 @@ MEDIA = {
     "mouth.png": "Opening of the mouth",
     "sheet.png": "Recorded, ours, training frame of the nearest pose",
     "emotions.png": "One moment with every emotion at every strength",
+    "poses.png": "Every emotion (rows) in held-out poses of the takes (columns), by pitch; its own are framed",
 }
 """Pictures and videos of a report in the page's order, and their titles."""
 
@@ -43,6 +44,7 @@ def page(metrics: Mapping[str, Any], files: set[str]) -> str:
             "How the figures are taken": conventions["metrics"],
             "Rows": conventions["sections"],
             "Emotion": conventions["emotion"],
+            "Emotions in other poses": conventions["crossed_poses"],
         },
         missing=reasons(metrics),
     )

@@ -39,6 +39,7 @@ VALUES = (
     "sweep_monotonic",
     "identity_similarity",
     "background_change",
+    "crossed_poses",
 )
 
 

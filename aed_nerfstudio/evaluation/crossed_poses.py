@@ -58,17 +58,16 @@ def angles_to_own(asked: Float[np.ndarray, "f 3 3"], own: Float[np.ndarray, "k 3
 
 def expected_landmarks(
     shape: Float[np.ndarray, "478 3"], face: Float[np.ndarray, "478 3"], seen: Float[np.ndarray, "f 478 3"]
-) -> Float[np.ndarray, "f 478 2"]:
+) -> Float[np.ndarray, "f 478 3"]:
     """Returns where the landmarks of a shape would be on the heads of recorded frames, pixels; NaN without a face.
 
     shape, face: what is expected, and the person's mean face, both in the frame of the head. seen: of the frames.
     """
-    out = np.full((len(seen), len(shape), 2), np.nan)
+    out = np.full((len(seen), *shape.shape), np.nan)
     found = np.isfinite(seen).all(axis=(1, 2))
     if found.any():
         scale, rotation, shift = similarity((face * AXES)[STABLE], seen[found][:, STABLE].astype(np.float64))
-        placed = scale[:, None, None] * np.einsum("nj,fij->fni", shape * AXES, rotation) + shift[:, None]
-        out[found] = placed[..., :2]
+        out[found] = scale[:, None, None] * np.einsum("nj,fij->fni", shape * AXES, rotation) + shift[:, None]
     return out
 
 
@@ -177,7 +176,7 @@ class CrossedPoses:
         for k, label in enumerate(learnt.labels):
             members = np.flatnonzero([asked == label for asked in labels])
             expected = expected_landmarks(learnt.shapes[k], learnt.face, self.seen[rows[members]])
-            apart = np.linalg.norm(marks[members][:, SHAPED, :2] - expected[:, SHAPED], axis=-1).mean(axis=1)
+            apart = np.linalg.norm(marks[members][:, SHAPED, :2] - expected[:, SHAPED, :2], axis=-1).mean(axis=1)
             error[members] = 100 * apart / face_width(expected)
             if label[0] != "neutral" and "neutral" in categories and label in judge.labels:
                 moved[members] = judge.share_of_own(marks[members], covariates[members], label)

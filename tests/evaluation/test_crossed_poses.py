@@ -63,11 +63,11 @@ def test_expected_landmarks_are_those_of_a_face_that_is_as_expected():
     face = mean_face(np.concatenate([*marks.values()]), np.ones(4, bool))
     shape = aligned(marks["happy"][:1], face)[0]
     found = expected_landmarks(shape, face, marks["sad"])
-    error = np.linalg.norm(found - marks["happy"][..., :2], axis=-1)[:, SHAPED].mean(axis=1) / face_width(found)
-    wrong = np.linalg.norm(found - marks["sad"][..., :2], axis=-1)[:, SHAPED].mean(axis=1) / face_width(found)
+    error = np.linalg.norm((found - marks["happy"])[..., :2], axis=-1)[:, SHAPED].mean(axis=1) / face_width(found)
+    wrong = np.linalg.norm((found - marks["sad"])[..., :2], axis=-1)[:, SHAPED].mean(axis=1) / face_width(found)
     assert error[0] < 0.005 and error[1] < 0.02 and (wrong > 1.5 * error).all()
     lost = expected_landmarks(shape, face, np.full((2, 478, 3), np.nan))
-    assert lost.shape == (2, 478, 2) and np.isnan(lost).all()
+    assert lost.shape == (2, 478, 3) and np.isnan(lost).all()
 
 
 def measured(recorded, classifier, vocabulary, change=lambda image: image):

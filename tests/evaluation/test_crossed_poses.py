@@ -29,8 +29,10 @@ EMOTIONS = ("neutral", "happy", "sad")
 def recorded(tmp_path_factory):
     """Three emotions, each in a posture of its own: neutral between one that looks down and one that looks up."""
     folder = tmp_path_factory.mktemp("postures") / "data"
-    options = {"emotions": EMOTIONS, "intensities": ("strong",), "front_end": "log-mel"}
-    return record_dataset(folder, size=SIZE, clip_seconds=1.2, postures=True, progress=False, **options)
+    return record_dataset(
+        folder, size=SIZE, clip_seconds=1.2, emotions=EMOTIONS, intensities=("strong",), front_end="log-mel",
+        postures=True, progress=False,
+    )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -74,8 +76,9 @@ def measured(recorded, classifier, vocabulary, change=lambda image: image):
     """The figures of the actor's true pictures in the place of an avatar's renders; change: what is done to them."""
     val = recorded.split("val")
     crossed = CrossedPoses(recorded, classifier, vocabulary, [val[0], val[len(val) // 2], val[-1]])
-    frames = [recorded.frames[i] for i in crossed.picks]
-    images = (change(crossed.truth.render(frame, *label).image) for frame in frames for label in classifier.labels)
+    frames, truth = [recorded.frames[i] for i in crossed.picks], crossed.truth
+    assert truth is not None
+    images = (change(truth.render(frame, *label).image) for frame in frames for label in classifier.labels)
     marks = detect(crossed.watched(images))
     return crossed.figures(marks.reshape(len(frames), len(classifier.labels), 478, 3))
 

@@ -25,7 +25,7 @@ class Demo:
     size: Annotated[int, Between(32, 2048, "pixels")] = 160
     """Width and height of the actor's video in pixels."""
     clip_seconds: Annotated[float, Between(0.4, 600.0, "s")] = 2.0
-    """How long the actor is recorded with every emotion at every intensity."""
+    """How long the actor is recorded with every emotion at every intensity, each in another posture of the head."""
     steps: Annotated[int, Between(10, 10_000_000)] | None = None
     """Training steps; those of the aed-nerf-tiny preset by default. Fewer are faster and less sharp."""
     speech_seconds: Annotated[float, Between(0.1, 10.0, "s")] = 4.0
@@ -88,7 +88,7 @@ class Demo:
         from aed_nerfstudio.synthetic.record import record_dataset
 
         print(f"1/3 recording the actor to {_shown(data)}")
-        record_dataset(data, size=self.size, clip_seconds=self.clip_seconds, seed=self.seed)
+        record_dataset(data, size=self.size, clip_seconds=self.clip_seconds, seed=self.seed, postures=True)
 
     def _train(self, root: Path) -> Path:
         """Trains through nerfstudio's own trainer, as `ns-train aed-nerf-tiny` does; returns the run's config.yml."""

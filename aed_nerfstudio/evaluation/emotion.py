@@ -22,6 +22,7 @@ from aed_nerfstudio.avatar.portrait import Portrait
 from aed_nerfstudio.dataset.schema import Dataset
 from aed_nerfstudio.driving.emotion import EmotionVocabulary
 from aed_nerfstudio.driving.track import DatasetTrack
+from aed_nerfstudio.evaluation.crossed_poses import CrossedPoses
 from aed_nerfstudio.evaluation.expression import (
     FEWEST_FRAMES,
     ExpressionClassifier,
@@ -99,7 +100,9 @@ def evaluate_emotion(avatar: Avatar, dataset: Dataset, frames: int = 24, seed: i
     conditions = [track[i] for i in picks]
     shown = Preservation(dataset)
     images = (image for i, c in zip(picks, conditions, strict=True) for image in shown.renders(avatar, i, c, labels))
-    marks = detect(images).reshape(len(picks), len(labels), -1, 3)
+    crossed = CrossedPoses(dataset, classifier, vocabulary, picks)
+    marks = detect(crossed.watched(images)).reshape(len(picks), len(labels), -1, 3)
+    result["crossed_poses"] = crossed.figures(marks)
     figures, reasons = _expressed(avatar, dataset, classifier, conditions, marks)
     result |= figures
     result["not_measured"] |= reasons

@@ -130,7 +130,7 @@ class ExpressionClassifier:
     """Knows what every label of a person looks like; the module's description says how it measures.
 
     face: [478, 3] the mean face. covariates: [4] their mean. slopes: [4, D] of the measurements. whitening: [D, D].
-    labels: L of them. centroids: [L, D] whitened.
+    labels: L of them. centroids: [L, D] whitened. shapes: [L, 478, 3] the labels' mean landmarks, laid over the face.
     """
 
     face: np.ndarray
@@ -139,6 +139,7 @@ class ExpressionClassifier:
     whitening: np.ndarray
     labels: list[Label]
     centroids: np.ndarray
+    shapes: np.ndarray
 
     @classmethod
     def fit(
@@ -150,7 +151,9 @@ class ExpressionClassifier:
         face = mean_face(landmarks, np.ones(len(landmarks), bool))
         names = list(dict.fromkeys(labels))
         member = np.array([names.index(label) for label in labels])
-        raw = aligned(landmarks, face)[:, EXPRESSION, :2].reshape(len(landmarks), -1)
+        laid = aligned(landmarks, face)
+        raw = laid[:, EXPRESSION, :2].reshape(len(landmarks), -1)
+        shapes = np.stack([laid[member == k].mean(axis=0) for k in range(len(names))])
 
         def within(values: np.ndarray) -> np.ndarray:
             means = np.stack([values[member == k].mean(axis=0) for k in range(len(names))])
@@ -165,7 +168,7 @@ class ExpressionClassifier:
         variances, axes = np.linalg.eigh(ledoit_wolf(within(values), assume_centered=True)[0])
         whitening = axes / np.sqrt(np.maximum(variances, 1e-12))
         centroids = np.stack([values[member == k].mean(axis=0) for k in range(len(names))]) @ whitening
-        return cls(face, middle, slopes, whitening, names, centroids)
+        return cls(face, middle, slopes, whitening, names, centroids, shapes)
 
     def measure(
         self, landmarks: Float[np.ndarray, "f 478 3"], covariates: Float[np.ndarray, "f 4"]
@@ -192,12 +195,23 @@ class ExpressionClassifier:
         Raises:
             ValueError: neutral or the category was not learnt.
         """
-        ends = [[i for i, (name, _) in enumerate(self.labels) if name == wanted] for wanted in ("neutral", category)]
-        if not all(ends):
-            raise ValueError(f"neutral and {category} must both have been learnt")
-        neutral, strongest = (self.centroids[members[-1]] for members in ends)
-        way = strongest - neutral
-        return (self.measure(landmarks, covariates) - neutral) @ way / (way @ way)
+        strongest = next((label for label in reversed(self.labels) if label[0] == category), (category, ""))
+        return self.share_of_own(landmarks, covariates, strongest)
+
+    def share_of_own(
+        self, landmarks: Float[np.ndarray, "f 478 3"], covariates: Float[np.ndarray, "f 4"], label: Label
+    ) -> Float64[np.ndarray, " f"]:
+        """Returns how far frames lie on the way from neutral (0) to a label's own training frames (1).
+
+        Raises:
+            ValueError: neutral or the label was not learnt.
+        """
+        neutral = [k for k, (category, _) in enumerate(self.labels) if category == "neutral"]
+        if not neutral or label not in self.labels:
+            raise ValueError(f"neutral and {' '.join(label)} must both have been learnt")
+        start = self.centroids[neutral[-1]]
+        way = self.centroids[self.labels.index(label)] - start
+        return (self.measure(landmarks, covariates) - start) @ way / (way @ way)
 
 
 def learn_expressions(

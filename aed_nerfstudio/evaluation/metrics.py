@@ -109,6 +109,8 @@ EMOTION: dict[str, str] = {
     "identity_similarity": "structural similarity, between labels, of what expressions do not move (upper nose, "
     "temples, ears); 1 for equal",
     "background_change": "mean absolute change between labels, in 1/255, of pixels outside the head",
+    "crossed_poses": "the renders of category_accuracy over the angle between the head pose asked for and the nearest "
+    "one of the label's training frames: bins of angles from and to (degrees), and the recorded frames beside them",
 }
 """The figures of the `emotion` section."""
 
@@ -119,6 +121,29 @@ DEPTH: dict[str, str] = {
     "error_mm": "their mean distance, mm (a head is as large as an adult's)",
 }
 """The figures of the `depth` section."""
+
+CROSSED: dict[str, Metric] = {
+    "faces_found": Metric("faces ↑", "share of the pictures in which a face was found"),
+    "category_accuracy": Metric("category ↑", "as in the whole section; the weakest intensities left out"),
+    "displacement": Metric(
+        "displacement → 1",
+        "how far the face lies on the way from neutral (0) to the label's own training frames (1); mean of the "
+        "pictures with a face, neutral left out",
+    ),
+    "landmark_error": Metric(
+        "landmarks % ↓",
+        "mean distance of landmarks from where the recorded frame of that pose and the label's mean expression put "
+        "them, lips, jaw, lids and irises left out, in % of the face's width; mean of the pictures with a face",
+    ),
+    "psnr_face": Metric("PSNR face ↑", "dB over the face's box against the true picture (computer-made actor only)"),
+    "landmark_error_true": Metric(
+        "landmarks, true % ↓",
+        "mean distance of all landmarks from those found in the true picture, in % of the face's width",
+    ),
+    "category_accuracy_of_truth": Metric("category, true", "category_accuracy of the true pictures: its ceiling"),
+    "landmark_error_of_truth": Metric("landmarks % of true", "landmark_error of the true pictures: its floor"),
+}
+"""The figures of a row of `crossed_poses`; null, or absent without true pictures, where there is none."""
 
 SECTIONS = {
     "ground_truth": "recorded frames",
@@ -201,6 +226,7 @@ def conventions() -> dict:
         "metrics": {name: metric.convention for name, metric in ROW.items()},
         "emotion": EMOTION,
         "depth": DEPTH,
+        "crossed_poses": {name: metric.convention for name, metric in CROSSED.items()},
         "sections": SECTION_CONVENTIONS,
     }
 

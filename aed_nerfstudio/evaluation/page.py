@@ -17,6 +17,7 @@ MEDIA = {
     "sheet.png": "Recorded, ours, training frame of the nearest pose",
     "depth.png": "Recorded, our depth, the landmarks' depth: nearer is brighter",
     "emotions.png": "One moment with every emotion at every strength",
+    "poses.png": "Every emotion (rows) in held-out poses of the takes (columns), by pitch; its own are framed",
 }
 """Pictures and videos of a report in the page's order, and their titles."""
 
@@ -45,6 +46,7 @@ def page(metrics: Mapping[str, Any], files: set[str]) -> str:
             "Rows": conventions["sections"],
             "Depth": conventions["depth"],
             "Emotion": conventions["emotion"],
+            "Emotions in other poses": conventions["crossed_poses"],
         },
         missing=reasons(metrics),
     )

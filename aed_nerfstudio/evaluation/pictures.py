@@ -1,4 +1,4 @@
-"""The pictures of a report: frames with their labels, contact sheets, the grid of emotions, curves of the mouth."""
+"""The pictures of a report: frames with their labels, contact sheets, grids of emotions, curves of the mouth."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from aed_nerfstudio.dataset.schema import FPS
+from aed_nerfstudio.dataset.schema import FPS, Dataset
+from aed_nerfstudio.driving.track import DatasetTrack
+from aed_nerfstudio.evaluation.expression import trained_labels
 from aed_nerfstudio.files import replacing
 from aed_nerfstudio.media.captions import labelled
 
@@ -18,6 +20,10 @@ if TYPE_CHECKING:  # for types alone: pictures need no torch
     from aed_nerfstudio.driving.track import FrameCondition
 
 SHEET_COLUMNS = 5
+POSES = 8
+"""Of takes, that emotions are shown in."""
+CELL = 256
+"""Pixels that such a picture is wide, at most."""
 CURVE_FRAMES = 250
 """Frames of one line of curves: 10 s."""
 CURVE_LINES = 6
@@ -45,6 +51,46 @@ def emotion_grid(avatar: Avatar, condition: FrameCondition) -> np.ndarray:
                 face = np.full((height, width, 3), 40, np.uint8)
             text = f"{category} {intensity}"
             cells.append(labelled(face, text if recorded else f"{text}: not recorded"))
+        rows.append(np.hstack(cells))
+    return np.vstack(rows)
+
+
+def poses_of_takes(dataset: Dataset) -> list[tuple[int, float]]:
+    """Returns a held-out frame of every take and its pitch in degrees (upwards positive), those looking down first.
+
+    It is the middle one. Of more takes than eight, those whose pitches are spread most evenly.
+    """
+    members: dict[str, list[int]] = {}
+    for index in dataset.split("val"):
+        members.setdefault(dataset.frames[index].clip, []).append(index)
+    middles = [indices[len(indices) // 2] for indices in members.values()]
+    # The head looks along its z, and the camera's third row, second column, is how far that points up in the picture.
+    pitches = {
+        i: float(np.degrees(np.arcsin(np.clip(dataset.frames[i].camera_to_world[2][1], -1, 1)))) for i in middles
+    }
+    ordered = sorted(pitches.items(), key=lambda item: item[1])
+    return [ordered[k] for k in np.unique(np.linspace(0, len(ordered) - 1, POSES).round().astype(int))]
+
+
+def emotions_by_pose(avatar: Avatar, dataset: Dataset) -> np.ndarray:
+    """Renders every emotion at its strongest (rows) in a held-out pose of every take (columns, by pitch).
+
+    Those recorded so are framed. Returns uint8 [rows * (H + BAND), columns * W, 3]; cells are at most 256 pixels wide.
+    """
+    vocabulary = avatar.vocabulary
+    track = DatasetTrack.of(dataset, vocabulary)
+    size = min(avatar.frame_size()[1], CELL)
+    poses = poses_of_takes(dataset)
+    rows = []
+    for label in dict(trained_labels(vocabulary.recorded, vocabulary)).items():
+        emotion = vocabulary.encode(*label)
+        cells = []
+        for index, pitch in poses:
+            (face,) = avatar.render([replace(track[index], emotion=emotion)], size)
+            take = dataset.clip(dataset.frames[index].clip)
+            if (take.emotion, take.intensity) == label or take.emotion == label[0] == "neutral":
+                face[[0, 1, -2, -1]] = face[:, [0, 1, -2, -1]] = 255
+            cells.append(labelled(face, f"{label[0]} in {take.name}, {pitch:+.0f}"))
         rows.append(np.hstack(cells))
     return np.vstack(rows)
 

@@ -13,7 +13,13 @@ from aed_nerfstudio.driving.track import DatasetTrack
 from aed_nerfstudio.evaluation.measure import Progress, unseen_progress
 from aed_nerfstudio.evaluation.metrics import check
 from aed_nerfstudio.evaluation.page import MEDIA, SPOKEN, page
-from aed_nerfstudio.evaluation.pictures import SHEET_COLUMNS, contact_sheet, emotion_grid, mouth_curves
+from aed_nerfstudio.evaluation.pictures import (
+    SHEET_COLUMNS,
+    contact_sheet,
+    emotion_grid,
+    emotions_by_pose,
+    mouth_curves,
+)
 from aed_nerfstudio.evaluation.self_driven import SelfDriven
 from aed_nerfstudio.evaluation.surface import Surface
 from aed_nerfstudio.evaluation.sync import SAMPLES_PER_FRAME
@@ -94,6 +100,7 @@ def write_report(
         write_synthetic(folder / "sheet.png", _sheet(found), tags)
         widest = DatasetTrack.of(found.held.dataset, avatar.vocabulary)[_widest(found)]
         write_synthetic(folder / "emotions.png", emotion_grid(avatar, widest), tags)
+        write_synthetic(folder / "poses.png", emotions_by_pose(avatar, found.held.dataset), tags)
         mouth_curves(found.openings, [frame.clip for frame in found.held.frames], folder / "mouth.png")
         if surface.rows:
             shown = np.linspace(0, len(surface.rows) - 1, min(DEPTH_ROWS, len(surface.rows))).astype(int)

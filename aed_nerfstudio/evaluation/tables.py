@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from aed_nerfstudio.evaluation.measure import FOLLOWING, HEARD, IMAGE, LIPS, SYNC
-from aed_nerfstudio.evaluation.metrics import DEPTH, EMOTION, ROW, SECTION_CONVENTIONS, SECTIONS, section
+from aed_nerfstudio.evaluation.metrics import CROSSED, DEPTH, EMOTION, ROW, SECTION_CONVENTIONS, SECTIONS, section
 
 EMOTION_HEADINGS = {
     "category_accuracy": "category ↑",
@@ -18,7 +18,7 @@ EMOTION_HEADINGS = {
 }
 DEPTH_HEADINGS = {"correlation": "depth r ↑", "scale": "depth scale", "error_mm": "depth mm ↓"}
 NOTES = (
-    {metric.heading: metric.convention for metric in ROW.values()}
+    {metric.heading: metric.convention for metric in (*ROW.values(), *CROSSED.values())}
     | {heading: EMOTION[name] for name, heading in EMOTION_HEADINGS.items()}
     | {heading: DEPTH[name] for name, heading in DEPTH_HEADINGS.items()}
 )
@@ -70,7 +70,21 @@ def tables(metrics: Mapping) -> list[Table]:
         labels = emotion["confusion"]["labels"]
         body = [[label, *map(str, line)] for label, line in zip(labels, emotion["confusion"]["matrix"], strict=True)]
         found.append(Table("Asked (rows) and measured (columns) emotion, renders", ["", *labels], body))
+    if emotion["crossed_poses"] is not None:
+        found.append(_crossed_table(emotion["crossed_poses"]))
     return found
+
+
+def _crossed_table(crossed: Mapping) -> Table:
+    """Returns the figures over the angle, the recorded frames last; a column that no row has is left out."""
+    rows = {f"{row['from']:g} to {row['to']:g}°": row for row in crossed["bins"]} | {"recorded": crossed["recorded"]}
+    names = [name for name in CROSSED if any(row.get(name) is not None for row in rows.values())]
+    body = [
+        [title, *(cell(row.get(name), CROSSED[name].digits) for name in names), str(row["pictures"])]
+        for title, row in rows.items()
+    ]
+    headings = ["", *(CROSSED[name].heading for name in names), "pictures"]
+    return Table("Emotions in other poses than their own, by the angle between", headings, body)
 
 
 def reasons(metrics: Mapping) -> dict[str, str]:
@@ -99,7 +113,7 @@ def speed_line(metrics: Mapping) -> str:
 
 def markdown(metrics: Mapping) -> str:
     """Returns the figures as Markdown, with the conventions as notes."""
-    lines = []
+    lines, crossed = [], metrics["conventions"]["crossed_poses"]
     for title, headings, rows in tables(metrics):
         lines += [f"**{title}**", "", "| " + " | ".join(headings) + " |", "|---" + "|--:" * (len(headings) - 1) + "|"]
         lines += ["| " + " | ".join(row) + " |" for row in rows] + [""]
@@ -108,6 +122,7 @@ def markdown(metrics: Mapping) -> str:
     lines += [f"- {SECTIONS.get(path, path)}: {text}." for path, text in SECTION_CONVENTIONS.items()]
     lines += [f"- depth, {name}: {text}." for name, text in metrics["conventions"]["depth"].items()]
     lines += [f"- emotion, {name}: {text}." for name, text in metrics["conventions"]["emotion"].items()]
+    lines += [f"- in other poses, {CROSSED[name].heading}: {text}." for name, text in crossed.items()]
     lines += ["", "Not measured (–):", ""]
     lines += [f"- {places}: {reason}." for reason, places in reasons(metrics).items()]
     return "\n".join(lines) + "\n"

@@ -124,40 +124,61 @@ def blinks(frames: int, seed: int) -> np.ndarray:
     return out
 
 
-def head_motion(frames: int, seed: int) -> list[HeadPose]:
-    """Returns smooth random poses: yaw within 12, pitch within 6, roll within 4 degrees, shifts within 0.12 dm."""
+def head_motion(frames: int, seed: int, posture: HeadPose | None = None) -> list[HeadPose]:
+    """Returns smooth random poses: yaw within 12, pitch within 6, roll within 4 degrees, shifts within 0.12 dm.
+
+    posture: the head is held in it instead, and moves by a degree and 0.02 dm at most.
+    """
     rng = np.random.default_rng([seed, 2])
     time = np.arange(frames) / FPS
-    limits = np.array([12.0, 6.0, 4.0, 0.12, 0.08, 0.12])
+    limits = np.array([12.0, 6.0, 4.0, 0.12, 0.08, 0.12] if posture is None else [1.0, 1.0, 1.0, 0.02, 0.02, 0.02])
+    held = HeadPose() if posture is None else posture
+    middle = np.array([held.yaw, held.pitch, held.roll, *held.shift])
     tracks = np.zeros((frames, 6))
     for k in range(6):
         share = rng.dirichlet([2.0, 2.0, 2.0])
         rate = rng.uniform([0.08, 0.2, 0.4], [0.2, 0.4, 0.6])
         phase = rng.uniform(0, 2 * np.pi, 3)
-        tracks[:, k] = limits[k] * (share * np.sin(2 * np.pi * rate * time[:, None] + phase)).sum(1)
+        tracks[:, k] = middle[k] + limits[k] * (share * np.sin(2 * np.pi * rate * time[:, None] + phase)).sum(1)
     return [HeadPose(float(t[0]), float(t[1]), float(t[2]), (float(t[3]), float(t[4]), float(t[5]))) for t in tracks]
 
 
+def lid_droop(emotion: dict[str, float]) -> float:
+    """Returns how far the face units of an emotion close the lids, 0..1."""
+    return emotion.get("eyeBlinkLeft", 0.0)
+
+
+def express(emotion: dict[str, float], speech: dict[str, float], blink: float, closed: float) -> dict[str, float]:
+    """Returns the face units of a moment.
+
+    emotion, speech: their face units, which add up. blink: 0..1; wide or squinting eyes shut all the same. closed: how
+    far the lids are, 0..1, the blink and the emotion's droop together.
+    """
+    units = {name: min(_LIMIT, emotion.get(name, 0.0) + speech.get(name, 0.0)) for name in emotion | speech}
+    for name in units:
+        if name.startswith(("eyeWide", "eyeSquint", "eyeLookDown")):
+            units[name] *= 1 - blink
+    units.update(_both(eyeBlink=closed))
+    return units
+
+
 def perform(
-    samples: np.ndarray, frames: int, emotion: str = "neutral", intensity: str | float = "medium", seed: int = 0
+    samples: np.ndarray,
+    frames: int,
+    emotion: str = "neutral",
+    intensity: str | float = "medium",
+    seed: int = 0,
+    posture: HeadPose | None = None,
 ) -> Performance:
     """Returns a take of `frames` frames: samples float [n] mono at 16 kHz (silence past their end).
+
+    posture: as for `head_motion`.
 
     Raises InputError for an unknown emotion or intensity.
     """
     base = emotion_units(emotion, intensity)
-    lids = blinks(frames, seed)
-    openness = np.empty(frames)
-    takes = []
-    for f, speech in enumerate(speech_units(samples, frames)):
-        units = {name: min(_LIMIT, base.get(name, 0.0) + speech.get(name, 0.0)) for name in base | speech}
-        droop = base.get("eyeBlinkLeft", 0.0)
-        closed = droop + (1 - droop) * lids[f]
-        # Wide or squinting eyes shut all the same.
-        for name in units:
-            if name.startswith(("eyeWide", "eyeSquint", "eyeLookDown")):
-                units[name] *= 1 - lids[f]
-        units.update(_both(eyeBlink=closed))
-        openness[f] = 1 - closed
-        takes.append(units)
-    return Performance(takes, head_motion(frames, seed), openness)
+    lids, droop = blinks(frames, seed), lid_droop(base)
+    closed = droop + (1 - droop) * lids
+    speech = speech_units(samples, frames)
+    units = [express(base, *moment) for moment in zip(speech, lids.tolist(), closed.tolist(), strict=True)]
+    return Performance(units, head_motion(frames, seed, posture), 1 - closed)

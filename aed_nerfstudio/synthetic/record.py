@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -20,17 +21,21 @@ from aed_nerfstudio.dataset.schema import (
 )
 from aed_nerfstudio.driving.emotion import CATEGORIES, INTENSITIES
 from aed_nerfstudio.errors import InputError
-from aed_nerfstudio.face.face_mesh import COUNT, OUTER_LIPS, mouth_opening, padded_box
+from aed_nerfstudio.face.face_mesh import OUTER_LIPS, mouth_opening, padded_box
 from aed_nerfstudio.files import disown, is_own, make_own, remove_own
 from aed_nerfstudio.media.audio_io import read_audio, write_wav
 from aed_nerfstudio.media.video_writer import VideoWriter
 from aed_nerfstudio.synthetic.actor import Actor
 from aed_nerfstudio.synthetic.performance import Performance, perform
-from aed_nerfstudio.synthetic.scene import Scene
+from aed_nerfstudio.synthetic.postures import postures as postures_of
+from aed_nerfstudio.synthetic.scene import HeadPose, Scene
 
 FRONT_END = "moonshine"
 UNSEEN_SECONDS = 10.0
 CONSENT = "Nobody is shown: a computer-made actor."
+RECORDER = "aed_nerfstudio.synthetic"
+SOURCE = "synthetic actor {}"
+"""How a clip names who acts in it, by the identity."""
 UNFINISHED = "folder for an unfinished recording"
 
 
@@ -66,12 +71,13 @@ def _stretch(speech: np.ndarray, clip: int, clips: int, count: int) -> np.ndarra
     return speech[start : start + count]
 
 
-def _progress(items: range, label: str, shown: bool):
-    if not shown:
-        return items
-    from rich.progress import track
+@dataclass
+class _Take:
+    """A clip to be recorded: its speech, float32 [n] at 16 kHz, and what is acted to it."""
 
-    return track(items, description=label)
+    clip: Clip
+    samples: np.ndarray
+    acted: Performance
 
 
 def record_dataset(
@@ -85,57 +91,40 @@ def record_dataset(
     seed: int = 0,
     speech: list[Path] | None = None,
     front_end: str = FRONT_END,
+    postures: bool = False,
     progress: bool = True,
 ) -> Dataset:
     """Write a dataset folder: one clip per emotion and intensity, each with its own stretch of speech and head motion.
 
     size: pixels, square. clip_seconds: length of each clip. identity: who acts. seed: background, blinks and motion.
     speech: audio files to speak, or None for the packaged recordings without their unseen part. front_end: of its
-    features. What a killed run has left of a recording is made anew.
+    features. postures: the head is held in a posture of the clip's own (see `postures`), as people hold theirs, and
+    hardly moves; else it moves widely in all clips alike. What a killed run has left of a recording is made anew.
 
     Raises InputError when `output` holds anything else, a label is unknown, or the speech cannot be read.
     """
     output = Path(output)
-    begun = is_own(output, UNFINISHED) and not (output / "dataset.json").exists()
-    if output.exists() and not begun and (not output.is_dir() or any(output.iterdir())):
-        raise InputError(f"{output}: already exists; choose a new folder")
+    _check_free(output)
     count = round(clip_seconds * FPS)
     if count < 2 or size < 32 or not emotions or not intensities:
         raise InputError("clips need at least 2 frames of 32 pixels, an emotion and an intensity")
-    voice = training_speech(speech)
-    scene = Scene(Actor(identity), size, seed)
     labels = [(e, i) for e in emotions for i in intensities]
-    takes = []
-    for k, (emotion, intensity) in enumerate(labels):
-        samples = _stretch(voice, k, len(labels), count * SAMPLE_RATE // FPS)
-        takes.append((samples, perform(samples, count, emotion, intensity, seed=1000 * seed + k)))
-    clips = [
-        Clip(name=f"{e}_{i}", source=f"synthetic actor {identity}", first_frame=0, count=count, emotion=e, intensity=i)
-        for e, i in labels
-    ]
-    frames: list[Frame] = []
+    takes = _takes(labels, count, identity, seed, training_speech(speech), postures)
+    scene = Scene(Actor(identity), size, seed)
     remove_own(output, UNFINISHED)
     make_own(output, UNFINISHED)
     try:
         write_image(output / "background.png", scene.background, root=output)
-        for n in _progress(range(len(clips) * count), "Recording", progress):
-            k, f = divmod(n, count)
-            if f == 0:
-                marks = np.zeros((count, COUNT, 3), np.float32)
-            frame, marks[f] = _record_frame(output, scene, clips[k].name, takes[k][1], f)
-            frames.append(frame)
-            if f == count - 1:
-                _write_clip(output, clips[k].name, takes[k][0], marks, front_end)
         dataset = Dataset(
             root=output,
             camera=scene.camera,
-            clips=clips,
-            frames=frames,
+            clips=[take.clip for take in takes],
+            frames=_record_frames(output, scene, takes, front_end, progress),
             categories=list(emotions),
             intensities=list(intensities),
             front_end=front_end,
             feature_dim=FRONT_ENDS[front_end].dim,
-            tools={"recorder": "aed_nerfstudio.synthetic"},
+            tools={"recorder": RECORDER},
             consent=CONSENT,
         )
         write_dataset(dataset)
@@ -146,6 +135,59 @@ def record_dataset(
     return dataset
 
 
+def _check_free(output: Path) -> None:
+    """Raises InputError where a folder holds anything but an unfinished recording."""
+    begun = is_own(output, UNFINISHED) and not (output / "dataset.json").exists()
+    if output.exists() and not begun and (not output.is_dir() or any(output.iterdir())):
+        raise InputError(f"{output}: already exists; choose a new folder")
+
+
+def _takes(
+    labels: list[tuple[str, str]], count: int, identity: int, seed: int, voice: np.ndarray, own_postures: bool
+) -> list[_Take]:
+    """Acts a clip of `count` frames for every label; voice: all speech, float32 [n] at 16 kHz."""
+    held: Sequence[HeadPose | None] = (
+        postures_of([e for e, _ in labels], seed) if own_postures else [None] * len(labels)
+    )
+    takes = []
+    for k, (emotion, intensity) in enumerate(labels):
+        clip = Clip(
+            name=f"{emotion}_{intensity}",
+            source=SOURCE.format(identity),
+            first_frame=0,
+            count=count,
+            emotion=emotion,
+            intensity=intensity,
+        )
+        samples = _stretch(voice, k, len(labels), count * SAMPLE_RATE // FPS)
+        acted = perform(samples, count, emotion, intensity, seed=1000 * seed + k, posture=held[k])
+        takes.append(_Take(clip, samples, acted))
+    return takes
+
+
+def _record_frames(output: Path, scene: Scene, takes: list[_Take], front_end: str, shown: bool) -> list[Frame]:
+    """Writes all that belongs to the clips and returns what is said of their frames; shown: the progress."""
+    frames: list[Frame] = []
+    moments = [(take, index) for take in takes for index in range(len(take.acted))]
+    marks: list[np.ndarray] = []
+    for take, index in _progress(moments, "Recording", shown):
+        frame, found = _record_frame(output, scene, take.clip.name, take.acted, index)
+        frames.append(frame)
+        marks.append(found)
+        if len(marks) == len(take.acted):
+            _write_clip(output, take.clip.name, take.samples, np.stack(marks), front_end)
+            marks.clear()
+    return frames
+
+
+def _progress(items: list, label: str, shown: bool) -> Iterable:
+    if not shown:
+        return items
+    from rich.progress import track
+
+    return track(items, description=label)
+
+
 def _record_frame(output: Path, scene: Scene, clip: str, take: Performance, index: int) -> tuple[Frame, np.ndarray]:
     """Writes the pictures of a clip's frame; returns what is said of it and its landmarks, float32 [478, 3]."""
     drawn = scene.render(take.units[index], take.poses[index])
@@ -153,7 +195,7 @@ def _record_frame(output: Path, scene: Scene, clip: str, take: Performance, inde
         clip=clip,
         index=index,
         camera_to_world=drawn.camera_to_world.tolist(),
-        face_box=padded_box(drawn.landmarks, 0.05, scene.size),
+        face_box=drawn.face_box,
         lips_box=padded_box(drawn.landmarks[OUTER_LIPS], 0.2, scene.size),
         eye_openness=float(take.eye_openness[index]),
     )

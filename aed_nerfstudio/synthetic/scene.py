@@ -8,6 +8,7 @@ from functools import lru_cache
 
 import cv2
 import numpy as np
+from scipy.spatial.transform import Rotation
 
 from aed_nerfstudio.dataset.schema import HEAD, METRES_PER_UNIT, Camera
 from aed_nerfstudio.errors import InputError
@@ -19,6 +20,7 @@ from aed_nerfstudio.face.face_mesh import (
     INNER_UPPER_LIP,
     OUTER_LOWER_LIP,
     OUTER_UPPER_LIP,
+    padded_box,
 )
 from aed_nerfstudio.rendering.z_buffer import rasterise
 from aed_nerfstudio.synthetic.actor import BODY, LEFT_EYE, MOUTH, PLUG, RIGHT_EYE, Actor
@@ -43,6 +45,18 @@ class Rendering:
     torso: np.ndarray
     landmarks: np.ndarray
     camera_to_world: np.ndarray
+
+    @property
+    def face_box(self) -> list[int]:
+        """Returns the box around the face: left, top, right, bottom; right and bottom exclusive."""
+        return padded_box(self.landmarks, 0.05, len(self.image))
+
+    @property
+    def face(self) -> np.ndarray:
+        """Returns which pixels are face, bool [S, S]: head within the landmarks' outline, lowered jaw included."""
+        outline = cv2.convexHull(np.round(self.landmarks[:, :2]).astype(np.int32))
+        within = cv2.fillConvexPoly(np.zeros(self.parsing.shape, np.uint8), outline, (1,))
+        return (within > 0) & (self.parsing == HEAD)
 
 
 @dataclass
@@ -124,6 +138,15 @@ class Scene:
         matrix[:3, :3] = rotation.T
         matrix[:3, 3] = (rotation.T @ (self.eye - move) - self.actor.origin) / DECIMETRES_PER_UNIT
         return matrix
+
+    def pose_of(self, camera_to_world: np.ndarray) -> HeadPose:
+        """Returns the pose of the head that a camera of `camera_to_world`, [4, 4] or [3, 4], sees."""
+        matrix = np.asarray(camera_to_world, np.float64)
+        rotation = matrix[:3, :3].T
+        roll, yaw, down = Rotation.from_matrix(rotation).as_euler("ZYX", degrees=True).tolist()
+        pivot = self.actor.pivot
+        shift = self.eye - rotation @ (matrix[:3, 3] * DECIMETRES_PER_UNIT + self.actor.origin - pivot) - pivot
+        return HeadPose(yaw, -down, roll, (float(shift[0]), float(shift[1]), float(shift[2])))
 
     def project(self, points: np.ndarray) -> np.ndarray:
         """Projects room points [n, 3] (dm) -> [n, 3]: x, y in pixels and depth in dm."""

@@ -18,6 +18,8 @@ def test_from_the_actor_to_the_video(tmp_path, capfd):
     main(["demo", "--output", str(root), *SHORT])
     dataset = read_dataset(root / "data")
     assert len(dataset.clips) == 15 and {clip.count for clip in dataset.clips} == {10}
+    held = {round(float(np.degrees(np.arcsin(f.camera_to_world[2][1])))) for f in dataset.frames}
+    assert min(held) < -12 and max(held) > 17  # every take has its posture
     assert (root / "outputs" / "demo" / "aed-nerf-tiny" / "demo" / "config.yml").exists()
     assert probe(root / "demo.mp4").has_audio
     frames = list(read_frames(root / "demo.mp4"))

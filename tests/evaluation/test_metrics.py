@@ -320,6 +320,7 @@ def test_the_documentation_names_every_field():
         *metrics.ROW,
         *metrics.EMOTION,
         *metrics.DEPTH,
+        *metrics.CROSSED,
         *metrics.SECTIONS,
         "not_measured",
         "frames_without_face",
@@ -341,6 +342,20 @@ def test_tables_show_what_was_measured_and_why_the_rest_was_not():
     assert "| ours, GT torso | – |" in text and "2.50 frames/s at 16 x 16 on cpu" in text
     assert "ground_truth, baselines.nearest_pose" in reasons(complete())["no reason"]
     assert "- everything of emotion: no frames that show it." in text
+
+
+def test_the_table_of_other_poses_has_a_row_for_every_range_of_angles():
+    found = complete()
+    row = {"pictures": 4, **dict.fromkeys(metrics.CROSSED), "faces_found": 0.5, "displacement": 0.9}
+    bins = [{"from": 0.0, "to": 2.5, **row}, {"from": 20.0, "to": 180.0, **row, "faces_found": 0.25}]
+    found["emotion"] |= {"crossed_poses": {"bins": bins, "recorded": {"pictures": 2, "faces_found": 1.0}}}
+    table = tables(found)[-1]
+    assert table.headings == ["", "faces ↑", "displacement → 1", "pictures"]  # what no row has is left out
+    assert table.rows == [
+        ["0 to 2.5°", "0.50", "0.90", "4"],
+        ["20 to 180°", "0.25", "0.90", "4"],
+        ["recorded", "1.00", "–", "2"],
+    ]
 
 
 def test_a_reason_that_all_rows_share_is_said_once():

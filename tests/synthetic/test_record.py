@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.ndimage import binary_dilation
@@ -12,8 +14,10 @@ from aed_nerfstudio.errors import InputError
 from aed_nerfstudio.face.face_mesh import mouth_opening
 from aed_nerfstudio.synthetic.actor import Actor
 from aed_nerfstudio.synthetic.performance import HeadPose, emotion_units, perform, speech_level
+from aed_nerfstudio.synthetic.postures import PITCHES, postures
 from aed_nerfstudio.synthetic.record import record_dataset, record_video, training_speech, unseen_speech
 from aed_nerfstudio.synthetic.scene import DECIMETRES_PER_UNIT, Scene
+from aed_nerfstudio.synthetic.truth import Truth
 
 
 @pytest.fixture(scope="module")
@@ -121,3 +125,63 @@ def test_a_video_comes_with_its_truth(tmp_path):
     saved = np.load(tmp_path / "a.npz")
     assert saved["landmarks"].shape == (10, 478, 3) and saved["camera_to_world"].shape == (10, 4, 4)
     assert np.array_equal(saved["mouth_opening"], truth["mouth_opening"])
+
+
+def test_every_take_has_a_posture_of_its_own():
+    emotions = ["neutral", "happy", "sad", "angry", "fearful", "happy", "sad", "angry"]
+    held = postures(emotions)
+    assert sorted(pose.pitch for pose in held) == sorted(PITCHES)
+    assert held[0].pitch == -3 and held == postures(emotions) != postures(emotions, seed=1)
+    assert [pose.pitch for pose in postures(["happy"])] == [-2.5]
+    many = postures(["neutral", "happy", "sad"] * 5)
+    assert len({pose.pitch for pose in many}) == 15
+    assert {min(PITCHES), max(PITCHES)} <= {pose.pitch for pose in many}
+    assert max(abs(pose.pitch) for pose in many[::3]) < 5
+
+
+def test_a_head_in_a_posture_hardly_moves():
+    posture = HeadPose(3, 19, -2)
+    angles = np.array([(p.yaw, p.pitch, p.roll) for p in perform(np.zeros(16000), 100, posture=posture).poses])
+    assert 0.5 < np.abs(angles - (3, 19, -2)).max() <= 1
+
+
+@pytest.fixture(scope="module")
+def held(tmp_path_factory):
+    root = tmp_path_factory.mktemp("postures") / "data"
+    emotions = ["neutral", "fearful", "sad"]
+    record_dataset(
+        root, size=96, clip_seconds=0.4, emotions=emotions, intensities=["strong"], identity=3, postures=True,
+        progress=False,
+    )  # fmt: skip
+    return read_dataset(root)
+
+
+def test_the_truth_acts_a_recorded_frame_again(held):
+    truth, expected = Truth(held), postures(["neutral", "fearful", "sad"])
+    for clip, posture in zip(held.clips, expected, strict=True):
+        frame = next(f for f in held.frames if f.clip == clip.name and f.index == 7)
+        assert abs(truth.pose(frame).pitch - posture.pitch) < 1
+        again = truth.render(frame, clip.emotion, clip.intensity)
+        assert np.abs(again.landmarks - held.landmarks(clip.name)[7]).max() < 0.01
+        assert np.abs(again.image.astype(int) - held.image(frame)).mean() < 2.5  # JPEG's
+        assert again.face_box == frame.face_box
+        assert 0.5 < again.face.sum() / again.face[slice(*again.face_box[1::2]), slice(*again.face_box[::2])].size
+
+
+def test_the_truth_knows_every_emotion_in_every_pose(held):
+    truth = Truth(held)
+    frame = next(f for f in held.frames if f.clip == "sad_strong")
+    sad, fearful = (truth.render(frame, emotion) for emotion in ("sad", "fearful"))
+    assert np.array_equal(sad.camera_to_world, fearful.camera_to_world)
+    assert np.abs(sad.image.astype(int) - fearful.image)[sad.face].max() > 30
+    turned = truth.render(frame, "sad", pose=HeadPose(yaw=12))
+    assert turned.landmarks[1, 0] > sad.landmarks[1, 0] + 2
+    found = truth.scene.pose_of(turned.camera_to_world)
+    assert (found.yaw, found.pitch, found.roll) == pytest.approx((12, 0, 0), abs=1e-6)
+    with pytest.raises(InputError, match="unknown emotion"):
+        truth.render(frame, "bored")
+
+
+def test_nobody_else_is_acted_anew(held):
+    with pytest.raises(InputError, match="not recorded of the synthetic actor"):
+        Truth(replace(held, tools={"parser": "somebody"}))

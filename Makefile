@@ -8,6 +8,8 @@ VENV ?= .venv
 WORKERS ?= 2
 UV := $(or $(shell command -v uv),.uv/bin/uv)
 export UV
+# What installation/overrides.txt leaves out, and what only that would need.
+NEVER := pyliblzfse opencv-python opencv-contrib-python keras mtcnn lz4 ml-dtypes namex optree
 RESOLVE := pip compile --quiet --only-binary :all: --overrides installation/overrides.txt --all-extras \
 	--no-annotate --no-header pyproject.toml
 
@@ -44,7 +46,7 @@ $(VENV)/.installed: pyproject.toml installation/constraints.txt installation/ove
 # The newest versions that fit together, one set for all Pythons and systems as far as there is one.
 constraints: | $(UV)
 	$(UV) $(RESOLVE) --upgrade --universal --fork-strategy fewest --python-version 3.10 \
-		--no-emit-package pyliblzfse --no-emit-package opencv-python --no-emit-package opencv-contrib-python \
+		$(NEVER:%=--no-emit-package %) \
 		--output-file installation/constraints.txt
 
 # Whether that set has wheels everywhere.

@@ -11,7 +11,7 @@ neither. The actor's own emotions leave `identity_similarity` at 0.99; another a
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -36,9 +36,11 @@ from aed_nerfstudio.evaluation.expression import (
     trained_labels,
     without_weakest,
 )
-from aed_nerfstudio.evaluation.landmark_distance import detect
-from aed_nerfstudio.evaluation.metrics import EMOTION
+from aed_nerfstudio.evaluation.independent_judge import IndependentJudge, face_crops, judged, recorded_crops
+from aed_nerfstudio.evaluation.landmark_distance import NotMeasurable, detect
+from aed_nerfstudio.evaluation.metrics import EMOTION, JUDGE
 from aed_nerfstudio.evaluation.rigid_face import rigid_region, similarity
+from aed_nerfstudio.face.face_finder import FaceFinder
 
 if TYPE_CHECKING:
     from aed_nerfstudio.driving.track import FrameCondition
@@ -101,17 +103,44 @@ def evaluate_emotion(avatar: Avatar, dataset: Dataset, frames: int = 24, seed: i
     shown = Preservation(dataset)
     images = (image for i, c in zip(picks, conditions, strict=True) for image in shown.renders(avatar, i, c, labels))
     crossed = CrossedPoses(dataset, classifier, vocabulary, picks)
-    marks = detect(crossed.watched(images)).reshape(len(picks), len(labels), -1, 3)
+    marks, crops = _looked_at(crossed.watched(images))
+    marks = marks.reshape(len(picks), len(labels), -1, 3)
     result["crossed_poses"] = crossed.figures(marks)
-    figures, reasons = _expressed(avatar, dataset, classifier, conditions, marks)
-    result |= figures
-    result["not_measured"] |= reasons
+    asked = without_weakest(labels, vocabulary)
+    faces = {label: crops[labels.index(label) :: len(labels)] for label in asked}
+    for figures, reasons in (
+        _expressed(avatar, dataset, classifier, conditions, marks),
+        _judged(dataset, vocabulary, faces),
+    ):
+        result |= figures
+        result["not_measured"] |= reasons
     result["identity_similarity"] = float(np.mean(shown.similarities))
     if shown.changes:
         result["background_change"] = float(np.mean(shown.changes))
     else:
         not_measured(f"the head's alpha is nowhere below {OUTSIDE}", "background_change")
     return result
+
+
+def _looked_at(images: Iterable[np.ndarray]) -> tuple[np.ndarray, list[np.ndarray | None]]:
+    """Returns the landmarks of pictures as `detect` does, and their faces as `face_crops` yields them."""
+    marks, crops = [], []
+    with FaceFinder() as finder:
+        for image in images:
+            marks.append(finder.landmarks(image))
+            crops += face_crops([image], marks[-1:])
+    return np.stack(marks), crops
+
+
+def _judged(
+    dataset: Dataset, vocabulary: EmotionVocabulary, faces: dict[Label, list]
+) -> tuple[dict[str, object], dict[str, str]]:
+    """Returns what another network says of the faces that were rendered with each label: `independent_judge.judged`."""
+    try:
+        judge = IndependentJudge()
+    except NotMeasurable as reason:
+        return {}, dict.fromkeys(JUDGE, str(reason))
+    return judged(judge, recorded_crops(dataset, vocabulary), faces)
 
 
 def _why_none(seen: list[Label], held_out: list[int]) -> str:
@@ -138,14 +167,19 @@ def _expressed(
     categories = list(dict.fromkeys(category for category, _ in labels))
     figures: dict[str, object] = {}
     reasons: dict[str, str] = {}
+    truth = _recorded(dataset, labels, vocabulary)
     if len(categories) > 1:
         scored = without_weakest(labels, vocabulary)
         figures |= _recognition(classifier, scored, marks, covariates)
-        figures["category_accuracy_recorded"] = _accuracy_on_truth(classifier, dataset, scored, vocabulary)
+        figures["category_accuracy_recorded"] = _accuracy_on_truth(classifier, scored, truth)
     else:
         names = ("category_accuracy", "category_accuracy_recorded", "confusion", "faces_not_found")
         reasons |= dict.fromkeys(names, f"the training data has one category only, {categories[0]}")
     graded = graded_categories(labels)
+    if "neutral" in categories and len(categories) > 1:
+        figures["displacement"] = _displacement(classifier, truth, marks, covariates)
+    else:
+        reasons["displacement"] = "the training data has no neutral frames, or nothing else"
     if "neutral" in categories and graded:
         figures |= _strength(avatar, classifier, graded, conditions, marks, covariates)
     else:
@@ -153,6 +187,50 @@ def _expressed(
         names = ("intensity_ordering", "sweep", "sweep_monotonic")
         reasons |= dict.fromkeys(names, f"the training data has no {what}")
     return figures, reasons
+
+
+def _recorded(
+    dataset: Dataset, labels: list[Label], vocabulary: EmotionVocabulary
+) -> dict[Label, tuple[np.ndarray, np.ndarray]]:
+    """Returns the landmarks [F, 478, 3] of the labels' held-out frames and their covariates [F, 4]."""
+    groups = frames_by_label(dataset, "val", vocabulary)
+    return {
+        label: (detect(images_of(dataset, groups[label])), covariates_of_frames(dataset, groups[label]))
+        for label in labels
+        if label in groups
+    }
+
+
+def _displacement(
+    classifier: ExpressionClassifier,
+    truth: dict[Label, tuple[np.ndarray, np.ndarray]],
+    marks: np.ndarray,
+    covariates: np.ndarray,
+) -> dict[str, dict[str, float | None]]:
+    """Returns by category but neutral the mean displacement of its strongest label: of held-out frames, of renders, and
+    the one over the other.
+
+    truth: of `_recorded`. marks and covariates: as for `_recognition`.
+    """
+    found = {}
+    for category, label in {category: (category, intensity) for category, intensity in classifier.labels}.items():
+        if category == "neutral":
+            continue
+        renders = _mean_displacement(classifier, category, marks[:, classifier.labels.index(label)], covariates)
+        recorded = _mean_displacement(classifier, category, *truth[label]) if label in truth else None
+        # Below a tenth there is no displacement to speak of, and its share means nothing.
+        relative = renders / recorded if renders is not None and recorded is not None and recorded > 0.1 else None
+        found[category] = {"recorded": recorded, "rendered": renders, "relative": relative}
+    return found
+
+
+def _mean_displacement(
+    classifier: ExpressionClassifier, category: str, marks: np.ndarray, covariates: np.ndarray
+) -> float | None:
+    """Returns the mean over the frames with a face; None where there is none."""
+    moved = classifier.displacement(marks, covariates, category)
+    known = moved[np.isfinite(moved)]
+    return float(known.mean()) if len(known) else None
 
 
 def _recognition(
@@ -210,16 +288,16 @@ def _spread(members: list[int], count: int, seed: int) -> list[int]:
 
 
 def _accuracy_on_truth(
-    classifier: ExpressionClassifier, dataset: Dataset, labels: list[Label], vocabulary: EmotionVocabulary
+    classifier: ExpressionClassifier, labels: list[Label], truth: dict[Label, tuple[np.ndarray, np.ndarray]]
 ) -> float | None:
     """Returns the share of held-out frames of the labels whose category is recognised; None where there are none."""
-    groups = frames_by_label(dataset, "val", vocabulary)
-    picks = [i for label in labels for i in groups.get(label, [])]
-    if not picks:
-        return None
-    asked = [label[0] for label in labels for _ in groups.get(label, [])]
-    measured = classifier.nearest(detect(images_of(dataset, picks)), covariates_of_frames(dataset, picks))
-    return float(np.mean([m is not None and m[0] == a for m, a in zip(measured, asked, strict=True)]))
+    right = [
+        measured is not None and measured[0] == label[0]
+        for label in labels
+        if label in truth
+        for measured in classifier.nearest(*truth[label])
+    ]
+    return float(np.mean(right)) if right else None
 
 
 # ---- renders

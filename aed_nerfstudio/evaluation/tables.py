@@ -13,6 +13,9 @@ EMOTION_HEADINGS = {
     "category_accuracy_recorded": "category, recorded",
     "intensity_ordering": "ordering ↑",
     "sweep_monotonic": "sweep ↑",
+    "judge_accuracy": "judge ↑",
+    "judge_accuracy_recorded": "judge, recorded",
+    "judge_agreement": "judge's agreement ↑",
     "identity_similarity": "identity ↑",
     "background_change": "background /255 ↓",
 }
@@ -70,9 +73,27 @@ def tables(metrics: Mapping) -> list[Table]:
         labels = emotion["confusion"]["labels"]
         body = [[label, *map(str, line)] for label, line in zip(labels, emotion["confusion"]["matrix"], strict=True)]
         found.append(Table("Asked (rows) and measured (columns) emotion, renders", ["", *labels], body))
+    if emotion["displacement"] is not None:
+        found.append(_displacement_table(emotion["displacement"]))
+    if emotion["judge_confusion"] is not None:
+        found.append(_judge_table(emotion["judge_confusion"]))
     if emotion["crossed_poses"] is not None:
         found.append(_crossed_table(emotion["crossed_poses"]))
     return found
+
+
+def _displacement_table(found: Mapping[str, Mapping[str, float | None]]) -> Table:
+    rows = [[name, *(cell(values[name]) for values in found.values())] for name in ("recorded", "rendered", "relative")]
+    return Table("Displacement of the strongest intensity", ["", *found], rows)
+
+
+def _judge_table(found: Mapping) -> Table:
+    """Returns the independent judge's words in percent of a label's faces: of recorded frames / of renders."""
+    body = []
+    for label, *counts in zip(found["labels"], found["recorded"], found["rendered"], strict=True):
+        before, after = ([100 * n / max(1, sum(row)) for n in row] for row in counts)
+        body.append([label, *(f"{a:.0f} / {b:.0f}" for a, b in zip(before, after, strict=True))])
+    return Table("What fer says, % of faces: recorded / rendered", ["", *found["names"]], body)
 
 
 def _crossed_table(crossed: Mapping) -> Table:

@@ -37,6 +37,11 @@ VALUES = (
     "intensity_ordering",
     "sweep",
     "sweep_monotonic",
+    "displacement",
+    "judge_accuracy",
+    "judge_accuracy_recorded",
+    "judge_agreement",
+    "judge_confusion",
     "identity_similarity",
     "background_change",
     "crossed_poses",
@@ -123,6 +128,10 @@ def test_the_actor_itself_shows_what_it_is_asked_for(perfect):
     assert perfect["frames"] == 6 and perfect["faces_not_found"] == 0
     # Neutral is asked for once, the others at medium and at strong.
     assert np.sum(perfect["confusion"]["matrix"], axis=1).tolist() == [6, 12, 12]
+    assert set(perfect["displacement"]) == {"fearful", "sad"}
+    for values in perfect["displacement"].values():
+        assert values["relative"] == pytest.approx(values["rendered"] / values["recorded"])
+        assert 0.75 < values["relative"] < 1.3
     for curve in perfect["sweep"].values():
         assert len(curve) == 11 and 0.2 < curve[0] < 0.6 and 0.65 < curve[-1] < 1.3
 
@@ -134,6 +143,7 @@ def test_an_avatar_deaf_to_emotion_is_at_chance(recorded):
     assert 1 / 5 - 1e-6 < result["category_accuracy"] < 2 / 5 + 1e-6
     assert result["category_accuracy_recorded"] >= 0.97
     assert result["intensity_ordering"] == 0 and result["sweep_monotonic"] == 0
+    assert all(abs(values["relative"]) < 0.3 for values in result["displacement"].values())
     assert result["identity_similarity"] == pytest.approx(1) and result["background_change"] == 0
 
 
@@ -233,4 +243,5 @@ def test_a_real_run_is_measured_to_the_end(run: Path, data: Path):
     well_formed(result)
     # Two labels, of one intensity each.
     assert set(result["not_measured"]) == {"intensity_ordering", "sweep", "sweep_monotonic"}
+    assert [sum(row) for row in result["judge_confusion"]["rendered"]] == [2, 2]
     assert np.sum(result["confusion"]["matrix"]) + result["faces_not_found"] == 4

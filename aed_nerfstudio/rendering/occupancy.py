@@ -165,12 +165,18 @@ def visual_hull(
     height, width = masks.shape[1:]
     axis = (torch.arange(resolution, device=masks.device) + 0.5) * (2 / resolution) - 1
     cells = torch.stack(torch.meshgrid(axis, axis, axis, indexing="ij"), -1).reshape(-1, 3)
+    left = torch.arange(len(cells), device=masks.device)  # cells that enough views may yet see
     votes = torch.zeros(len(cells), device=masks.device)
-    for mask, pose in zip(masks, camera_to_worlds.float(), strict=True):
+    for number, (mask, pose) in enumerate(zip(masks, camera_to_worlds.float(), strict=True), 1):
         seen = (cells - pose[:3, 3]) @ pose[:3, :3]
         depth = (-seen[:, 2]).clamp_min(1e-6)
         x = (centre[0] + focal * seen[:, 0] / depth).floor().long()
         y = (centre[1] - focal * seen[:, 1] / depth).floor().long()
         outside = (x < 0) | (x >= width) | (y < 0) | (y >= height)
         votes += outside | mask[y.clamp(0, height - 1), x.clamp(0, width - 1)]
-    return (votes >= share * len(masks)).view(resolution, resolution, resolution)
+        if number % 8 == 0 or number == len(masks):
+            possible = votes + (len(masks) - number) >= share * len(masks)
+            cells, left, votes = cells[possible], left[possible], votes[possible]
+    hull = torch.zeros(resolution**3, dtype=torch.bool, device=masks.device)
+    hull[left] = True
+    return hull.view(resolution, resolution, resolution)

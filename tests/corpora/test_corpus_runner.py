@@ -27,10 +27,10 @@ SEQUENTIAL = Workers(sequential=True)
 
 @pytest.fixture(scope="module")
 def videos(tmp_path_factory) -> Path:
-    """Three people and a file that breaks off."""
+    """Three takes, as of three people, and a file that breaks off."""
     folder = tmp_path_factory.mktemp("videos")
     for number in range(3):
-        record_video(folder / f"actor{number}.mp4", seconds=2.2, size=96, identity=number, seed=number)
+        record_video(folder / f"actor{number}.mp4", seconds=2.2, size=96, seed=number)
         (folder / f"actor{number}.npz").unlink()
     whole = (folder / "actor0.mp4").read_bytes()
     (folder / "broken.mp4").write_bytes(whole[: len(whole) // 3])

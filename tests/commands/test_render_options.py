@@ -389,7 +389,7 @@ def test_an_interrupted_render_plays_and_goes_on(run, speech, tmp_path, in_proce
     write_wav(long, np.tile(read_audio(speech), 30))  # 360 frames
     output = tmp_path / "long.mp4"
     command = [Path(sys.executable).parent / "aed", "render", "--load-config", run / "config.yml", "--audio", long]
-    command = [*map(str, command), "--output", str(output), "--size", "16", "--emotion", "happy"]
+    command = [*map(str, command), "--output", str(output), "--size", "48", "--emotion", "happy"]
     printed = interrupted(command, when=rb"([5-9]|\d\d)/360")
     assert "--resume" in printed and "Traceback" not in printed, printed
     stopped = facts(output)[3]

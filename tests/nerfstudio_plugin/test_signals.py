@@ -50,7 +50,6 @@ def test_a_paused_training_ends_as_well(data, tmp_path, capsys):
 def test_ns_train_ends_with_the_exit_code(data, tmp_path):
     command = [BIN / "ns-train", "aed-nerf-tiny", "--data", data, "--output-dir", tmp_path, "--experiment-name", "a"]
     command += ["--timestamp", "t", "--vis", "tensorboard", "--max-num-iterations", "2000"]
-    command += ["--pipeline.datamanager.train-num-rays-per-batch", "256"]
     with subprocess.Popen(list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as run:
         for line in run.stdout:
             if "spread over audio frames" in line:  # the first step has been made

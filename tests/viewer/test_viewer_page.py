@@ -221,7 +221,6 @@ def test_renders_a_video_to_download(page, tmp_path, run):
 @pytest.mark.slow
 def test_the_panel_is_usable_while_training(data, tmp_path):
     training = ("ns-train", "aed-nerf-tiny", "--data", data, "--output-dir", tmp_path, "--vis", "viewer")
-    training += ("--pipeline.datamanager.train-num-rays-per-batch", 256)
     step = "Number(document.body.innerText.match(/Step: (\\d+)/)[1])"
     with served(*training, log=tmp_path / "log") as port, ViewerPage(port, tmp_path / "browser", (900, 560)) as page:
         page.number("Max res", 64)

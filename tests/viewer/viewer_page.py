@@ -155,9 +155,9 @@ class ViewerPage(Chromium):
 
         def stands_still() -> bool:
             seen.append((self.run("window.pictures"), max(self._sent_picture().shape[:2])))
-            return len(seen) > 4 and seen[-1] == seen[-5] and seen[-1][1] >= finest
+            return len(seen) > 3 and seen[-1] == seen[-4] and seen[-1][1] >= finest
 
-        self.wait(stands_still, seconds, 0.1)
+        self.wait(stands_still, seconds, 0.2)
         return self.picture()
 
 

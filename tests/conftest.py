@@ -284,7 +284,10 @@ def made_once(request, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def data(made_once):
-    """Two clips of the actor, neutral and strongly happy, with the whole vocabulary, as `aed process` writes it."""
+    """Two clips of the actor, neutral and strongly happy, with the whole vocabulary, as `aed process` writes it;
+    AED_TEST_DATA: made already by the process which started this one."""
+    if "AED_TEST_DATA" in os.environ:
+        return Path(os.environ["AED_TEST_DATA"])
 
     def make(folder: Path) -> None:
         root = folder / "data"

@@ -1,7 +1,10 @@
-"""The whole way: train, resume, eval, render; nerfstudio's commands each in a process of its own once."""
+"""The whole way: train, resume, eval, render; nerfstudio's commands once in a process that is not the tests'."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 
 import av
 import numpy as np
@@ -90,13 +93,37 @@ def test_training_names_a_missing_dataset(tmp_path, trained):
     assert last.startswith("error: ") and "nothing/dataset.json" in last and "aed process" in last
 
 
+EVALUATE_AND_RENDER = """
+import sys
+from importlib.metadata import entry_points
+then = sys.argv.index("then")
+for command, arguments in (("ns-eval", sys.argv[1:then]), ("ns-render", sys.argv[then + 1 :])):
+    sys.argv = [command, *arguments]
+    (entry,) = entry_points(group="console_scripts", name=command)
+    entry.load()()
+"""
+
+
+@pytest.fixture(scope="module")
+def nerfstudios(run, tmp_path_factory):
+    """What `ns-eval` and `ns-render dataset` write, one after the other in a process of their own."""
+    folder = tmp_path_factory.mktemp("nerfstudio")
+    evaluate = ("--load-config", run / "config.yml", "--output-path", folder / "metrics.json")
+    evaluate += ("--render-output-path", folder / "pictures")
+    render = ("dataset", "--load-config", run / "config.yml", "--split", "val", "--output-path", folder / "rendered")
+    render += ("--rendered-output-names", "rgb", "gt-rgb", "--image-format", "png")
+    command = [sys.executable, "-c", EVALUATE_AND_RENDER, *map(str, (*evaluate, "then", *render))]
+    environment = {**os.environ, "PYTHONWARNINGS": "ignore"}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=600, check=False)
+    assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
+    return folder
+
+
 @pytest.mark.slow
-def test_nerfstudio_evaluates(run, tmp_path, command):
-    pictures = ("--render-output-path", tmp_path / "pictures")
-    command("ns-eval", "--load-config", run / "config.yml", "--output-path", tmp_path / "metrics.json", *pictures)
-    written = list((tmp_path / "pictures").iterdir())
+def test_nerfstudio_evaluates(nerfstudios):
+    written = list((nerfstudios / "pictures").iterdir())
     assert written and all(note(path) == SYNTHETIC_NOTE for path in written)
-    results = json.loads((tmp_path / "metrics.json").read_text())["results"]
+    results = json.loads((nerfstudios / "metrics.json").read_text())["results"]
     pictures = [read_image(path).astype(int) for path in written]  # recorded, rendered, and others beside them
     errors = [np.square(picture[:, :SIZE] - picture[:, SIZE : 2 * SIZE]).mean() / 255**2 for picture in pictures]
     assert results["psnr"] == pytest.approx(np.mean(-10 * np.log10(errors)), abs=0.3)
@@ -157,13 +184,10 @@ def test_evaluation_names_what_it_cannot_use(run, tmp_path, more, named, capsys)
 
 
 @pytest.mark.slow
-def test_renders_the_dataset(run, data, tmp_path, command):
-    command(
-        *("ns-render", "dataset", "--load-config", run / "config.yml", "--split", "val", "--output-path", tmp_path),
-        *("--rendered-output-names", "rgb", "gt-rgb", "--image-format", "png"),
-    )
-    images = [path for path in tmp_path.rglob("*") if path.suffix in (".jpg", ".png")]
-    ours = [path for path in images if path.relative_to(tmp_path).parts[1] == "rgb"]
+def test_renders_the_dataset(nerfstudios, data):
+    folder = nerfstudios / "rendered"
+    images = [path for path in folder.rglob("*") if path.suffix in (".jpg", ".png")]
+    ours = [path for path in images if path.relative_to(folder).parts[1] == "rgb"]
     assert len(images) / 2 == len(ours) == len(read_dataset(data).split("val"))
     assert all(note(path) == (SYNTHETIC_NOTE if path in ours else None) for path in images)
 

@@ -162,12 +162,7 @@ def visual_hull(
     Returns:
         bool [resolution] * 3.
     """
-    cells = _centres(resolution, masks.device)
-    votes = torch.zeros(len(cells), device=masks.device)
-    for mask, pose in zip(masks, camera_to_worlds.float(), strict=True):
-        x, y, outside = _seen_at(cells, pose, focal, centre, mask)
-        votes += outside | mask[y, x]
-    return (votes >= share * len(masks)).view(resolution, resolution, resolution)
+    return _agreed(masks, camera_to_worlds, focal, centre, resolution, share, lambda cells, pose, inside: inside)
 
 
 def surface_shell(
@@ -192,30 +187,43 @@ def surface_shell(
     Returns:
         bool [resolution] * 3.
     """
-    cells = _centres(resolution, distances.device)
-    votes = torch.zeros(len(cells), device=distances.device)
-    for distance, pose in zip(distances, camera_to_worlds.float(), strict=True):
-        x, y, outside = _seen_at(cells, pose, focal, centre, distance)
-        deep = (cells - pose[:3, 3]).norm(dim=-1) - distance[y, x]
-        votes += outside | deep.isnan() | ((deep > -before) & (deep < behind))
-    return (votes >= share * len(distances)).view(resolution, resolution, resolution)
+
+    def near(cells: Tensor, pose: Tensor, distance: Tensor) -> Tensor:
+        deep = (cells - pose[:3, 3]).norm(dim=-1) - distance
+        return deep.isnan() | ((deep > -before) & (deep < behind))
+
+    return _agreed(distances, camera_to_worlds, focal, centre, resolution, share, near)
 
 
-def _centres(resolution: int, device: torch.device) -> Tensor:
-    """Returns the centres of the cells of a grid over [-1, 1]^3, [resolution ** 3, 3]."""
-    axis = (torch.arange(resolution, device=device) + 0.5) * (2 / resolution) - 1
-    return torch.stack(torch.meshgrid(axis, axis, axis, indexing="ij"), -1).reshape(-1, 3)
+def _agreed(
+    pictures: Tensor,
+    camera_to_worlds: Tensor,
+    focal: float,
+    centre: tuple[float, float],
+    resolution: int,
+    share: float,
+    fits: Callable[[Tensor, Tensor, Tensor], Tensor],
+) -> Tensor:
+    """Returns the cells of a grid that a share of the views agrees to, bool [resolution] * 3.
 
-
-def _seen_at(
-    points: Tensor, pose: Tensor, focal: float, centre: tuple[float, float], picture: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Returns column, row and whether they lie outside, [P] each, of the pixels of a picture [H, W] that show points
-    [P, 3]; those outside are brought to its border."""
-    height, width = picture.shape
-    seen = (points - pose[:3, 3]) @ pose[:3, :3]
-    depth = (-seen[:, 2]).clamp_min(1e-6)
-    x = (centre[0] + focal * seen[:, 0] / depth).floor().long()
-    y = (centre[1] - focal * seen[:, 1] / depth).floor().long()
-    outside = (x < 0) | (x >= width) | (y < 0) | (y >= height)
-    return x.clamp(0, width - 1), y.clamp(0, height - 1), outside
+    fits: tells of the centres [P, 3] of cells, a view's pose and what its picture [H, W] has there, [P], whether it
+    does; a view agrees to all that is outside its picture.
+    """
+    height, width = pictures.shape[1:]
+    axis = (torch.arange(resolution, device=pictures.device) + 0.5) * (2 / resolution) - 1
+    cells = torch.stack(torch.meshgrid(axis, axis, axis, indexing="ij"), -1).reshape(-1, 3)
+    left = torch.arange(len(cells), device=cells.device)  # cells that enough views may yet agree to
+    votes = torch.zeros(len(cells), device=cells.device)
+    for number, (picture, pose) in enumerate(zip(pictures, camera_to_worlds.float(), strict=True), 1):
+        seen = (cells - pose[:3, 3]) @ pose[:3, :3]
+        depth = (-seen[:, 2]).clamp_min(1e-6)
+        x = (centre[0] + focal * seen[:, 0] / depth).floor().long()
+        y = (centre[1] - focal * seen[:, 1] / depth).floor().long()
+        outside = (x < 0) | (x >= width) | (y < 0) | (y >= height)
+        votes += outside | fits(cells, pose, picture[y.clamp(0, height - 1), x.clamp(0, width - 1)])
+        if number % 8 == 0 or number == len(pictures):
+            possible = votes + (len(pictures) - number) >= share * len(pictures)
+            cells, left, votes = cells[possible], left[possible], votes[possible]
+    agreed = torch.zeros(resolution**3, dtype=torch.bool, device=cells.device)
+    agreed[left] = True
+    return agreed.view(resolution, resolution, resolution)

@@ -33,14 +33,20 @@ here = pytest.mark.skipif(
 @pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="needs Triton")
 @pytest.mark.skipif(interpreted(), reason="Triton's interpreter is on")
-def test_pictures_in_the_interpreter(run):
+def test_pictures_in_the_interpreter(run, data):
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", "not cuda and not interpreter"]
     job = subprocess.run(
         [*command, str(Path(__file__))],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        env={**os.environ, "TRITON_INTERPRET": "1", "CUDA_VISIBLE_DEVICES": "", "AED_TEST_RUN": str(run)},
+        env={
+            **os.environ,
+            "TRITON_INTERPRET": "1",
+            "CUDA_VISIBLE_DEVICES": "",
+            "AED_TEST_RUN": str(run),
+            "AED_TEST_DATA": str(data),
+        },
         cwd=Path(__file__).parents[2],
         timeout=300,
         check=False,

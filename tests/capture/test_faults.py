@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 import signal
 import subprocess
@@ -120,39 +119,67 @@ def test_what_was_made_of_good_videos_survives_a_bad_one(tmp_path, pictures):
     assert before  # the first video's landmarks were there to be used
 
 
-RUN = """
-import os, sys, resource
+RUNNER = """
+import json, os, resource, signal, sys, tempfile, time
 from pathlib import Path
 from aed_nerfstudio.capture.run import ProcessOptions, process_videos
 from aed_nerfstudio.errors import InputError
-if sys.argv[3] != "0":
-    resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[3]), resource.RLIM_INFINITY))
-left = int(sys.argv[4])
-def hook(event, _):
-    global left
-    if event in ("os.rename", "os.remove"):
-        left -= 1
-        if left == 0:
-            os.kill(os.getpid(), 9)
-sys.addaudithook(hook)
-try:
-    process_videos([Path(sys.argv[1])], Path(sys.argv[2]), ProcessOptions(96, front_end="log-mel"), progress=False)
-except InputError as error:
-    sys.exit(str(error))
+from aed_nerfstudio.face.engine import has_solutions, load_mediapipe
+
+def process(video, output, limit, step):
+    left = step
+
+    def hook(event, _):
+        nonlocal left
+        if event in ("os.rename", "os.remove"):
+            left -= 1
+            if left == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    if limit:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+    sys.addaudithook(hook)
+    try:
+        process_videos([Path(video)], Path(output), ProcessOptions(96, front_end="log-mel"), progress=False)
+    except InputError as error:
+        sys.exit(str(error))
+    sys.exit()
+
+if has_solutions():
+    load_mediapipe()
+for line in sys.stdin:
+    seconds, *arguments = json.loads(line)
+    with tempfile.TemporaryFile() as said:
+        child = os.fork()  # nothing has begun threads yet
+        if not child:
+            os.setsid()
+            for stream in (1, 2):
+                os.dup2(said.fileno(), stream)
+            process(*arguments)
+        end = time.monotonic() + seconds
+        while not (ended := os.waitpid(child, os.WNOHANG))[0]:
+            if time.monotonic() > end:
+                os.killpg(child, signal.SIGKILL)
+            time.sleep(0.01)
+        said.seek(0)
+        print(json.dumps([os.waitstatus_to_exitcode(ended[1]), said.read().decode()]), flush=True)
 """
 
 
-def _run(video: Path, output: Path, limit: int = 0, seconds: float | None = None, step: int = 0) -> tuple[int, str]:
-    """Processes in a process of its own: no file may pass `limit` bytes, and it is killed after `seconds`, or just
-    before the file number `step` is renamed or removed."""
-    command = [sys.executable, "-W", "ignore", "-c", RUN, str(video), str(output), str(limit), str(step)]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
-    try:
-        _, printed = process.communicate(timeout=seconds)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        _, printed = process.communicate()
-    return process.returncode, printed
+@pytest.fixture(scope="module")
+def process():
+    """Processes a video in a process of its own, whose exit code and words it returns: no file may pass `limit` bytes,
+    and it is killed after `seconds`, or just before the file number `step` is renamed or removed. The processes are
+    forks of one that has loaded the package."""
+    command = [sys.executable, "-W", "ignore", "-c", RUNNER]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as runner:
+
+        def run(video: Path, output: Path, limit: int = 0, seconds: float = 300, step: int = 0) -> tuple[int, str]:
+            print(json.dumps([seconds, str(video), str(output), limit, step]), file=runner.stdin, flush=True)
+            return tuple(json.loads(runner.stdout.readline()))
+
+        yield run
+        runner.stdin.close()
 
 
 def _contents(folder: Path) -> dict[str, str]:
@@ -172,21 +199,21 @@ def _contents(folder: Path) -> dict[str, str]:
 
 @pytest.mark.slow
 @pytest.mark.hostile
-def test_full_disk_and_kills_leave_what_the_next_run_finishes(tmp_path, pictures):
+def test_full_disk_and_kills_leave_what_the_next_run_finishes(tmp_path, pictures, process):
     """A write that fails is said; after it and after kills the folder ends as that of an undisturbed run."""
     video = _write(tmp_path / "a.mp4", pictures[::2], 25, _noise(SECONDS))
     start = time.monotonic()
-    assert _run(video, tmp_path / "whole")[0] == 0
+    assert process(video, tmp_path / "whole")[0] == 0
     whole = time.monotonic() - start
     wanted = _contents(tmp_path / "whole")
     output = tmp_path / "out"
-    code, printed = _run(video, output, limit=100_000)
+    code, printed = process(video, output, limit=100_000)
     assert code == 1 and re.search(r"out/\S+: cannot be written .*; choose another place", printed)
     assert not (output / "dataset.json").exists()
     for step in (1, 30, 90):
-        assert _run(video, output, step=step)[0] == -signal.SIGKILL
-    _run(video, output, seconds=0.8 * whole)
-    assert _run(video, output)[0] == 0
+        assert process(video, output, step=step)[0] == -signal.SIGKILL
+    process(video, output, seconds=0.8 * whole)
+    assert process(video, output)[0] == 0
     assert _contents(output) == wanted
 
 

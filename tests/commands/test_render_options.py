@@ -349,7 +349,7 @@ def test_an_avatar_of_another_front_end_speaks(speech, trained, tmp_path):
     data = tmp_path / "data"
     labels = {"emotions": ("neutral",), "intensities": ("medium",)}
     record_dataset(data, size=48, clip_seconds=1.0, front_end="log-mel", progress=False, **labels)
-    trained(data, tmp_path / "runs")
+    trained(data, tmp_path / "runs", "--max-num-iterations", 5)
     config = tmp_path / "runs" / "actor" / "aed-nerf-tiny" / "t" / "config.yml"
     avatar = Avatar.load(config)
     features = avatar.features(read_audio(speech))

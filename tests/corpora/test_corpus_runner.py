@@ -27,10 +27,10 @@ SEQUENTIAL = Workers(sequential=True)
 
 @pytest.fixture(scope="module")
 def videos(tmp_path_factory) -> Path:
-    """Three people and a file that breaks off."""
+    """Three takes, as of three people, and a file that breaks off."""
     folder = tmp_path_factory.mktemp("videos")
     for number in range(3):
-        record_video(folder / f"actor{number}.mp4", seconds=3, size=96, identity=number, seed=number)
+        record_video(folder / f"actor{number}.mp4", seconds=2.2, size=96, seed=number)
         (folder / f"actor{number}.npz").unlink()
     whole = (folder / "actor0.mp4").read_bytes()
     (folder / "broken.mp4").write_bytes(whole[: len(whole) // 3])
@@ -79,10 +79,10 @@ def test_sequential_run_goes_on_after_failures_and_again_after_a_stop(tmp_path, 
     outcomes = run_corpus(read_corpus(source), output, OPTIONS, SEQUENTIAL, progress=False)
     assert [outcome.state for outcome in outcomes] == ["failed", "done", "failed"]
     assert "broken.mp4: truncated or damaged" in outcomes[0].error and "gone.mp4: no such file" in outcomes[2].error
-    assert outcomes[0].attempts == 1 and outcomes[1].frames == 75
+    assert outcomes[0].attempts == 1 and outcomes[1].frames == 55
     assert not [path for path in output.iterdir() if path.name.startswith(".")]
     table = summary(outcomes).splitlines()
-    assert table[2].split()[:3] == ["actor0", "done", "75"] and "no such file" in table[3]
+    assert table[2].split()[:3] == ["actor0", "done", "55"] and "no such file" in table[3]
 
     # What is done is not even looked at; what failed is tried again.
     written = (output / "actor0" / "dataset.json").stat().st_mtime_ns
@@ -132,5 +132,5 @@ def test_ray_run_survives_a_broken_video_and_a_killed_worker(tmp_path, videos):
     assert "broken.mp4: truncated or damaged" in outcomes["broken"].error
     for name in ("actor0", "actor1", "actor2"):
         dataset = read_dataset(output / name)
-        assert len(dataset.frames) == 75 and np.mean([frame.usable for frame in dataset.frames]) > 0.9
+        assert len(dataset.frames) == 55 and np.mean([frame.usable for frame in dataset.frames]) > 0.9
     assert not (output / "broken").exists()

@@ -201,7 +201,7 @@ def test_no_folder(tmp_path):
 @pytest.mark.slow
 def test_train_and_evaluate(folder, trained, in_process, tmp_path):
     """The real commands, from their folder to figures, and the run read again from its config.yml."""
-    printed = trained(folder, tmp_path, "rad-nerf-data", "--data", folder)
+    printed = trained(folder, tmp_path, "--max-num-iterations", 10, "rad-nerf-data", "--data", folder)
     assert "audio features moonshine" in printed
     run = tmp_path / "actor/aed-nerf-tiny/t"
     in_process("ns-eval", "--load-config", run / "config.yml", "--output-path", tmp_path / "out.json")

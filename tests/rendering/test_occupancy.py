@@ -114,6 +114,8 @@ def test_visual_hull_of_a_ball():
     axis = (torch.arange(32) + 0.5) / 16 - 1
     r = torch.stack(torch.meshgrid(axis, axis, axis, indexing="ij")).norm(dim=0)
     assert hull[r < 0.45].all() and not hull[r > 0.66].any()
+    more = visual_hull(mask.expand(24, -1, -1), torch.stack(4 * poses), focal, (32.0, 32.0), 32, share=1.0)
+    assert torch.equal(more, hull)
 
 
 def test_visual_hull_forgives_single_bad_masks():

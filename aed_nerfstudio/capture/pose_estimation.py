@@ -125,27 +125,31 @@ def _distance(points: np.ndarray, poses: Poses, kappa: float, seen: Observations
 
 
 def _problem(landmarks, index, size: int, starts: list[int], tracks: list[RigidTracks] | None, face) -> _Problem:
-    """Returns landmarks [F, 478, 3] of the usable frames `index` and tracks in one list of observations."""
-    number = np.full(starts[-1], -1)
+    """Returns landmarks [F, 478, 3] of the usable frames `index` and tracks in one list of observations.
+
+    They are kept in four bytes each: of ten minutes of video there are ten million.
+    """
+    number = np.full(starts[-1], -1, np.int32)
     number[index] = np.arange(len(index))
     known = len(STABLE)
-    frame, point = [np.repeat(np.arange(len(index)), known)], [np.tile(np.arange(known), len(index))]
-    xy = [landmarks[:, STABLE, :2].reshape(-1, 2).astype(np.float64)]
-    weights: list[np.ndarray] = [np.full(len(index) * known, LANDMARK_SHARE)]
+    frame = [np.repeat(np.arange(len(index), dtype=np.int32), known)]
+    point = [np.tile(np.arange(known, dtype=np.int32), len(index))]
+    xy = [landmarks[:, STABLE, :2].reshape(-1, 2).astype(np.float32)]
+    weights: list[np.ndarray] = [np.full(len(index) * known, LANDMARK_SHARE, np.float32)]
     points: list[np.ndarray] = [face[STABLE]]
     white: list[np.ndarray] = [np.tile(np.eye(2), (known, 1, 1))]
     for start, clip_tracks in zip(starts, tracks or [], strict=False):
         at = number[clip_tracks.frame + start]
         kept = np.flatnonzero(at >= 0)
         frame.append(at[kept])
-        point.append(clip_tracks.point[kept] + known)
-        xy.append(clip_tracks.xy[kept].astype(np.float64))
-        weights.append(clip_tracks.weight[kept].astype(np.float64))
+        point.append(clip_tracks.point[kept] + np.int32(known))
+        xy.append(clip_tracks.xy[kept])
+        weights.append(clip_tracks.weight[kept])
         points.append(clip_tracks.start.astype(np.float64))
         white.append(np.linalg.cholesky(clip_tracks.precision.astype(np.float64)).transpose(0, 2, 1))
     frame, point = np.concatenate(frame), np.concatenate(point)
     order = np.lexsort((point, frame))
-    xy, weight = np.concatenate(xy)[order] - size / 2, np.concatenate(weights)[order]
+    xy, weight = np.concatenate(xy)[order] - np.float32(size / 2), np.concatenate(weights)[order]
     seen = Observations(frame[order], point[order], xy, weight, np.concatenate(white))
     return _Problem(seen, np.concatenate(points), size)
 

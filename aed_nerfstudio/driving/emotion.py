@@ -7,7 +7,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float32
 
 from aed_nerfstudio.errors import InputError
 
@@ -37,7 +36,7 @@ class EmotionVocabulary:
 
     def encode(
         self, category: str | dict[str, float] | None = None, intensity: str | float | None = None
-    ) -> Float32[np.ndarray, " dim"]:
+    ) -> np.ndarray:
         """Returns the emotion vector, float32 [dim].
 
         Args:

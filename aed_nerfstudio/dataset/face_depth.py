@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Float32, Int
+from jaxtyping import Float32, Int
 from scipy.spatial import Delaunay
 
 from aed_nerfstudio.dataset.schema import Camera, Dataset
@@ -35,7 +35,6 @@ class FaceDepth:
 
     Args:
         camera: of all frames.
-        poses: camera-to-world of the frames, [F, 3, 4].
         landmarks: x and y, pixels, and depth along the camera's axis, units, of the landmarks on the skin: [F, 468, 3];
             NaN in frames without any.
         triangles: numbers of landmarks, [T, 3], that cover the face but for the inside of the mouth.
@@ -44,8 +43,7 @@ class FaceDepth:
     """
 
     camera: Camera
-    poses: Float[np.ndarray, "f 3 4"]
-    landmarks: Float[np.ndarray, "f 468 3"]
+    landmarks: Float32[np.ndarray, "f 468 3"]
     triangles: Int[np.ndarray, "t 3"]
     offset: float
     scale: float
@@ -55,24 +53,25 @@ class FaceDepth:
         """Returns the depths of a dataset's frames; None where its landmarks have no depths (RAD-NeRF's folders)."""
         poses = np.array([frame.camera_to_world for frame in dataset.frames])[:, :3]
         clips = {clip.name: dataset.landmarks(clip.name) for clip in dataset.clips}
-        marks = np.array([clips[frame.clip][frame.index, :FIRST_IRIS] for frame in dataset.frames], np.float64)
+        marks = np.array([clips[frame.clip][frame.index, :FIRST_IRIS] for frame in dataset.frames])
         marks[[not frame.usable for frame in dataset.frames]] = np.nan
         if not np.nanmax(np.abs(marks[..., 2])):
             return None
         known = dataset.split("train")
         picks = [known[i] for i in np.unique(np.linspace(0, len(known) - 1, FITTED_FRAMES).astype(int))]
         camera = dataset.camera
-        rays, base, slope = _in_head(poses[picks], marks[picks], camera)
+        rays, base, slope = _in_head(poses[picks], marks[picks].astype(np.float64), camera)
         offset, scale = _fit(poses[picks], rays[:, STABLE], base[:, STABLE], slope[:, STABLE])
         shape = (base + offset * rays + scale * slope).mean(axis=0)
         depths = _depths(poses, marks, camera, offset, scale)
         depths += _correction(marks, depths, _depth_of(shape, poses))
-        return cls(camera, poses, np.dstack([marks[..., :2], depths]), _triangles(shape), offset, scale)
+        marks[..., 2] = depths
+        return cls(camera, marks, _triangles(shape), offset, scale)
 
     def distances(self, frame: int, x: Int[np.ndarray, " n"], y: Int[np.ndarray, " n"]) -> Float32[np.ndarray, " n"]:
         """Returns how far from the camera the face is along the rays through pixels (column, row), units; NaN beside
         the face and inside the mouth."""
-        marks = self.landmarks[frame]
+        marks = self.landmarks[frame].astype(np.float64)
         out = np.full(len(x), np.nan, np.float32)
         if not np.isfinite(marks).all():
             return out

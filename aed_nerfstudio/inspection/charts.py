@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from aed_nerfstudio.dataset.schema import FPS, Dataset
-from aed_nerfstudio.inspection.judging import LATE_SECONDS
 from aed_nerfstudio.inspection.measures import BLURRED, Measures, by_fault
+from aed_nerfstudio.inspection.sound_findings import LATE_SECONDS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -13,7 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from aed_nerfstudio.dataset.schema import FPS, Dataset
-from aed_nerfstudio.inspection.judging import VERDICTS, Inspection
+from aed_nerfstudio.inspection.findings import VERDICTS, Inspection
 from aed_nerfstudio.inspection.samples import PARTS
 
 TEMPLATE = "page.html"

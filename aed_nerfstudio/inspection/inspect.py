@@ -58,7 +58,7 @@ def draw(dataset: Dataset, measures: Measures, inspection: Inspection, output: P
     keep_apart(files, dataset.sources)
     with replacing(files[0], root) as picture, replacing(files[1], root) as text:  # both, or neither
         write_image(picture, _stacked(charts, frames))
-        text.write_text(page(dataset, inspection, charts, frames), "utf-8")
+        text.write_text(page(dataset, measures, inspection, charts, frames), "utf-8")
     return files
 
 

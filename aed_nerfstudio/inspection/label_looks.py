@@ -71,7 +71,7 @@ def label_looks(dataset: Dataset, distance: np.ndarray, usable: np.ndarray) -> L
 
 def _light(image: np.ndarray, marks: np.ndarray, parsing: np.ndarray, still: np.ndarray) -> list[float]:
     """Returns the first five columns of `MEASURED` of a frame; its luminance is not over another's yet."""
-    calm = cv2.GaussianBlur(image, (0, 0), max(0.5, 0.02 * float(np.ptp(marks[:, 1]))))
+    calm = np.asarray(cv2.GaussianBlur(image, (0, 0), max(0.5, 0.02 * float(np.ptp(marks[:, 1])))), np.uint8)
 
     def at(points: tuple[int, ...]) -> np.ndarray:
         """Returns the median colour at landmarks, 0..1, float32 [3]."""
@@ -82,7 +82,8 @@ def _light(image: np.ndarray, marks: np.ndarray, parsing: np.ndarray, still: np.
     light = [float(colour**2.2 @ np.array(LUMINANCE)) + 1e-4 for colour in (left, right, skin)]
     colour = cv2.cvtColor(skin[None, None], cv2.COLOR_RGB2LAB)[0, 0]
     behind = parsing == BACKGROUND
-    away = float(np.median(np.abs(image[behind] - still[behind]))) if behind.any() else 0.0
+    moved: np.ndarray = np.abs(image[behind].astype(np.float32) - still[behind]).mean(axis=1)
+    away = float(np.median(moved)) if moved.size else 0.0
     return [light[2], float(np.log2(light[0] / light[1])), float(colour[1]), float(colour[2]), away]
 
 

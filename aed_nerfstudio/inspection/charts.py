@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from aed_nerfstudio.dataset.schema import FPS, Dataset
-from aed_nerfstudio.inspection.judging import LATE_SECONDS
+from aed_nerfstudio.inspection.label_charts import PALE, poses_chart, shared_chart, short
 from aed_nerfstudio.inspection.measures import BLURRED, Measures, by_fault
+from aed_nerfstudio.inspection.sound_findings import LATE_SECONDS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 CURVES = 6
-DOTS = 3000  # poses that are drawn
 BINS = 400  # columns of the timeline
-INK, BLUE, RED, GREY, PALE = "#222222", "#2e6f95", "#d1495b", "#9a9a9a", "#e6e6e6"
+INK, BLUE, RED, GREY = "#222222", "#2e6f95", "#d1495b", "#9a9a9a"
 
 
 def draw_charts(dataset: Dataset, measures: Measures, title: str) -> np.ndarray:
@@ -29,17 +29,18 @@ def draw_charts(dataset: Dataset, measures: Measures, title: str) -> np.ndarray:
     # A user's own matplotlibrc must not change the picture.
     with rc_context({"font.family": "DejaVu Sans", "font.size": 11, "axes.titlesize": 13, "axes.titlelocation": "left",
                      "axes.spines.top": False, "axes.spines.right": False}):  # fmt: skip
-        height = 4.4 + max(0, len(measures.labels) - 12) * 0.22
+        several = len(measures.poses.names) > 1
+        height = (5.8 if several else 4.4) + max(0, len(measures.labels) - 12) * 0.22
         layout = ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.12)
-        figure = Figure(figsize=(17, height + 2.9), dpi=110, layout=layout, facecolor="white")
-        title = title if len(title) <= 130 else title[:129] + "…"
-        # A dollar sign in a folder's name is no formula.
-        figure.suptitle(title.replace("$", r"\$"), x=0.012, ha="left", fontsize=17, fontweight="bold")
+        figure = Figure(figsize=(23 if several else 17, height + 2.9), dpi=110, layout=layout, facecolor="white")
+        figure.suptitle(short(title, 130), x=0.012, ha="left", fontsize=17, fontweight="bold")
         canvas = FigureCanvasAgg(figure)
-        grid = figure.add_gridspec(2, 3, height_ratios=[height, 1.8])
-        _poses_chart(figure.add_subplot(grid[0, 0]), measures)
+        grid = figure.add_gridspec(2, 4 if several else 3, height_ratios=[height, 1.8])
+        poses_chart(figure.add_subplot(grid[0, 0]), dataset, measures)
         _labels_chart(figure.add_subplot(grid[0, 1]), measures)
         _sound_chart(figure.add_subplot(grid[0, 2]), measures)
+        if several:
+            shared_chart(figure.add_subplot(grid[0, 3]), measures.poses)
         _timeline(figure.add_subplot(grid[1, :]), dataset, measures)
         canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()
@@ -47,23 +48,6 @@ def draw_charts(dataset: Dataset, measures: Measures, title: str) -> np.ndarray:
 
 def _note(axes: Axes, text: str) -> None:
     axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", color=GREY)
-
-
-def _poses_chart(axes: Axes, measures: Measures) -> None:
-    axes.set_title("Where the face points")
-    usable = np.flatnonzero(measures.usable)
-    if len(usable):
-        usable = usable[np.unique(np.linspace(0, len(usable) - 1, DOTS).astype(int))]
-        axes.scatter(measures.yaw[usable], measures.pitch[usable], s=9, color=BLUE, alpha=0.35, linewidths=0)
-        spans = [(values[usable].min(), values[usable].max()) for values in (measures.yaw, measures.pitch)]
-        half = max(8.0, *(0.55 * (high - low) for low, high in spans))
-        for setter, (low, high) in zip((axes.set_xlim, axes.set_ylim), spans, strict=True):
-            setter((low + high) / 2 - half, (low + high) / 2 + half)
-    axes.set_aspect("equal", adjustable="box")
-    axes.axhline(0, color=PALE, linewidth=1, zorder=0)
-    axes.axvline(0, color=PALE, linewidth=1, zorder=0)
-    axes.set_xlabel("yaw, degrees (right: to the picture's right)")
-    axes.set_ylabel("pitch, degrees (up: upwards)")
 
 
 def _labels_chart(axes: Axes, measures: Measures) -> None:
@@ -74,10 +58,10 @@ def _labels_chart(axes: Axes, measures: Measures) -> None:
     axes.barh(at, train, color=BLUE, height=0.7, label="training")
     axes.barh(at, held, left=train, color="#9cc4da", height=0.7, label="held out")
     axes.axvline(float(np.median(train + held)), color=GREY, linewidth=1, linestyle=":")
-    axes.set_yticks(at, [(name if len(name) <= 24 else name[:23] + "…").replace("$", r"\$") for name in names])
+    axes.set_yticks(at, [short(name, 24) for name in names])
     axes.set_ylim(max(len(names), 4) - 0.4, -0.6)
     axes.set_xlabel("seconds (dotted: median)")
-    axes.legend(loc="lower right", bbox_to_anchor=(1, 0.98), ncols=2, frameon=False, fontsize=10)
+    axes.legend(loc="upper right", bbox_to_anchor=(1, -0.14), ncols=2, frameon=False, fontsize=10)
 
 
 def _sound_chart(axes: Axes, measures: Measures) -> None:
@@ -91,7 +75,7 @@ def _sound_chart(axes: Axes, measures: Measures) -> None:
     for k, group in enumerate(drawn):
         late = group.sync.shift is not None and abs(group.sync.shift) >= LATE_SECONDS[0]
         known = "unknown" if group.sync.shift is None else f"{round(group.sync.shift, 2) + 0.0:+.2f} s"
-        title = (group.title if len(group.title) <= 22 else group.title[:21] + "…").replace("$", r"\$")
+        title = short(group.title, 22)
         axes.plot(group.sync.shifts, group.sync.curve, color=RED if late else BLUE, alpha=1 - 0.12 * k, linewidth=1.8,
                   label=f"{title}: {known}")  # fmt: skip
         if group.sync.shift is not None and group.sync.correlation is not None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from aed_nerfstudio.dataset.schema import FPS, Dataset
-from aed_nerfstudio.inspection.judging import LATE_SECONDS
 from aed_nerfstudio.inspection.measures import Measures, SoundGroup, by_fault, is_number, report_section
+from aed_nerfstudio.inspection.sound_findings import LATE_SECONDS
 from aed_nerfstudio.inspection.wording import NAMED, count_of, percent, reasons, signed
 
 POSE_FIGURES = {

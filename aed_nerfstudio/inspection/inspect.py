@@ -16,7 +16,8 @@ from aed_nerfstudio.dataset.schema import Dataset, check_pictures, write_image
 from aed_nerfstudio.files import keep_apart, replacing
 from aed_nerfstudio.inspection.charts import draw_charts
 from aed_nerfstudio.inspection.figures import describe
-from aed_nerfstudio.inspection.judging import Inspection, judge
+from aed_nerfstudio.inspection.findings import Inspection
+from aed_nerfstudio.inspection.judging import judge
 from aed_nerfstudio.inspection.measures import Measures, measure
 from aed_nerfstudio.inspection.page import page
 from aed_nerfstudio.inspection.samples import pick_samples, sample_sheet
@@ -57,7 +58,7 @@ def draw(dataset: Dataset, measures: Measures, inspection: Inspection, output: P
     keep_apart(files, dataset.sources)
     with replacing(files[0], root) as picture, replacing(files[1], root) as text:  # both, or neither
         write_image(picture, _stacked(charts, frames))
-        text.write_text(page(dataset, inspection, charts, frames), "utf-8")
+        text.write_text(page(dataset, measures, inspection, charts, frames), "utf-8")
     return files
 
 

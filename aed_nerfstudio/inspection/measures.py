@@ -14,6 +14,8 @@ from aed_nerfstudio.audio.late_sound import AudioSync, SpokenTake, estimate_shif
 from aed_nerfstudio.capture.upright import roll
 from aed_nerfstudio.dataset.schema import FPS, METRES_PER_UNIT, Dataset, Frame
 from aed_nerfstudio.face.face_mesh import FACE_SIDES
+from aed_nerfstudio.inspection.label_looks import LabelLooks, label_looks
+from aed_nerfstudio.inspection.label_poses import LabelPoses, label_poses
 from aed_nerfstudio.media.audio_io import is_silent, read_if_there
 
 LOST_BY = {"mouth_covered": "mouth covered", "pose_outlier": "no trustworthy pose"}
@@ -43,8 +45,9 @@ class Measures:
     usable: bool [N]. yaw, pitch: [N] degrees, positive where the face is turned to the picture's right and upwards.
     tilt, away: [N] degrees by which the face is turned clockwise in its picture, and aside; NaN in unusable frames.
     distance: [N] metres from the camera. sharpness: [N]; None where it was not measured. flags: frames with each of
-    them. lost: frames that are not usable, by reason. labels: seconds for training and held out, by label. sound: empty
-    where the dataset is without by choice.
+    them. lost: frames that are not usable, by reason. labels: seconds for training and held out, by label. poses,
+    looks: how the head is held with every label, its light and place. sound: empty where the
+    dataset is without by choice.
     """
 
     usable: np.ndarray
@@ -57,6 +60,8 @@ class Measures:
     flags: dict[str, int]
     lost: dict[str, int]
     labels: dict[str, tuple[float, float]]
+    poses: LabelPoses
+    looks: LabelLooks
     sound: list[SoundGroup]
 
     def blurred_share(self) -> float:
@@ -67,7 +72,11 @@ class Measures:
 
 
 def measure(dataset: Dataset, progress: bool = False) -> Measures:
-    """Measures a dataset; see `Measures`."""
+    """Measures a dataset; see `Measures`.
+
+    Raises:
+        InputError: a file of the dataset is missing or damaged.
+    """
     cameras = np.array([frame.camera_to_world for frame in dataset.frames], np.float64).reshape(-1, 4, 4)
     x, y, z = cameras[:, :3, 3].T  # the camera, seen from the head: what a radiance field learns views from
     sharpness = np.array([frame.sharpness for frame in dataset.frames])
@@ -75,20 +84,24 @@ def measure(dataset: Dataset, progress: bool = False) -> Measures:
     labels = {label: [0, 0] for label in names}
     usable = np.array([frame.usable for frame in dataset.frames], bool)
     tilt, away = np.concatenate([_facing_angles(dataset.landmarks(clip.name)) for clip in dataset.clips], axis=1)
+    yaw, pitch = -np.degrees(np.arctan2(x, z)), -np.degrees(np.arctan2(y, np.hypot(x, z)))
+    distance = METRES_PER_UNIT * np.linalg.norm(cameras[:, :3, 3], axis=1)
     for part, name in enumerate(("train", "val")):
         for i in dataset.split(name):
             labels[names[i]][part] += 1
     return Measures(
         usable=usable,
-        yaw=-np.degrees(np.arctan2(x, z)),
-        pitch=-np.degrees(np.arctan2(y, np.hypot(x, z))),
+        yaw=yaw,
+        pitch=pitch,
         tilt=np.where(usable, tilt, np.nan),
         away=np.where(usable, away, np.nan),
-        distance=METRES_PER_UNIT * np.linalg.norm(cameras[:, :3, 3], axis=1),
+        distance=distance,
         sharpness=None if (sharpness == 1).all() else sharpness,
         flags=dict(Counter(flag for frame in dataset.frames for flag in frame.flags)),
         lost=dict(Counter(_why_lost(frame) for frame in dataset.frames if not frame.usable).most_common()),
         labels={label: (train / FPS, held / FPS) for label, (train, held) in labels.items()},
+        poses=label_poses(dataset, yaw, pitch, usable),
+        looks=label_looks(dataset, distance, usable),
         sound=[] if dataset.front_end == "none" else _sound(dataset, progress),
     )
 

@@ -13,7 +13,10 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from aed_nerfstudio.dataset.schema import FPS, Dataset
-from aed_nerfstudio.inspection.judging import VERDICTS, Inspection
+from aed_nerfstudio.inspection.findings import VERDICTS, Inspection
+from aed_nerfstudio.inspection.label_poses import RIGHT_DEGREES
+from aed_nerfstudio.inspection.label_table import look_table, pose_table
+from aed_nerfstudio.inspection.measures import Measures
 from aed_nerfstudio.inspection.samples import PARTS
 
 TEMPLATE = "page.html"
@@ -21,11 +24,14 @@ LEVELS = {"ok": "in order", "warn": "look at this", "fail": "must be mended"}
 _CODE = re.compile("`([^`]+)`")
 
 
-def page(dataset: Dataset, inspection: Inspection, charts: np.ndarray, frames: np.ndarray | None) -> str:
+def page(
+    dataset: Dataset, measures: Measures, inspection: Inspection, charts: np.ndarray, frames: np.ndarray | None
+) -> str:
     """Returns the page as HTML.
 
     Args:
         dataset: what was inspected.
+        measures: what was measured of it.
         inspection: what is said of it.
         charts: uint8 [H, W, 3] RGB, see `draw_charts`.
         frames: uint8 [H, W, 3] RGB, see `sample_sheet`; None where no frame is usable.
@@ -48,6 +54,9 @@ def page(dataset: Dataset, inspection: Inspection, charts: np.ndarray, frames: n
         charts=_data_url(charts, ".png"),
         samples=None if frames is None else _data_url(frames, ".jpg"),
         parts=list(zip(("background", "torso", "neck", "head"), PARTS.values(), strict=True)),
+        labels=look_table(measures),
+        shared=pose_table(measures),
+        right=round(RIGHT_DEGREES),
         figures=inspection.figures,
         clips=[(clip, usable[clip.name]) for clip in dataset.clips],
         fps=FPS,

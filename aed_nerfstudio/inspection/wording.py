@@ -7,12 +7,17 @@ from collections.abc import Iterable
 from aed_nerfstudio.inspection.measures import Measures, SoundGroup
 
 NAMED = 5
-"""Clips that are named one by one."""
+"""Clips, or pairs of labels, that are named one by one."""
 
 
 def percent(share: float) -> str:
     """Returns a share, 0..1, as a percentage with one digit."""
     return f"{100 * share:.1f} %"
+
+
+def by_percent(change: float) -> str:
+    """Returns how large a change is, as a whole percentage without a sign."""
+    return f"{100 * abs(change):.0f} %"
 
 
 def count_of(count: int, what: str) -> str:

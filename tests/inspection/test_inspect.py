@@ -14,8 +14,9 @@ from aed_nerfstudio.audio.features import SAMPLE_RATE
 from aed_nerfstudio.commands.main import main
 from aed_nerfstudio.dataset.schema import Dataset, read_dataset, read_image, write_dataset
 from aed_nerfstudio.errors import InputError
+from aed_nerfstudio.inspection.findings import Finding, Inspection
 from aed_nerfstudio.inspection.inspect import inspect_dataset
-from aed_nerfstudio.inspection.judging import Finding, Inspection, judge
+from aed_nerfstudio.inspection.judging import judge
 from aed_nerfstudio.inspection.measures import Measures, measure
 from aed_nerfstudio.media.audio_io import read_audio, write_wav
 from aed_nerfstudio.synthetic.record import record_dataset

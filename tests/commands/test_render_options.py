@@ -164,8 +164,9 @@ def test_frames_in_steps_are_as_in_the_whole(avatar, render, speech):
             np.testing.assert_array_equal(frame, whole[number])
 
 
-def test_smoothed_lips_feel_what_was_before_them_at_any_rate_and_step(avatar, speech):
-    """Where frames lie further apart than lips feel, those between them are not all looked at."""
+def test_smoothed_lips_feel_what_was_before_them_at_any_rate_and_step(avatar, speech, unchecked_shapes):
+    """Where frames lie further apart than lips feel, those between them are not all looked at; by the checks of types
+    neither."""
     samples = np.tile(read_audio(speech), 2)
     track = avatar.track(samples, avatar.vocabulary.encode("happy"), "still", fps=100)
     smoothing = LipSmoothing(100)
@@ -331,7 +332,7 @@ def test_a_camera_path_is_seen_as_in_the_viewer(avatar, render, camera_path, spe
     track = avatar.track(read_audio(speech), avatar.vocabulary.encode(), fps=10)
     first, last = (255 * avatar.images(track[k], camera=cameras[k : k + 1])["rgb"].numpy() for k in (0, 4))
     assert np.abs(found[0] - first).max() < 1 and np.abs(found[4] - last).max() < 1
-    assert np.abs(first - last).mean() > 1
+    assert np.abs(first - last).mean() > 0.5
     assert frames(render("larger.mp4", camera_path=camera_path, size=144, frames="0:2")).shape == (2, 96, 144, 3)
 
 

@@ -131,7 +131,9 @@ class Avatar:
             return camera.h, camera.w
         return _checked(round(camera.h * size / camera.w), size)
 
-    def features(self, audio: Float[np.ndarray, " samples"], file: Path | None = None) -> Float32[np.ndarray, "steps dim"]:
+    def features(
+        self, audio: Float[np.ndarray, " samples"], file: Path | None = None
+    ) -> Float32[np.ndarray, "steps dim"]:
         """Returns what the avatar hears in a stretch of sound, by the front end that it was trained on.
 
         Args:

@@ -89,7 +89,8 @@ def test_two_processes_train_as_one_with_both_their_rays(data, tmp_path, one_thr
     together = trained(data, [0, 1], world_size=1)
     assert program.wait(120) == 0
     first, second = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in (0, 1))
-    assert first["values"] == second["values"]
+    for ours, other in zip(first["values"], second["values"], strict=True):
+        assert ours == pytest.approx(other, rel=1e-6)  # weights are equal to the bit: below
     for ours, expected in zip(first["values"], together["values"], strict=True):
         assert ours == pytest.approx(expected, rel=1e-4, abs=1e-6)
     assert {"lpips", "torso"} <= {key for row in first["values"] for key in row}

@@ -54,7 +54,8 @@ LIMITS = {
     "pipeline.model.occupancy_every": Between(1, 10**9),
     "pipeline.model.occupancy_warmup": _STEPS,
     **dict.fromkeys((f"pipeline.model.lambda_{name}" for name in (
-        "lpips", "alpha", "audio", "mask", "torso_mask", "distortion", "depth", "articulation", "saturation")), _WEIGHT),
+        "lpips", "alpha", "audio", "mask", "torso_mask", "distortion", "depth", "articulation", "saturation",
+    )), _WEIGHT),
     "pipeline.model.driving.fps": FRAME_RATE,
 }  # fmt: skip
 """By the dotted names of options; those of the optimizers are `_OPTIMIZER`'s."""

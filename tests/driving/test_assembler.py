@@ -99,7 +99,7 @@ def test_poses_of_ones_own_are_smoothed_and_played_forth_and_back(assembler, fea
     assert eyes(track) == eyes(assembler.speech(features, EMOTION))
 
 
-def test_other_frame_rates_and_emotions_over_time(assembler, features):
+def test_other_frame_rates_and_emotions_over_time(assembler, features, unchecked_shapes):
     asked = []
     track = assembler.speech(features, lambda time: asked.append(time) or EMOTION * time, fps=50)
     usual = assembler.speech(features, EMOTION)

@@ -6,6 +6,7 @@ rendered by version 0.1.
 """
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -40,15 +41,18 @@ def config(tmp_path_factory) -> Path:
 
 
 def picture(avatar: Avatar) -> np.ndarray:
-    """As version 0.1 rendered it: the fourth frame of silence, happy, with the recorded head motion.
+    """As version 0.1 rendered it: the fourth frame of silence, happy, with the head motion of the longest take.
 
     At its right with all cells occupied: the fog that the head is after 30 steps.
     """
     avatar.network.head.bfloat16 = False  # which not every processor has
-    track = avatar.track(np.zeros(8 * 640, np.float32), avatar.vocabulary.encode("happy"))
-    pictures = [to_uint8(avatar.images(track[3], 32)["rgb"])]
+    motion = avatar.portrait.motion
+    take = motion.take(motion.longest_first[0])  # whose motion it played with every emotion
+    track = avatar.track(np.zeros(8 * 640, np.float32), avatar.vocabulary.encode("happy"), take.poses)
+    condition = replace(track[3], eye_openness=float(take.eye_openness[3]))
+    pictures = [to_uint8(avatar.images(condition, 32)["rgb"])]
     avatar.network.occupancy.binaries.fill_(True)
-    return np.hstack([*pictures, to_uint8(avatar.images(track[3], 32)["rgb"])])
+    return np.hstack([*pictures, to_uint8(avatar.images(condition, 32)["rgb"])])
 
 
 def assert_as_then(avatar: Avatar) -> None:

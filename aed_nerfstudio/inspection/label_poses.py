@@ -18,8 +18,14 @@ on eyes and brows double."""
 BETWEEN = 400
 """Frames of a label that are compared, evenly spread."""
 SHARED = 0.25
-"""Least share of another label's poses that a label must have been seen near. Independent takes of 2 s of a head that
-moves by +-3 degrees come down to 0.48."""
+"""Least share of another label's poses that a label must have been seen near."""
+STEADY = 5.0
+"""Distance of two labels' means over their spread from which it is posture that parts them, and not where moving heads
+happened to be in short takes: by chance at most 4.1, over ten recordings of the synthetic actor (5 or 15 labels, 2 s
+each); 16 with an actor of MEAD."""
+MUTUAL = 0.5
+"""Share of the poses of either label that are broken for the other one, from which it is posture as well: by chance at
+most 0.3 in the same recordings."""
 FEW = 0.02
 """Share of a label's frames that must be near a pose: a single odd one teaches nothing."""
 
@@ -30,7 +36,8 @@ class LabelPoses:
 
     names: of the labels. mean, spread: [L, 3] of yaw, pitch and roll, degrees. near, far: [L, L], the share of the
     frames of the second label whose direction lies within `RIGHT_DEGREES` of frames of the first, or `BROKEN_DEGREES`
-    and more away from them. angle: [L, L] degrees, the median of that distance.
+    and more away from them. angle: [L, L] degrees, the median of that distance. posture: bool [L, L], whether labels
+    that share no poses do so by more than chance.
     """
 
     names: list[str]
@@ -39,19 +46,22 @@ class LabelPoses:
     near: np.ndarray
     far: np.ndarray
     angle: np.ndarray
+    posture: np.ndarray
 
     def apart(self) -> list[tuple[float, str, str]]:
         """Returns pairs of labels that do not share poses, the widest first, as degrees and two names.
 
-        The first label lacks most of the poses of the second; the other way round may hold as well.
+        The first label lacks most of the poses of the second; the other way round may hold as well. None where that may
+        be chance with all of them.
         """
-        found = []
+        found, sure = [], False
         for j in range(len(self.names)):
             for i in range(j):
-                row, column = max((i, j), (j, i), key=lambda pair: (self.near[pair] < SHARED, self.angle[pair]))
-                if self.near[row, column] < SHARED:
-                    found.append((float(self.angle[row, column]), self.names[row], self.names[column]))
-        return sorted(found, key=lambda pair: -pair[0])
+                pair = max((i, j), (j, i), key=lambda pair: (self.near[pair] < SHARED, self.angle[pair]))
+                if self.near[pair] < SHARED:
+                    found.append((float(self.angle[pair]), self.names[pair[0]], self.names[pair[1]]))
+                    sure = sure or bool(self.posture[pair])
+        return sorted(found, key=lambda pair: -pair[0]) if sure else []
 
 
 def label_poses(dataset: Dataset, yaw: np.ndarray, pitch: np.ndarray, usable: np.ndarray) -> LabelPoses:
@@ -72,7 +82,15 @@ def label_poses(dataset: Dataset, yaw: np.ndarray, pitch: np.ndarray, usable: np
             angle[i, j] = np.median(away)
     mean = np.array([angles[row].mean(axis=0) for row in rows]).reshape(-1, 3)
     spread = np.array([angles[row].std(axis=0) for row in rows]).reshape(-1, 3)
-    return LabelPoses(names, mean, spread, near, far, angle)
+    return LabelPoses(names, mean, spread, near, far, angle, _posture(mean, spread, far))
+
+
+def _posture(mean: np.ndarray, spread: np.ndarray, far: np.ndarray) -> np.ndarray:
+    """Returns `LabelPoses.posture` from mean and spread [L, 3] and far [L, L]."""
+    apart = np.linalg.norm(mean[:, None, :2] - mean[None, :, :2], axis=-1)
+    variance = (spread[:, :2] ** 2).sum(axis=1)
+    within = np.sqrt((variance[:, None] + variance[None]) / 2)
+    return (apart >= STEADY * within) | (np.minimum(far, far.T) >= MUTUAL)
 
 
 def _distance(own: np.ndarray, asked: np.ndarray) -> np.ndarray:

@@ -70,6 +70,12 @@ def test_labels_that_share_their_motion_are_not_named(dataset):
     assert "poses of labels" in {found.topic for found in judge_labels(measures)}
 
 
+def test_short_takes_of_a_moving_head_that_missed_each_other_by_chance_are_not_named(dataset):
+    nod(dataset, "sad strong", 9)
+    measures = measure(dataset)
+    assert measures.poses.near.min() < 0.25 and not measures.poses.apart()
+
+
 def test_a_single_label_says_nothing_of_labels(tmp_path):
     record_dataset(tmp_path / "one", size=48, clip_seconds=2.0, emotions=("happy",), intensities=("strong",),
                    front_end="log-mel", progress=False)  # fmt: skip

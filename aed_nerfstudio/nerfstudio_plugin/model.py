@@ -18,7 +18,6 @@ from torch import Tensor, nn
 from aed_nerfstudio.avatar.network import Network, NetworkSettings
 from aed_nerfstudio.avatar.portrait import Portrait
 from aed_nerfstudio.avatar.renderers.renderer import Renderer
-from aed_nerfstudio.dataset.face_depth import FaceDepth
 from aed_nerfstudio.dataset.schema import Dataset
 from aed_nerfstudio.driving.track import DatasetTrack
 from aed_nerfstudio.fields.head_field import EncodedCondition, spherical_harmonics
@@ -34,7 +33,7 @@ from aed_nerfstudio.nerfstudio_plugin.losses import (
     over_torso,
     torso_losses,
 )
-from aed_nerfstudio.nerfstudio_plugin.occupancy_schedule import OccupancySchedule, carve, carve_face
+from aed_nerfstudio.nerfstudio_plugin.occupancy_schedule import OccupancySchedule, carve
 from aed_nerfstudio.nerfstudio_plugin.stages import StageSchedule
 from aed_nerfstudio.rendering.compositing import composite
 
@@ -254,9 +253,6 @@ class AedNerfModel(Model):
     def get_training_callbacks(self, training_callback_attributes: TrainingCallbackAttributes):
         if self.config.visual_hull:
             carve(self.network, self._recording()[0])
-        depth = FaceDepth.of(self._recording()[0]) if self.config.lambda_depth else None
-        if depth is not None:
-            carve_face(self.network, self._recording()[0], depth)
         if self.lips is not None:
             self.lips.fit_linear(self.network)
         return [

@@ -20,6 +20,7 @@ from aed_nerfstudio.nerfstudio_plugin.limits import check_numbers
 from aed_nerfstudio.nerfstudio_plugin.loss_watch import LossWatch
 from aed_nerfstudio.nerfstudio_plugin.mean_weights import MeanWeights
 from aed_nerfstudio.nerfstudio_plugin.model import AedNerfModel, AedNerfModelConfig
+from aed_nerfstudio.nerfstudio_plugin.occupancy_schedule import carve_face
 from aed_nerfstudio.nerfstudio_plugin.processes import averaged, broadcast
 from aed_nerfstudio.nerfstudio_plugin.random_state import random_state, restore_random_state
 from aed_nerfstudio.viewer.control_panel import ControlPanel
@@ -148,5 +149,7 @@ class AedPipeline(VanillaPipeline):
             self.mean_weights = MeanWeights(self.model.network, self.config.ema_decay, self.config.model.schedule)
             callbacks.append(TrainingCallback(after, self.mean_weights.update))
         inherited = super().get_training_callbacks(attributes)
+        if self.datamanager.face_depth is not None:
+            carve_face(self.model.network, self.datamanager.dataset, self.datamanager.face_depth)
         broadcast(value for value in self.model.state_dict().values() if torch.is_tensor(value))  # what was fitted
         return [*callbacks, *inherited]

@@ -184,7 +184,7 @@ def test_the_panel_shows_all_layers(pipeline):
 
 def test_the_hull_holds_the_head(pipeline, attributes):
     model = pipeline.model
-    model.get_training_callbacks(attributes)  # training begins
+    pipeline.get_training_callbacks(attributes)  # training begins
     allowed = model.network.occupancy.allowed
     share = allowed.float().mean()
     assert 0.02 < share < 0.6

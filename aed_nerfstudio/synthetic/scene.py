@@ -25,7 +25,7 @@ from aed_nerfstudio.face.face_mesh import (
 from aed_nerfstudio.rendering.z_buffer import rasterise
 from aed_nerfstudio.synthetic.actor import BODY, LEFT_EYE, MOUTH, PLUG, RIGHT_EYE, Actor
 from aed_nerfstudio.synthetic.painting import label, lip_depth
-from aed_nerfstudio.synthetic.rasteriser import shade
+from aed_nerfstudio.synthetic.shading import shade
 
 DECIMETRES_PER_UNIT = 10.0 * METRES_PER_UNIT
 CAMERA_DISTANCE = 10.0  # dm from the resting head's origin

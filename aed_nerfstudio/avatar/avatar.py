@@ -155,6 +155,7 @@ class Avatar:
         poses: Poses = "dataset",
         features: Float[np.ndarray, "steps dim"] | None = None,
         fps: float = FPS,
+        take: str | None = None,
     ) -> DrivingTrack:
         """Returns what drives the avatar through a stretch of sound, one condition a frame.
 
@@ -168,13 +169,15 @@ class Avatar:
                 recorded with the emotion are played in all three.
             features: from `features`; made there from the sound when None.
             fps: frames a second.
+            take: name of the take in whose light the avatar is shown; a neutral one's when None.
 
         Raises:
-            InputError: sound shorter than one frame, or features that sound alone does not give.
+            InputError: sound shorter than one frame, features that sound alone does not give, or an unknown take.
         """
         if features is None:
             features = self.features(audio)
-        return self._assembler.speech(features, emotion, poses, fps)
+        number = None if take is None else self.portrait.take_number(take)
+        return self._assembler.speech(features, emotion, poses, fps, number)
 
     def recorded_view(self, condition: FrameCondition, size: int | None) -> Cameras:
         """Returns the recording's camera [1], where the head's pose puts it."""

@@ -39,6 +39,8 @@ MOST_HEADER = 1 << 20
 ZEROS = "0" * 64
 DERIVED = ("background", "occupancy.")
 """Beginnings of the names of weights that are not stored, because the rest says what they are."""
+LATER = {"take_light"}
+"""Settings that files of before they were there leave out."""
 HALF = torch.float32, torch.float16
 """Kinds of a network's weight and of what a file may store of it."""
 MEND = "get it again from where it came from, or pack it anew with `aed pack`"
@@ -178,7 +180,7 @@ def _settings(stored: object) -> NetworkSettings:
     for name, usual in asdict(NetworkSettings()).items():
         if name == "backend":
             continue
-        value = stored.get(name, ())  # no setting is like an empty tuple
+        value = stored.get(name, usual if name in LATER else ())  # no setting is like an empty tuple
         value = tuple(value) if isinstance(value, list) else value
         if not _is_like(value, usual):
             raise ValueError(f"has no setting {name}, or one that cannot be")

@@ -42,6 +42,9 @@ class NetworkSettings:
     appearance_dim: int = 0
     """Size of a code of every training frame that enters the colour network (RAD-NeRF: 4) and takes up what differs
     between recordings: light, exposure. Their mean stands in at inference; 0: none."""
+    take_light: bool = False
+    """Every take's brightness and colour over those of one neutral take are measured on the skin, and taken out of what
+    is learned. Not in the paper, which names lighting as its limit."""
     articulation: bool = False
     """Supervise four lip distances at the audio encoder and give them to the density network. Not in the paper: without
     it the audio branch dies in short trainings, which PSNR does not show."""
@@ -100,6 +103,8 @@ class Network(nn.Module):
     """[6]: of the head, world units."""
     background: Float[Tensor, "h w 3"]
     """[H, W, 3] in 0..1: the recording's."""
+    light: Float[Tensor, "takes 3"]
+    """[T, 3]: what red, green and blue of the person are multiplied by in each take."""
     trained_codes: Int64[Tensor, " f"]
     """[F]: numbers of the training frames."""
 
@@ -135,6 +140,8 @@ class Network(nn.Module):
         if self.codes is not None:
             nn.init.normal_(self.codes.weight, std=0.1)
             self.register_buffer("trained_codes", torch.from_numpy(portrait.frames).long(), persistent=False)
+        if s.take_light:
+            self.register_buffer("light", torch.ones(len(portrait.takes), 3))
         self.torso = TorsoField(s.log2_size, s.top_resolution, s.backend) if has_torso else None
         self.occupancy = HeadOccupancy(128, s.backend)
         self.register_buffer("box", torch.tensor(s.aabb), persistent=False)
@@ -170,6 +177,15 @@ class Network(nn.Module):
         """Takes mean and deviation of audio features [N, dim] for those that its inputs are standardised by."""
         self.feature_mean.copy_(torch.from_numpy(features.mean(0)))
         self.feature_scale.copy_(torch.from_numpy(1 / (features.std(0) + 1e-3)))
+
+    def fit_light(self, light: Float[np.ndarray, "takes 3"]) -> None:
+        """Takes every take's light, [T, 3], for what the person's colours are multiplied by in it."""
+        self.light.copy_(torch.from_numpy(light))
+        odd = [f"{name} {np.round(each, 2).tolist()}" for name, each in zip(self.portrait.takes, light, strict=True)
+               if not np.allclose(each, 1)]  # fmt: skip
+        if odd:
+            print(f"light of the takes, red, green and blue over {self.portrait.takes[self.portrait.reference_take]}'s: "
+                  + ", ".join(odd))  # fmt: skip
 
     # ---- what a checkpoint says of its avatar
 
@@ -247,6 +263,12 @@ class Network(nn.Module):
         if self.training:
             return weight[[condition.appearance for condition in conditions]]
         return weight[self.trained_codes].mean(0, keepdim=True).expand(len(conditions), -1)
+
+    def light_of(self, condition: FrameCondition) -> Float[Tensor, " 3"] | None:
+        """Returns what red, green and blue of the person are multiplied by, [3]; None for nothing."""
+        if condition.take is None or not self.settings.take_light:
+            return None
+        return self.light[condition.take]
 
     def pose_of(self, head_pose: Float[np.ndarray, "3 4"]) -> Float[Tensor, " 6"]:
         """Returns a head pose [3, 4] as the torso field takes it, [6]."""

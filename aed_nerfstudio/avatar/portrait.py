@@ -61,6 +61,8 @@ class Portrait:
     """Name of the way from sound to features."""
     feature_dim: int
     """Numbers a step of these."""
+    takes: tuple[str, ...]
+    """Names of the recording's takes, by their numbers."""
     provenance: Provenance = Provenance()
 
     @classmethod
@@ -92,6 +94,7 @@ class Portrait:
             frame_count=len(dataset.frames),
             front_end=dataset.front_end,
             feature_dim=dataset.feature_dim,
+            takes=tuple(names),
             provenance=Provenance(
                 sources=_digest(dataset),
                 date=datetime.date.today().isoformat(),
@@ -103,6 +106,24 @@ class Portrait:
     def assembler(self) -> Assembler:
         """Returns what puts together the conditions of this avatar's frames."""
         return Assembler(self.motion, self.vocabulary)
+
+    @property
+    def reference_take(self) -> int:
+        """Returns the number of the take in whose light the avatar is shown: the longest that is neutral, or of all."""
+        longest = self.motion.longest_first
+        return next((k for k in longest if self.motion.labels[k].split()[0] == "neutral"), longest[0])
+
+    def take_number(self, name: str) -> int:
+        """Returns the number of a take, by its name or, where only one has it, by its label, such as `happy strong`.
+
+        Raises:
+            InputError: there is no such take.
+        """
+        labelled = [number for number, label in enumerate(self.motion.labels) if label == name]
+        if name not in self.takes and len(labelled) != 1:
+            known = ", ".join(f"{take} ({label})" for take, label in zip(self.takes, self.motion.labels, strict=True))
+            raise InputError(f"take {name!r}: the avatar was recorded in {known}")
+        return self.takes.index(name) if name in self.takes else labelled[0]
 
     def noting(self, **words: str) -> Portrait:
         """Returns the same with other words of its `provenance`; empty ones change nothing."""
@@ -122,6 +143,7 @@ class Portrait:
             },
             "camera": asdict(self.camera),
             "labels": list(self.motion.labels),
+            "takes": list(self.takes),
             "frame_count": self.frame_count,
             "front_end": self.front_end,
             "feature_dim": self.feature_dim,
@@ -179,6 +201,8 @@ class Portrait:
             frame_count=_whole(facts["frame_count"]),
             front_end=_text(facts["front_end"]),
             feature_dim=_whole(facts["feature_dim"]),
+            # Avatars of before there was a light of takes name none.
+            takes=tuple(map(_text, facts.get("takes", [str(number) for number in range(len(facts["labels"]))]))),
             provenance=Provenance(**{f.name: _text(facts["provenance"][f.name]) for f in fields(Provenance)}),
         )
 
@@ -202,6 +226,7 @@ class Portrait:
             (motion.eye_openness.shape == (count,) and np.isfinite(motion.eye_openness).all(), "eyes"),
             (motion.takes.shape == (count,) and 0 <= motion.takes.min(initial=0), "takes"),
             (motion.takes.max(initial=0) < len(motion.labels) <= 10**6, "takes"),
+            (len(self.takes) == len({*self.takes}) == len(motion.labels), "takes"),
             (self.frames.shape == (count,) and 0 <= self.frames.min(initial=0), "frames"),
             (self.frames.max(initial=0) < self.frame_count, "frames"),
             (1 <= self.feature_dim <= 10**5, "size of the audio features"),

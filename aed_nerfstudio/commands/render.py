@@ -65,6 +65,9 @@ class Render(AvatarFlags):
     """Head motion: `dataset` plays the one recorded with the emotion forth and back, `still` holds the most typical
     pose of all; or a file of poses (.json, .npy, a dataset's transforms.json), which is smoothed and played forth and
     back."""
+    take: str | None = None
+    """Whose light the avatar is shown in, where takes were recorded in different ones: the name of a take, or its label,
+    such as "happy strong"; a neutral take's by default."""
     camera_path: Path | None = None
     """A camera path saved in the viewer: the camera moves along it and the head stands still."""
     background: str = "original"
@@ -117,7 +120,10 @@ class Render(AvatarFlags):
         if avatar.portrait.front_end == "none":
             print("note: this avatar was trained without sound, so its lips follow nothing")
         features = avatar.features(samples, self.audio_features_file)
-        tracks = {c: avatar.track(samples, emotion, poses, features, self.fps) for c, emotion in emotions.items()}
+        tracks = {
+            caption: avatar.track(samples, emotion, poses, features, self.fps, self.take)
+            for caption, emotion in emotions.items()
+        }
         frames = self._frames(len(next(iter(tracks.values()))))
         done = 0
 

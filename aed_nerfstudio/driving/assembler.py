@@ -41,6 +41,7 @@ class Assembler:
         emotion: Emotion,
         poses: Poses = "dataset",
         fps: float = FRAME_RATE,
+        take: int | None = None,
     ) -> DrivingTrack:
         """Returns the track of a stretch of sound, one condition a frame.
 
@@ -52,6 +53,7 @@ class Assembler:
                 camera-to-world [N, 3, 4] of 25 a second are smoothed and played forth and back. The take's blinks are
                 played in all three.
             fps: frames a second.
+            take: see `FrameCondition.take`.
         """
         length = len(features) // STEPS_PER_FRAME
         played, eyes = self._player(self._chosen(emotion, length))
@@ -59,7 +61,7 @@ class Assembler:
             played = smooth(poses)[ping_pong(len(poses), length)]
         elif poses == "still":
             played = np.repeat(self.motion.typical_pose[None], length, axis=0)
-        return DrivingTrack(features, emotion, played, eyes, fps)
+        return DrivingTrack(features, emotion, played, eyes, fps, take)
 
     def _chosen(self, emotion: Emotion, length: int) -> np.ndarray:
         """Returns the number of the take that goes with each frame of 25 a second, int64 [length]."""

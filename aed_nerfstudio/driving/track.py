@@ -27,6 +27,8 @@ class FrameCondition:
     eye_openness: float = 1.0
     appearance: int = 0
     """Index of a training frame's code; inference takes the mean of all."""
+    take: int | None = None
+    """Number of the take in whose light the avatar is shown; None: in that of the portrait's `reference_take`."""
 
 
 class DrivingTrack(Sequence[FrameCondition]):
@@ -38,6 +40,7 @@ class DrivingTrack(Sequence[FrameCondition]):
         poses: camera-to-world, [P, 3, 4], 25 a second; the last one is held.
         eye_openness: [P], 25 a second; open eyes where None.
         fps: frames a second of the track; what lies between two of 25 is interpolated.
+        take: see `FrameCondition.take`.
     """
 
     def __init__(
@@ -47,6 +50,7 @@ class DrivingTrack(Sequence[FrameCondition]):
         poses: Float[np.ndarray, "p 3 4"],
         eye_openness: Float[np.ndarray, " p"] | None = None,
         fps: float = FRAME_RATE,
+        take: int | None = None,
     ) -> None:
         if len(features) % STEPS_PER_FRAME:
             raise ValueError(f"features must be [2 F, dim], not {list(features.shape)}")
@@ -55,6 +59,7 @@ class DrivingTrack(Sequence[FrameCondition]):
         self.poses = poses
         self.eye_openness = eye_openness
         self.fps = fps
+        self.take = take
 
     def __len__(self) -> int:
         count = len(self.features) // STEPS_PER_FRAME
@@ -70,6 +75,7 @@ class DrivingTrack(Sequence[FrameCondition]):
             emotion=self.emotion(index / self.fps) if callable(self.emotion) else self.emotion,
             head_pose=pose_at(self.poses, moment),
             eye_openness=1.0 if eyes is None else float(np.interp(moment, np.arange(len(eyes)), eyes)),
+            take=self.take,
         )
 
 
@@ -77,7 +83,7 @@ class DatasetTrack(Sequence[FrameCondition]):
     """The conditions of a dataset's own frames, indexed as its frames are.
 
     Args:
-        features: per clip, 50 Hz features float32 [2*count, dim].
+        features: per clip, in the dataset's order, 50 Hz features float32 [2*count, dim].
         clips: per frame, the clip's name.
         indices: [F], the frame's number within its clip.
         emotions: [F, dim].
@@ -96,6 +102,7 @@ class DatasetTrack(Sequence[FrameCondition]):
     ) -> None:
         self.features = features
         self.clips = clips
+        self._takes = {name: number for number, name in enumerate(features)}
         self.indices = indices
         self.emotions = emotions
         self.poses = poses
@@ -128,4 +135,5 @@ class DatasetTrack(Sequence[FrameCondition]):
             head_pose=self.poses[index],
             eye_openness=float(self.eye_openness[index]),
             appearance=index,
+            take=self._takes[self.clips[index]],
         )

@@ -8,10 +8,8 @@ import cv2
 import numpy as np
 
 from aed_nerfstudio.dataset.schema import BACKGROUND, Dataset
-from aed_nerfstudio.face.face_mesh import UPPER_FACE
+from aed_nerfstudio.dataset.take_light import SIDES, SKIN, skin_colours
 
-SIDES = ((108, 118, 50, 205), (337, 347, 280, 425))
-"""Forehead and cheek on the picture's left and right."""
 LOOKED_AT = 8
 """Pictures of a label, evenly spread over its usable frames."""
 LUMINANCE = (0.2126, 0.7152, 0.0722)
@@ -71,14 +69,7 @@ def label_looks(dataset: Dataset, distance: np.ndarray, usable: np.ndarray) -> L
 
 def _light(image: np.ndarray, marks: np.ndarray, parsing: np.ndarray, still: np.ndarray) -> list[float]:
     """Returns the first five columns of `MEASURED` of a frame; its luminance is not over another's yet."""
-    calm = np.asarray(cv2.GaussianBlur(image, (0, 0), max(0.5, 0.02 * float(np.ptp(marks[:, 1])))), np.uint8)
-
-    def at(points: tuple[int, ...]) -> np.ndarray:
-        """Returns the median colour at landmarks, 0..1, float32 [3]."""
-        x, y = np.clip(np.round(marks[list(points), :2]).astype(int), 0, np.array(image.shape[1::-1]) - 1).T
-        return np.median(calm[y, x], axis=0).astype(np.float32) / 255
-
-    left, right, skin = (at(points) for points in (*SIDES, (*UPPER_FACE, *SIDES[0], *SIDES[1])))
+    left, right, skin = skin_colours(image, marks, *SIDES, SKIN)
     light = [float(colour**2.2 @ np.array(LUMINANCE)) + 1e-4 for colour in (left, right, skin)]
     colour = cv2.cvtColor(skin[None, None], cv2.COLOR_RGB2LAB)[0, 0]
     behind = parsing == BACKGROUND

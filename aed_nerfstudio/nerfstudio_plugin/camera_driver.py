@@ -35,6 +35,8 @@ class DrivingConfig:
     viewer; None: neutral, where recorded."""
     intensity: str | None = None
     """A label, or 0 to 1; None: the middle of what was recorded."""
+    take: str | None = None
+    """Whose light the avatar is shown in (name or label of a take), for such cameras; None: a neutral take's."""
     audio: Path | None = None
     """Sound that such cameras speak, any audio or video file; None: the dataset's own."""
     audio_features_file: Path | None = None
@@ -79,6 +81,7 @@ class CameraDriver:
         mixture = None if config.emotion is None else parse_mixture(config.emotion)
         self.emotion = portrait.vocabulary.encode(mixture, config.intensity)
         self.assembler = portrait.assembler()
+        self.take = None if config.take is None else portrait.take_number(config.take)
         self.blinks = self.assembler.blinks(self.emotion)
         self._sounds = track is None or config.audio is not None
         self.track: Sequence[FrameCondition] = (
@@ -146,7 +149,8 @@ class CameraDriver:
                 moment = self._moment(self._at(float(camera.times.flatten()[0])))
             else:
                 moment = self._moment(self._next())
-            return self.assembler.seen_from(self.assembler.changed(moment, emotion=self.emotion), pose)
+            lit = replace(self.assembler.changed(moment, emotion=self.emotion), take=self.take)
+            return self.assembler.seen_from(lit, pose)
         if self.dataset_track is None:
             raise ValueError("the camera names a frame of a recording, and there is none")
         frame = self.dataset_track[int(metadata["frame"].flatten()[0])]

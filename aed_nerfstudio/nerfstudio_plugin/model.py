@@ -19,7 +19,8 @@ from aed_nerfstudio.avatar.network import Network, NetworkSettings
 from aed_nerfstudio.avatar.portrait import Portrait
 from aed_nerfstudio.avatar.renderers.renderer import Renderer
 from aed_nerfstudio.dataset.schema import Dataset
-from aed_nerfstudio.driving.track import DatasetTrack
+from aed_nerfstudio.dataset.take_light import take_light
+from aed_nerfstudio.driving.track import DatasetTrack, FrameCondition
 from aed_nerfstudio.fields.head_field import EncodedCondition, spherical_harmonics
 from aed_nerfstudio.nerfstudio_plugin.camera_driver import CameraDriver, DrivingConfig
 from aed_nerfstudio.nerfstudio_plugin.lip_supervision import LipSupervision, report_spread
@@ -161,16 +162,24 @@ class AedNerfModel(Model):
             torso = self.network.torso_field()
             parts = [torso(p, pose) for p, pose in zip(pixels, poses, strict=True)]
             alpha, colour = (torch.cat(x) for x in zip(*parts, strict=True))
-            return {"torso_alpha": alpha, "torso_rgb": colour}
+            return {"torso_alpha": alpha, "torso_rgb": self._lit(colour, conditions, counts)}
         lips = self.lips if self.training else None
         encoded = self.network.encode(conditions)
         if lips is not None:
             encoded = lips.forced(encoded, frames, self.config.articulation_truth)
         surface = ray_bundle.metadata.get("surface")
         out = self._march_head(ray_bundle.origins, ray_bundle.directions, encoded, counts, surface)
+        out["rgb"] = self._lit(out["rgb"], conditions, counts)
         if lips is not None:
             out["articulation_error"] = lips.error(self.network, self.config.articulation_batch)
         return out
+
+    def _lit(self, colour: Tensor, conditions: list[FrameCondition], counts: list[int]) -> Tensor:
+        """Returns the colours [R, 3] of rays of C frames, the first frame's first, in the light of their takes."""
+        if not self.config.take_light:
+            return colour
+        lights = self.network.light[[condition.take for condition in conditions]]
+        return colour * torch.cat([light.expand(n, 3) for light, n in zip(lights, counts, strict=True)])
 
     def _march_head(
         self,
@@ -255,6 +264,8 @@ class AedNerfModel(Model):
             carve(self.network, self._recording()[0])
         if self.lips is not None:
             self.lips.fit_linear(self.network)
+        if self.config.take_light:
+            self.network.fit_light(take_light(self._recording()[0], self.portrait.reference_take))
         return [
             TrainingCallback([TrainingCallbackLocation.BEFORE_TRAIN_ITERATION], self._before_step),
             TrainingCallback(

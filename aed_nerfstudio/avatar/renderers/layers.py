@@ -37,6 +37,22 @@ def layers(
     return {name: image.reshape(*size, -1) for name, image in images.items()}
 
 
+def relit(images: dict[str, Float[Tensor, "h w _"]], light: Float[Tensor, " 3"]) -> dict[str, Float[Tensor, "h w _"]]:
+    """Returns the images of `layers` with the person in another light, which does not fall on the background.
+
+    light: [3], what red, green and blue of the person are multiplied by.
+    """
+    more = light - 1
+    torso = (images["foreground"] - images["head"]) / (1 - images["accumulation"]).clamp_min(1e-3)
+    lit = {
+        "rgb": images["rgb"] + more * images["foreground"],
+        "head": images["head"] * light,
+        "torso": images["torso"] + more * torso,
+        "foreground": images["foreground"] * light,
+    }
+    return {**images, **{name: image.clamp(0, 1) for name, image in lit.items()}}
+
+
 def painted(background: Float[Tensor, "h w 3"], pixels: Float[Tensor, "n 2"]) -> Float[Tensor, "n 3"]:
     """Returns a background [H',W',3] at places of the recording's picture [N, 2] in [-1, 1], [N, 3]."""
     picture = background.permute(2, 0, 1)[None]

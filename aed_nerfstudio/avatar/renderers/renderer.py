@@ -10,6 +10,7 @@ from torch import Tensor
 from aed_nerfstudio.avatar.network import Network
 from aed_nerfstudio.avatar.portrait import Portrait
 from aed_nerfstudio.avatar.renderers.culled import CulledRenderer
+from aed_nerfstudio.avatar.renderers.layers import relit
 from aed_nerfstudio.avatar.renderers.recorded import RecordedRenderer
 from aed_nerfstudio.driving.track import FrameCondition
 from aed_nerfstudio.fields.head_field import EncodedCondition
@@ -63,6 +64,9 @@ class Renderer:
         encoded = self.network.encode([condition]) if encoded is None else encoded
         renderer = self.recorded if self.recorded.fits(camera) else self.culled
         images = renderer.render(camera, condition, background, encoded, show_torso)
+        light = self.network.light_of(condition)
+        if light is not None:
+            images = relit(images, light)
         self.evaluated = renderer.evaluated
         self.network.train(training)
         return images

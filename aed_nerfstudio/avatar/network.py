@@ -181,11 +181,13 @@ class Network(nn.Module):
     def fit_light(self, light: Float[np.ndarray, "takes 3"]) -> None:
         """Takes every take's light, [T, 3], for what the person's colours are multiplied by in it."""
         self.light.copy_(torch.from_numpy(light))
-        odd = [f"{name} {np.round(each, 2).tolist()}" for name, each in zip(self.portrait.takes, light, strict=True)
-               if not np.allclose(each, 1)]  # fmt: skip
+        takes = self.portrait.takes
+        odd = [
+            f"{takes[k]} {np.round(light[k], 2).tolist()}" for k in range(len(takes)) if not np.allclose(light[k], 1)
+        ]
         if odd:
-            print(f"light of the takes, red, green and blue over {self.portrait.takes[self.portrait.reference_take]}'s: "
-                  + ", ".join(odd))  # fmt: skip
+            usual = takes[self.portrait.reference_take]
+            print(f"light of the takes, red, green and blue over that of {usual}: {', '.join(odd)}")
 
     # ---- what a checkpoint says of its avatar
 

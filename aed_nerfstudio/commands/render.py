@@ -66,7 +66,7 @@ class Render(AvatarFlags):
     pose of all; or a file of poses (.json, .npy, a dataset's transforms.json), which is smoothed and played forth and
     back."""
     take: str | None = None
-    """Whose light the avatar is shown in, where takes were recorded in different ones: the name of a take, or its label,
+    """Whose light the avatar is shown in, where takes were recorded in different ones: the name of a take or its label,
     such as "happy strong"; a neutral take's by default."""
     camera_path: Path | None = None
     """A camera path saved in the viewer: the camera moves along it and the head stands still."""

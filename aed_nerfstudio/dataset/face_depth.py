@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float32, Int
+from jaxtyping import Float32, Float64, Int
 from scipy.spatial import Delaunay
 
 from aed_nerfstudio.dataset.schema import Camera, Dataset
@@ -38,6 +38,7 @@ class FaceDepth:
         landmarks: x and y, pixels, and depth along the camera's axis, units, of the landmarks on the skin: [F, 468, 3];
             NaN in frames without any.
         triangles: numbers of landmarks, [T, 3], that cover the face but for the inside of the mouth.
+        shape: of the person's mean face in the head's frame, units, [468, 3].
         offset: of the person, units.
         scale: of the person.
     """
@@ -45,6 +46,7 @@ class FaceDepth:
     camera: Camera
     landmarks: Float32[np.ndarray, "f 468 3"]
     triangles: Int[np.ndarray, "t 3"]
+    shape: Float32[np.ndarray, "468 3"]
     offset: float
     scale: float
 
@@ -66,7 +68,7 @@ class FaceDepth:
         depths = _depths(poses, marks, camera, offset, scale)
         depths += _correction(marks, depths, _depth_of(shape, poses))
         marks[..., 2] = depths
-        return cls(camera, marks, _triangles(shape), offset, scale)
+        return cls(camera, marks, _triangles(shape), shape.astype(np.float32), offset, scale)
 
     def distances(self, frame: int, x: Int[np.ndarray, " n"], y: Int[np.ndarray, " n"]) -> Float32[np.ndarray, " n"]:
         """Returns how far from the camera the face is along the rays through pixels (column, row), units; NaN beside
@@ -77,18 +79,26 @@ class FaceDepth:
             return out
         left, top = marks[:, :2].min(axis=0)
         cell = max(1.0, float(np.ptp(marks[:, :2], axis=0).max()) / MAP_CELLS)
-        screen = np.column_stack([(marks[:, 0] - left) / cell, (marks[:, 1] - top) / cell, 1 / marks[:, 2]])
-        size = int(np.ceil(screen[:, :2].max())) + 1
-        ids, bary = np.empty((size, size), np.int32), np.empty((size, size, 2))
-        inverse = np.empty((size, size))
-        rasterise(screen, self.triangles, np.ones(len(self.triangles), bool), size, ids, bary, inverse)
+        placed = np.column_stack([(marks[:, 0] - left) / cell, (marks[:, 1] - top) / cell, marks[:, 2]])
+        size = int(np.ceil(placed[:, :2].max())) + 1
+        depths = depth_map(placed, self.triangles, size)
         column, row = ((x + 0.5 - left) / cell).astype(int), ((y + 0.5 - top) / cell).astype(int)
         inside = (x + 0.5 >= left) & (y + 0.5 >= top) & (column < size) & (row < size)
-        seen = inverse[row[inside], column[inside]]
-        with np.errstate(divide="ignore"):
-            out[inside] = np.where(seen > 0, 1 / seen, np.nan)
+        out[inside] = depths[row[inside], column[inside]]
         c = self.camera
         return out * np.sqrt(1 + ((x + 0.5 - c.cx) / c.fl_x) ** 2 + ((y + 0.5 - c.cy) / c.fl_y) ** 2).astype(np.float32)
+
+
+def depth_map(
+    points: Float64[np.ndarray, "n 3"], triangles: Int[np.ndarray, "t 3"], size: int
+) -> Float64[np.ndarray, "size size"]:
+    """Returns the depth of what is seen of triangles [T, 3] between points [N, 3] (x, y in pixels, depth), by pixel of
+    a picture of size x size; NaN where nothing is."""
+    screen = np.column_stack([points[:, :2], 1 / points[:, 2]])
+    ids, bary, inverse = np.empty((size, size), np.int32), np.empty((size, size, 2)), np.empty((size, size))
+    rasterise(screen, triangles, np.ones(len(triangles), bool), size, ids, bary, inverse)
+    with np.errstate(divide="ignore"):
+        return np.where(inverse > 0, 1 / inverse, np.nan)
 
 
 def _depth_of(points: np.ndarray, poses: np.ndarray) -> np.ndarray:

@@ -9,10 +9,9 @@ no measurement, so that turning that mean shape by 20 degrees costs about as muc
 own distance, and on the actor that of true pictures, say how much of it is the measure's. Of the computer-made actor
 there is a true picture of every label in every pose (`synthetic/truth.py`), with which renders are compared as well.
 
-*Which emotion it shows* is told by `ExpressionClassifier`. That knows the labels in their own poses only, and FaceMesh
-sees another expression in a face that looks up or down. So where takes hardly move, it names true pictures wrong, too:
-of the actor with a posture a label, at 128 pixels, half of them at 5 to 10 degrees and nine of ten beyond 20. For the
-actor it is therefore taught by true pictures of every label in the poses of all takes.
+*Which emotion it shows* is told by `ExpressionClassifier`, which looks at faces as in the recording's typical pose, and
+names true pictures wrong, too, the more, the farther they were turned for it (`typical_view.py`). For the actor it is
+taught by true pictures of every label in the poses of all takes.
 """
 
 from __future__ import annotations
@@ -32,10 +31,12 @@ from aed_nerfstudio.evaluation.expression import (
     covariates_of_frames,
     images_of,
     one_label,
+    poses_of_frames,
     without_weakest,
 )
 from aed_nerfstudio.evaluation.image_metrics import psnr
 from aed_nerfstudio.evaluation.landmark_distance import detect, face_width
+from aed_nerfstudio.evaluation.typical_view import TypicalView
 from aed_nerfstudio.face.face_finder import FaceFinder
 from aed_nerfstudio.face.face_mesh import EYE_OUTLINES, FIRST_IRIS, JAW, LIPS, STABLE
 from aed_nerfstudio.synthetic.truth import Truth, is_actor
@@ -71,16 +72,20 @@ def expected_landmarks(
     return out
 
 
-def learn_acted(truth: Truth, labels: list[Label]) -> ExpressionClassifier:
-    """Learns labels from true pictures, each in poses of all takes: those of ACTED training frames, evenly spread."""
+def learn_acted(truth: Truth, labels: list[Label], view: TypicalView) -> ExpressionClassifier:
+    """Learns labels from true pictures, seen through a view, each in poses of all takes.
+
+    These are the poses of ACTED training frames, evenly spread.
+    """
     dataset = truth.dataset
     training = dataset.split("train")
     picks = [training[k] for k in np.unique(np.linspace(0, len(training) - 1, ACTED).astype(int))]
     frames = [(dataset.frames[i], label) for label in labels for i in picks]
-    marks = detect(truth.render(frame, *label).image for frame, label in frames)
+    images = (truth.render(frame, *label).image for frame, label in frames)
+    marks = detect(view(images, poses_of_frames(dataset, picks * len(labels))))
     found = np.flatnonzero(np.isfinite(marks).all(axis=(1, 2)))
-    covariates = covariates_of_frames(dataset, picks * len(labels))
-    return ExpressionClassifier.fit(marks[found], covariates[found], [frames[k][1] for k in found])
+    covariates = covariates_of_frames(dataset, picks * len(labels), view)
+    return ExpressionClassifier.fit(marks[found], covariates[found], [frames[k][1] for k in found], view)
 
 
 class CrossedPoses:
@@ -100,11 +105,14 @@ class CrossedPoses:
         self.scored = without_weakest(classifier.labels, vocabulary)
         clips = {clip.name: one_label(clip.emotion, clip.intensity, vocabulary) for clip in dataset.clips}
         self.labels = [clips[frame.clip] for frame in dataset.frames]
+        self.view, self.poses = classifier.view, poses_of_frames(dataset, picks)
         self.seen = detect(images_of(dataset, picks))
+        self._seen_turned = detect(self.view(images_of(dataset, picks), self.poses))
         self.truth = Truth(dataset) if is_actor(dataset) else None
-        self.judge = classifier if self.truth is None else learn_acted(self.truth, classifier.labels)
+        self.judge = classifier if self.truth is None else learn_acted(self.truth, classifier.labels, self.view)
         self._psnr: list[float] = []
         self._true_marks: list[np.ndarray] = []
+        self._true_turned: list[np.ndarray] = []
 
     def watched(self, images: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         """Passes on the renders, uint8 [H, W, 3], and compares them with true pictures where there are any."""
@@ -112,27 +120,29 @@ class CrossedPoses:
             yield from images
             return
         with FaceFinder() as finder:
-            asked = ((self.dataset.frames[i], label) for i in self.picks for label in self.classifier.labels)
-            for image, (frame, label) in zip(images, asked, strict=True):
-                drawn = self.truth.render(frame, *label)
+            asked = ((k, label) for k in range(len(self.picks)) for label in self.classifier.labels)
+            for image, (k, label) in zip(images, asked, strict=True):
+                drawn = self.truth.render(self.dataset.frames[self.picks[k]], *label)
                 self._psnr.append(psnr(image, drawn.image, drawn.face_box))
                 self._true_marks.append(finder.landmarks(drawn.image))
+                self._true_turned += map(finder.landmarks, self.view([drawn.image], [self.poses[k]]))
                 yield image
 
-    def figures(self, marks: Float[np.ndarray, "f l 478 3"]) -> dict:
+    def figures(self, marks: Float[np.ndarray, "f l 478 3"], turned: Float[np.ndarray, "f l 478 3"]) -> dict:
         """Returns rows of the figures that `metrics.CROSSED` explains, as JSON knows them.
 
-        marks: landmarks of the renders, pixels; NaN where no face was found.
+        marks: landmarks of the renders, pixels; NaN where no face was found. turned: the same, through the view.
 
         `bins` has a row for every range of angles that was rendered, `recorded` is that of the recorded frames.
         """
         count = len(self.classifier.labels)
         rows = np.repeat(np.arange(len(self.picks)), count)
         labels = self.classifier.labels * len(self.picks)
-        values = self._values(marks.reshape(-1, *marks.shape[2:]), rows, labels)
+        shape = -1, *marks.shape[2:]
+        values = self._values(marks.reshape(shape), turned.reshape(shape), rows, labels)
         if self.truth is not None:
             true = np.stack(self._true_marks)
-            ideal = self._values(true, rows, labels)
+            ideal = self._values(true, np.stack(self._true_turned), rows, labels)
             apart = np.linalg.norm(marks.reshape(true.shape)[..., :2] - true[..., :2], axis=-1).mean(axis=1)
             values["psnr_face"] = np.array(self._psnr)
             values["landmark_error_true"] = 100 * apart / face_width(true)
@@ -155,16 +165,19 @@ class CrossedPoses:
         """Returns the row of the picked frames as they were recorded."""
         known = [k for k, i in enumerate(self.picks) if self.labels[i] in self.classifier.labels]
         own = [self.labels[self.picks[k]] for k in known]
-        return _row(self._values(self.seen[known], np.array(known, int), own), np.ones(len(known), bool))
+        values = self._values(self.seen[known], self._seen_turned[known], np.array(known, int), own)
+        return _row(values, np.ones(len(known), bool))
 
-    def _values(self, marks: np.ndarray, rows: np.ndarray, labels: list[Label]) -> dict[str, np.ndarray]:
+    def _values(
+        self, marks: np.ndarray, turned: np.ndarray, rows: np.ndarray, labels: list[Label]
+    ) -> dict[str, np.ndarray]:
         """Returns by figure what each picture has, [N], NaN where it has none.
 
-        marks: [N, 478, 3]. rows: [N], which of the picks. labels: N, that were asked for.
+        marks, turned: [N, 478, 3], as in `figures`. rows: [N], which of the picks. labels: N, that were asked for.
         """
         learnt, judge = self.classifier, self.judge
-        covariates = covariates_of_frames(self.dataset, self.picks)[rows]
-        nearest = judge.nearest(marks, covariates)
+        covariates = covariates_of_frames(self.dataset, self.picks, self.view)[rows]
+        nearest = judge.nearest(turned, covariates)
         categories = {category for category, _ in judge.labels}
         right = [
             (measured is not None and measured[0] == asked[0])
@@ -179,7 +192,7 @@ class CrossedPoses:
             apart = np.linalg.norm(marks[members][:, SHAPED, :2] - expected[:, SHAPED, :2], axis=-1).mean(axis=1)
             error[members] = 100 * apart / face_width(expected)
             if label[0] != "neutral" and "neutral" in categories and label in judge.labels:
-                moved[members] = judge.share_of_own(marks[members], covariates[members], label)
+                moved[members] = judge.share_of_own(turned[members], covariates[members], label)
         return {
             "faces_found": np.isfinite(marks[:, 0, 0]).astype(float),
             "category_accuracy": np.array(right, float),

@@ -33,6 +33,7 @@ from aed_nerfstudio.evaluation.expression import (
     graded_categories,
     images_of,
     learn_expressions,
+    poses_of_frames,
     trained_labels,
     without_weakest,
 )
@@ -40,6 +41,7 @@ from aed_nerfstudio.evaluation.independent_judge import IndependentJudge, face_c
 from aed_nerfstudio.evaluation.landmark_distance import NotMeasurable, detect
 from aed_nerfstudio.evaluation.metrics import EMOTION, JUDGE
 from aed_nerfstudio.evaluation.rigid_face import rigid_region, similarity
+from aed_nerfstudio.evaluation.typical_view import TypicalView
 from aed_nerfstudio.face.face_finder import FaceFinder
 
 if TYPE_CHECKING:
@@ -85,7 +87,9 @@ def evaluate_emotion(avatar: Avatar, dataset: Dataset, frames: int = 24, seed: i
 
     seen = trained_labels(vocabulary.recorded, vocabulary)
     held_out = dataset.split("val")
-    classifier = learn_expressions(dataset, seen, vocabulary) if held_out and len(seen) > 1 else None
+    recorded = Portrait.of(dataset)
+    can = held_out and len(seen) > 1
+    classifier = learn_expressions(dataset, seen, vocabulary, recorded.motion) if can else None
     if classifier is None:
         reason = _why_none(seen, held_out)
         not_measured(reason, *(name for name, value in result.items() if value is None))
@@ -98,19 +102,21 @@ def evaluate_emotion(avatar: Avatar, dataset: Dataset, frames: int = 24, seed: i
     picks = _spread(held_out, frames, seed)
     result["frames"] = len(picks)
     # Its own emotions, which are replaced; the avatar may know fewer labels than there are.
-    track = DatasetTrack.of(dataset, Portrait.of(dataset).vocabulary)
+    track = DatasetTrack.of(dataset, recorded.vocabulary)
     conditions = [track[i] for i in picks]
     shown = Preservation(dataset)
     images = (image for i, c in zip(picks, conditions, strict=True) for image in shown.renders(avatar, i, c, labels))
     crossed = CrossedPoses(dataset, classifier, vocabulary, picks)
-    marks, crops = _looked_at(crossed.watched(images))
-    marks = marks.reshape(len(picks), len(labels), -1, 3)
-    result["crossed_poses"] = crossed.figures(marks)
+    poses = [condition.head_pose for condition in conditions for _ in labels]
+    marks, turned, crops = _looked_at(crossed.watched(images), classifier.view, poses)
+    shape = len(picks), len(labels), -1, 3
+    marks, turned = marks.reshape(shape), turned.reshape(shape)
+    result["crossed_poses"] = crossed.figures(marks, turned)
     asked = without_weakest(labels, vocabulary)
     faces = {label: crops[labels.index(label) :: len(labels)] for label in asked}
     for figures, reasons in (
-        _expressed(avatar, dataset, classifier, conditions, marks),
-        _judged(dataset, vocabulary, faces),
+        _expressed(avatar, dataset, classifier, conditions, turned),
+        _judged(dataset, vocabulary, classifier.view, faces),
     ):
         result |= figures
         result["not_measured"] |= reasons
@@ -122,25 +128,30 @@ def evaluate_emotion(avatar: Avatar, dataset: Dataset, frames: int = 24, seed: i
     return result
 
 
-def _looked_at(images: Iterable[np.ndarray]) -> tuple[np.ndarray, list[np.ndarray | None]]:
-    """Returns the landmarks of pictures as `detect` does, and their faces as `face_crops` yields them."""
-    marks, crops = [], []
+def _looked_at(
+    images: Iterable[np.ndarray], view: TypicalView, poses: Iterable[np.ndarray]
+) -> tuple[np.ndarray, np.ndarray, list[np.ndarray | None]]:
+    """Returns the landmarks of pictures of heads in poses, as `detect` does; and seen through a view their landmarks,
+    and their faces as `face_crops` yields them."""
+    marks, turned, crops = [], [], []
     with FaceFinder() as finder:
-        for image in images:
+        for image, pose in zip(images, poses, strict=True):
             marks.append(finder.landmarks(image))
-            crops += face_crops([image], marks[-1:])
-    return np.stack(marks), crops
+            (shown,) = view([image], [pose])
+            turned.append(finder.landmarks(shown))
+            crops += face_crops([shown], turned[-1:])
+    return np.stack(marks), np.stack(turned), crops
 
 
 def _judged(
-    dataset: Dataset, vocabulary: EmotionVocabulary, faces: dict[Label, list]
+    dataset: Dataset, vocabulary: EmotionVocabulary, view: TypicalView, faces: dict[Label, list]
 ) -> tuple[dict[str, object], dict[str, str]]:
     """Returns what another network says of the faces that were rendered with each label: `independent_judge.judged`."""
     try:
         judge = IndependentJudge()
     except NotMeasurable as reason:
         return {}, dict.fromkeys(JUDGE, str(reason))
-    return judged(judge, recorded_crops(dataset, vocabulary), faces)
+    return judged(judge, recorded_crops(dataset, vocabulary, view), faces)
 
 
 def _why_none(seen: list[Label], held_out: list[int]) -> str:
@@ -161,13 +172,15 @@ def _expressed(
 ) -> tuple[dict[str, object], dict[str, str]]:
     """Returns the figures of what the faces express, and reasons for those that cannot be measured.
 
-    marks: [F, L, 478, 3] landmarks of the conditions' renders, for each of the classifier's labels.
+    marks: [F, L, 478, 3] landmarks of the conditions' renders, seen through the classifier's view, for each of its
+    labels.
     """
-    vocabulary, labels, covariates = avatar.vocabulary, classifier.labels, covariates_of(conditions)
+    vocabulary, labels, view = avatar.vocabulary, classifier.labels, classifier.view
+    covariates = covariates_of(conditions, view)
     categories = list(dict.fromkeys(category for category, _ in labels))
     figures: dict[str, object] = {}
     reasons: dict[str, str] = {}
-    truth = _recorded(dataset, labels, vocabulary)
+    truth = _recorded(dataset, labels, vocabulary, view)
     if len(categories) > 1:
         scored = without_weakest(labels, vocabulary)
         figures |= _recognition(classifier, scored, marks, covariates)
@@ -190,12 +203,15 @@ def _expressed(
 
 
 def _recorded(
-    dataset: Dataset, labels: list[Label], vocabulary: EmotionVocabulary
+    dataset: Dataset, labels: list[Label], vocabulary: EmotionVocabulary, view: TypicalView
 ) -> dict[Label, tuple[np.ndarray, np.ndarray]]:
-    """Returns the landmarks [F, 478, 3] of the labels' held-out frames and their covariates [F, 4]."""
+    """Returns the landmarks [F, 478, 3] of the labels' held-out frames and their covariates [F, 4], through a view."""
     groups = frames_by_label(dataset, "val", vocabulary)
     return {
-        label: (detect(images_of(dataset, groups[label])), covariates_of_frames(dataset, groups[label]))
+        label: (
+            detect(view(images_of(dataset, groups[label]), poses_of_frames(dataset, groups[label]))),
+            covariates_of_frames(dataset, groups[label], view),
+        )
         for label in labels
         if label in groups
     }
@@ -357,8 +373,9 @@ def _sweep(
     """Returns the mean displacement over the conditions at SWEEP_STEPS intensities; NaN where no face is found."""
     position = avatar.vocabulary.position
     steps = np.linspace(position(intensities[0]), position(intensities[-1]), SWEEP_STEPS)
-    marks = detect(_render(avatar, c, category, float(step))[0] for c in conditions for step in steps)
-    covariates = np.repeat(covariates_of(conditions), SWEEP_STEPS, axis=0)
+    images = (_render(avatar, c, category, float(step))[0] for c in conditions for step in steps)
+    marks = detect(classifier.view(images, (c.head_pose for c in conditions for _ in steps)))
+    covariates = np.repeat(covariates_of(conditions, classifier.view), SWEEP_STEPS, axis=0)
     moved = classifier.displacement(marks, covariates, category).reshape(len(conditions), SWEEP_STEPS)
     # A frame counts at all steps or at none: a face lost at one step would make a step of the mean.
     whole = moved[np.isfinite(moved).all(axis=1)]

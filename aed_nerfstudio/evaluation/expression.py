@@ -1,10 +1,11 @@
 """What the emotions of a person look like, learnt from landmarks: which label a face shows, and how strongly.
 
-*Measurements.* The landmarks are laid over the person's mean face by a similarity transform (Procrustes) on points that
-expressions hardly move, which takes out head pose and size; x and y of brows, the bridge of the nose, the cheeks below
-the eyes, nose wings, cheeks and lips are kept. Lids are not: their opening is an input of its own, which evaluation
-holds equal across labels. What head turns and lid opening still do to the landmarks is regressed out, with slopes
-taken within labels (analysis of covariance).
+*Measurements.* Faces are looked at as in the recording's typical pose (`typical_view.py`). The landmarks are laid over
+the person's mean face by a similarity transform (Procrustes) on points that expressions hardly move, which takes out
+what is left of pose and size; x and y of brows, the bridge of the nose, the cheeks below the eyes, nose wings, cheeks
+and lips are kept. Lids are not: their opening is an input of its own, which evaluation holds equal across labels. What
+it still does to the landmarks is regressed out, with slopes taken within labels (analysis of covariance), and so are
+head turns where pictures cannot be turned.
 
 *Nearest label.* Speech moves the lips more than a weak emotion does. So distances to the labels' centroids are measured
 in units of the variation within a label (its speech, its blinks, the detector's noise): the pooled within-label
@@ -26,9 +27,11 @@ from scipy.spatial.transform import Rotation
 from aed_nerfstudio.capture.face_shape import mean_face
 from aed_nerfstudio.dataset.schema import Dataset
 from aed_nerfstudio.driving.emotion import EmotionVocabulary
+from aed_nerfstudio.driving.head_motion import HeadMotion
 from aed_nerfstudio.driving.head_pose import pose_vector
 from aed_nerfstudio.driving.track import FrameCondition
 from aed_nerfstudio.evaluation.landmark_distance import detect
+from aed_nerfstudio.evaluation.typical_view import TypicalView
 from aed_nerfstudio.face.face_mesh import INNER_LIPS, OUTER_LIPS, STABLE
 
 Label = tuple[str, str]
@@ -74,17 +77,23 @@ def graded_categories(labels: list[Label]) -> dict[str, list[str]]:
     return {name: found for name, found in graded.items() if name != "neutral" and len(found) > 1}
 
 
-def covariates_of(conditions: Sequence[FrameCondition]) -> Float64[np.ndarray, "f 4"]:
-    """Returns what moves landmarks beside the expression: head rotation vector (radians) and eye openness."""
-    turns = pose_vector(np.stack([np.asarray(c.head_pose)[:3] for c in conditions]))[:, :3]
+def covariates_of(conditions: Sequence[FrameCondition], view: TypicalView) -> Float64[np.ndarray, "f 4"]:
+    """Returns what moves landmarks beside the expression in pictures that are seen through a view: the head's rotation
+    vector (radians) and eye openness."""
+    turns = view.turns(pose_vector(np.stack([condition.head_pose for condition in conditions]))[:, :3])
     return np.concatenate([turns, [[c.eye_openness] for c in conditions]], axis=1, dtype=np.float64)
 
 
-def covariates_of_frames(dataset: Dataset, picks: list[int]) -> Float64[np.ndarray, "f 4"]:
+def covariates_of_frames(dataset: Dataset, picks: list[int], view: TypicalView) -> Float64[np.ndarray, "f 4"]:
     """Returns `covariates_of` frames of a dataset, by their indices."""
-    frames = [dataset.frames[i] for i in picks]
-    turns = pose_vector(np.array([frame.camera_to_world for frame in frames])[:, :3])[:, :3]
-    return np.concatenate([turns, [[frame.eye_openness] for frame in frames]], axis=1, dtype=np.float64)
+    turns = view.turns(pose_vector(poses_of_frames(dataset, picks))[:, :3])
+    eyes = [[dataset.frames[i].eye_openness] for i in picks]
+    return np.concatenate([turns, eyes], axis=1, dtype=np.float64)
+
+
+def poses_of_frames(dataset: Dataset, picks: list[int]) -> Float64[np.ndarray, "f 3 4"]:
+    """Returns the head poses of frames of a dataset, by their indices."""
+    return np.array([dataset.frames[i].camera_to_world for i in picks], np.float64)[:, :3]
 
 
 def frames_by_label(dataset: Dataset, part: str, vocabulary: EmotionVocabulary) -> dict[Label, list[int]]:
@@ -131,6 +140,7 @@ class ExpressionClassifier:
 
     face: [478, 3] the mean face. covariates: [4] their mean. slopes: [4, D] of the measurements. whitening: [D, D].
     labels: L of them. centroids: [L, D] whitened. shapes: [L, 478, 3] the labels' mean landmarks, laid over the face.
+    view: that the landmarks are found through.
     """
 
     face: np.ndarray
@@ -140,12 +150,18 @@ class ExpressionClassifier:
     labels: list[Label]
     centroids: np.ndarray
     shapes: np.ndarray
+    view: TypicalView
 
     @classmethod
     def fit(
-        cls, landmarks: Float[np.ndarray, "f 478 3"], covariates: Float[np.ndarray, "f 4"], labels: list[Label]
+        cls,
+        landmarks: Float[np.ndarray, "f 478 3"],
+        covariates: Float[np.ndarray, "f 4"],
+        labels: list[Label],
+        view: TypicalView,
     ) -> ExpressionClassifier:
-        """Learns from frames: landmarks in pixels, all finite, covariates, and a label each."""
+        """Learns from frames: landmarks in pixels, all finite, and covariates, both seen through a view, and a label
+        each."""
         from sklearn.covariance import ledoit_wolf
 
         face = mean_face(landmarks, np.ones(len(landmarks), bool))
@@ -168,7 +184,7 @@ class ExpressionClassifier:
         variances, axes = np.linalg.eigh(ledoit_wolf(within(values), assume_centered=True)[0])
         whitening = axes / np.sqrt(np.maximum(variances, 1e-12))
         centroids = np.stack([values[member == k].mean(axis=0) for k in range(len(names))]) @ whitening
-        return cls(face, middle, slopes, whitening, names, centroids, shapes)
+        return cls(face, middle, slopes, whitening, names, centroids, shapes, view)
 
     def measure(
         self, landmarks: Float[np.ndarray, "f 478 3"], covariates: Float[np.ndarray, "f 4"]
@@ -215,21 +231,27 @@ class ExpressionClassifier:
 
 
 def learn_expressions(
-    dataset: Dataset, labels: list[Label], vocabulary: EmotionVocabulary
+    dataset: Dataset, labels: list[Label], vocabulary: EmotionVocabulary, motion: HeadMotion
 ) -> ExpressionClassifier | None:
     """Learns labels, in their order, from the training frames; None where fewer than two can be learnt.
+
+    motion: the dataset's.
 
     Those with a face in fewer than FEWEST_FRAMES of them are left out.
     """
     groups = frames_by_label(dataset, "train", vocabulary)
     picks = [i for label in labels for i in groups.get(label, [])]
     names = [label for label in labels for _ in groups.get(label, [])]
-    marks = detect(images_of(dataset, picks))
+    view = TypicalView.of(dataset, motion)
+    marks = detect(view(images_of(dataset, picks), poses_of_frames(dataset, picks)))
     found = np.asarray(np.isfinite(marks).all(axis=(1, 2)))
     counts = {label: sum(f for f, name in zip(found, names, strict=True) if name == label) for label in labels}
     kept = found & np.array([counts[name] >= FEWEST_FRAMES for name in names])
     if len({name for name, k in zip(names, kept, strict=True) if k}) < 2:
         return None
     return ExpressionClassifier.fit(
-        marks[kept], covariates_of_frames(dataset, picks)[kept], [n for n, k in zip(names, kept, strict=True) if k]
+        marks[kept],
+        covariates_of_frames(dataset, picks, view)[kept],
+        [n for n, k in zip(names, kept, strict=True) if k],
+        view,
     )

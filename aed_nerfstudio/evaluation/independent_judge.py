@@ -28,8 +28,9 @@ from torch.nn import functional
 
 from aed_nerfstudio.dataset.schema import Dataset
 from aed_nerfstudio.driving.emotion import EmotionVocabulary
-from aed_nerfstudio.evaluation.expression import Label, frames_by_label, images_of
-from aed_nerfstudio.evaluation.landmark_distance import NotMeasurable
+from aed_nerfstudio.evaluation.expression import Label, frames_by_label, images_of, poses_of_frames
+from aed_nerfstudio.evaluation.landmark_distance import NotMeasurable, detect
+from aed_nerfstudio.evaluation.typical_view import TypicalView
 
 NAMES = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
 """What the network can say, in the order of its outputs."""
@@ -167,13 +168,13 @@ def face_crops(
         yield face_crop(image, points) if np.isfinite(points).all() else None
 
 
-def recorded_crops(dataset: Dataset, vocabulary: EmotionVocabulary) -> dict[Label, list]:
-    """Returns the faces of up to 30 training frames of every label, as `face_crops` yields them."""
+def recorded_crops(dataset: Dataset, vocabulary: EmotionVocabulary, view: TypicalView) -> dict[Label, list]:
+    """Returns the faces of up to 30 training frames of every label, seen through a view, as `face_crops` yields
+    them."""
     found = {}
     for label, picks in frames_by_label(dataset, "train", vocabulary).items():
-        frames = [dataset.frames[i] for i in picks]
-        marks = [dataset.landmarks(frame.clip)[frame.index] for frame in frames]
-        found[label] = list(face_crops(images_of(dataset, picks), marks))
+        shown = list(view(images_of(dataset, picks), poses_of_frames(dataset, picks)))
+        found[label] = list(face_crops(shown, detect(shown)))
     return found
 
 

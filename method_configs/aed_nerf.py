@@ -75,6 +75,7 @@ def _trainer(
 # - distortion loss: surfaces instead of fog, a third of the samples a picture needs.
 # - depth of the face from its landmarks: a take whose head hardly turns leaves it open, and an emotion then breaks at
 #   any pose but its own.
+# - labels are swapped beyond the face: hair and neck would be whole in poses of an emotion's own take only.
 # - the light of a take is measured and taken out: an emotion would bring that of its take along.
 # - the torso's alpha is supervised: before one background alone it would let that shine through.
 # - L1 of a_l at 1e-4 (0.1 holds a_l at zero), a penalty against a saturated tanh, the parsing mask against fog.
@@ -92,6 +93,7 @@ _OURS = {
     "lambda_distortion": 0.01,
     "lambda_depth": 1.0,
     "take_light": True,
+    "swapped_labels": 0.5,
     "occupancy_every": 64,
     "occupancy_warmup": 128,
     "visual_hull": True,

@@ -62,6 +62,8 @@ class AedDataManagerConfig(VanillaDataManagerConfig):
     drawn go there."""
     face_depth: tyro.conf.Suppress[bool] = False
     """Whether the rays of the head stages know where the face is; set by the pipeline."""
+    beyond_face: tyro.conf.Suppress[bool] = False
+    """Whether the rays of a frame's head stage come sorted, those beyond the face last; set by the pipeline."""
     schedule: tyro.conf.Suppress[StageSchedule] = field(default_factory=StageSchedule)
     """The model's; set by the pipeline."""
 
@@ -160,10 +162,15 @@ class AedDataManager(VanillaDataManager[InputDataset]):
         y = self.generator.integers(min(top, height - 1), bottom, count)
         return y * width + x
 
+    def _in_face(self, frame_index: int, pixels: np.ndarray) -> np.ndarray:
+        """Returns which pixels [N] of a frame lie in its face box, bool [N]."""
+        left, top, right, bottom = self.dataset.frames[frame_index].face_box
+        x, y = pixels % self.dataset.camera.w, pixels // self.dataset.camera.w
+        return (x >= left) & (x < right) & (y >= top) & (y < bottom)
+
     def _rays(self, frame_index: int, pixels: np.ndarray) -> tuple[RayBundle, dict]:
         """Returns rays through pixels [N] (row-major numbers) of one frame, and the batch."""
-        dataset, frame = self.dataset, self.dataset.frames[frame_index]
-        camera = dataset.camera
+        camera, frame = self.dataset.camera, self.dataset.frames[frame_index]
         w, h = camera.w, camera.h
         x, y = pixels % w, pixels // w
         pose = np.array(frame.camera_to_world, np.float32)
@@ -173,8 +180,7 @@ class AedDataManager(VanillaDataManager[InputDataset]):
         directions = (local / np.linalg.norm(local, axis=-1, keepdims=True)).astype(np.float32) @ pose[:3, :3].T
         n = len(pixels)
         stored, background = self._pixels(frame_index, pixels), self.background[send(pixels, self.device)]
-        box = frame.face_box
-        face = (x >= box[0]) & (x < box[2]) & (y >= box[1]) & (y < box[3])
+        face = self._in_face(frame_index, pixels)
         pixel = np.stack([(x + 0.5) / w, (y + 0.5) / h], -1).astype(np.float32) * 2 - 1
         bundle = RayBundle(
             origins=send(np.tile(pose[:3, 3], (n, 1)), self.device),
@@ -226,7 +232,14 @@ class AedDataManager(VanillaDataManager[InputDataset]):
                 self._boxed(frame.face_box, face, w, h),
                 self._boxed([0, 0, w, h], n - lips - face, w, h),
             ]
-            drawn.append(self._rays(int(index), np.concatenate(parts)))
+            pixels = np.concatenate(parts)
+            if not c.beyond_face or stage == "torso":
+                drawn.append(self._rays(int(index), pixels))
+                continue
+            pixels = pixels[np.argsort(~self._in_face(index, pixels), kind="stable")]
+            bundle, batch = self._rays(int(index), pixels)
+            bundle.metadata["beyond_face"] = ~batch["face"][:, None]
+            drawn.append((bundle, batch))
         bundles, batches = zip(*drawn, strict=True)
         return _joined(bundles), {key: torch.cat([batch[key] for batch in batches]) for key in batches[0]}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -54,6 +54,9 @@ class AedNerfModelConfig(LossWeights, NetworkSettings, ModelConfig):
     """Share of training steps whose lip shape is the true one, so that the field learns from a clean signal."""
     articulation_batch: int = 8
     """Frames a step whose lip shape the audio encoder has to tell: one frame a step learns four times slower."""
+    swapped_labels: float = 0.0
+    """Chance of the rays beyond a frame's face to be shown with another of the recorded labels: an emotion moves the
+    face only, and hair, ears and neck look in every pose as they do in the take that has it."""
     max_samples_start: int = 16
     """`max_samples` until `carving_steps`: 16 steps do not reach from the box's front to the cheeks, so a start with 16
     fits a screen of fog before the face, which never leaves."""
@@ -107,6 +110,8 @@ class AedNerfModel(Model):
         self.lips = None
         if data is not None and track is not None:
             self.train_frames = data.split("train")
+            self.labels = np.unique(track.emotions[self.train_frames], axis=0)
+            """Those that were recorded, as the network is told them, [L, dim]."""
             self.network.fit_features(np.concatenate(list(track.features.values())))
             if c.articulation:
                 self.lips = LipSupervision(data, track)
@@ -153,9 +158,7 @@ class AedNerfModel(Model):
 
     def get_outputs(self, ray_bundle: RayBundle) -> dict[str, Float[Tensor, " ..."]]:
         """Renders training rays of one or several frames, with the datamanager's metadata (`frame`, `pixel`)."""
-        frames, counts = torch.unique_consecutive(ray_bundle.metadata["frame"].flatten(), return_counts=True)
-        _, track = self._recording()
-        conditions, counts = [track[i] for i in frames.tolist()], counts.tolist()
+        frames, conditions, counts = self._conditions(ray_bundle.metadata)
         if self.training and self.config.schedule.stage(self.step) == "torso":
             pixels = ray_bundle.metadata["pixel"].split(counts)
             poses = (self.network.pose_of(condition.head_pose) for condition in conditions)
@@ -173,6 +176,22 @@ class AedNerfModel(Model):
         if lips is not None:
             out["articulation_error"] = lips.error(self.network, self.config.articulation_batch)
         return out
+
+    def _conditions(self, metadata: dict[str, Tensor]) -> tuple[Tensor, list[FrameCondition], list[int]]:
+        """Returns the frames [C], the conditions and the numbers of rays that follow each other with one condition."""
+        _, track = self._recording()
+        beyond, rays = metadata.get("beyond_face"), metadata["frame"].flatten()
+        if beyond is None:
+            frames, counts = torch.unique_consecutive(rays, return_counts=True)
+            return frames, [track[i] for i in frames.tolist()], counts.tolist()
+        groups, counts = torch.unique_consecutive(2 * rays + beyond.flatten(), return_counts=True)
+        frames = groups // 2
+        conditions = [track[i] for i in frames.tolist()]
+        for k in torch.nonzero(groups % 2)[:, 0].tolist() if len(self.labels) > 1 else []:
+            if torch.rand(()) < self.config.swapped_labels:
+                other = self.labels[int(torch.randint(len(self.labels), ()))]
+                conditions[k] = replace(conditions[k], emotion=other)
+        return frames, conditions, counts.tolist()
 
     def _lit(self, colour: Tensor, conditions: list[FrameCondition], counts: list[int]) -> Tensor:
         """Returns the colours [R, 3] of rays of C frames, the first frame's first, in the light of their takes."""

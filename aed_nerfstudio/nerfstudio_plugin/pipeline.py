@@ -66,6 +66,7 @@ class AedPipeline(VanillaPipeline):
         tag_renders_of_nerfstudio()
         config.datamanager.schedule = config.model.schedule
         config.datamanager.face_depth = config.model.lambda_depth > 0
+        config.datamanager.beyond_face = config.model.swapped_labels > 0
         super().__init__(config, device, local_rank=local_rank, **kwargs)
         self.world_size = world_size
         if world_size > 1:

@@ -1,8 +1,8 @@
 """Faces as they would be seen in the recording's typical pose, so that FaceMesh tells their expressions apart.
 
-FaceMesh sees another expression in a face that looks up or down. Where a person held the head otherwise in every take,
-each label is known in one pose only, and what a pose does to the landmarks cannot be told from what an emotion does.
-The pose of every picture is known, and so is the surface of the person's face (`FaceDepth`): the picture is painted onto
+FaceMesh sees another expression in a face that looks up or down. Where every take has its own posture, each label is
+known in one pose only, and what a pose does to the landmarks cannot be told from what an emotion does.
+The pose of every picture is known, and so is the surface of the person's face (`FaceDepth`): the picture is painted on
 that surface and seen from the camera of the typical pose. Brows and lips that are elsewhere than the surface has them
 are elsewhere in the new picture, too.
 

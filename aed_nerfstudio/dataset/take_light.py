@@ -36,9 +36,10 @@ def skin_colours(
 def take_light(dataset: Dataset, reference: int) -> Float32[np.ndarray, "takes 3"]:
     """Returns what red, green and blue of the person in take `reference` are to be multiplied by in each take, [T, 3].
 
-    The ratios are of the pictures' own values, whose gamma makes of a gain in light another gain. Takes that differ
-    from the reference by no more than SAME, or by no more than twice what frames of a take differ by, are in its light,
-    and have ones; so have takes without a usable training frame.
+    The ratios are of the pictures' own values, whose gamma makes of a gain in light another gain. A head that is held
+    otherwise is lit otherwise, too, and that is part of it. Takes that differ from the reference by no more than SAME,
+    or by no more than the spread of their frames can explain, are in its light, and have ones; so have takes without a
+    usable training frame.
 
     Raises:
         InputError: a picture is missing or damaged.
@@ -55,7 +56,8 @@ def take_light(dataset: Dataset, reference: int) -> Float32[np.ndarray, "takes 3
         skins.append(np.log(np.maximum(np.array(found, np.float32).reshape(-1, 3), 1 / 255)))
     light = np.ones((len(skins), 3), np.float32)
     middle = np.median(skins[reference], axis=0)
-    noise = 2 * float(np.mean([np.linalg.norm(skin.std(axis=0)) for skin in skins if len(skin)]))
+    spread = float(np.sqrt(np.mean([skin.var(axis=0).sum() for skin in skins if len(skin)])))
+    noise = 4 * spread / np.sqrt(LOOKED_AT)  # of a difference of medians, whose own is 1.8 times the mean's
     for number, skin in enumerate(skins):
         if number != reference and len(skin):
             away = np.median(skin, axis=0) - middle

@@ -49,7 +49,6 @@ LIMITS = {
     **{f"pipeline.model.{name}": bounds for name, bounds in BOUNDS.items()},
     "pipeline.model.articulation_truth": _SHARE,
     "pipeline.model.swapped_labels": _SHARE,
-    "pipeline.model.swapped_views": _SHARE,
     "pipeline.model.articulation_batch": Between(1, 4096),
     "pipeline.model.max_samples_start": Between(1, 1024),
     "pipeline.model.carving_steps": _STEPS,

@@ -57,9 +57,6 @@ class AedNerfModelConfig(LossWeights, NetworkSettings, ModelConfig):
     swapped_labels: float = 0.0
     """Chance of the rays beyond a frame's face to be shown with another of the recorded labels: an emotion moves the
     face only, and hair, ears and neck look in every pose as they do in the take that has it."""
-    swapped_views: float = 0.0
-    """Chance of a frame's colours to be those of the directions from which the camera sees another frame: a label that
-    was recorded in one posture would have colours of its own, and any at all from elsewhere."""
     max_samples_start: int = 16
     """`max_samples` until `carving_steps`: 16 steps do not reach from the box's front to the cheeks, so a start with 16
     fits a screen of fog before the face, which never leaves."""
@@ -174,8 +171,7 @@ class AedNerfModel(Model):
         if lips is not None:
             encoded = lips.forced(encoded, frames, self.config.articulation_truth)
         surface = ray_bundle.metadata.get("surface")
-        views = self._views(ray_bundle.directions, conditions, counts)
-        out = self._march_head(ray_bundle.origins, ray_bundle.directions, views, encoded, counts, surface)
+        out = self._march_head(ray_bundle.origins, ray_bundle.directions, encoded, counts, surface)
         out["rgb"] = self._lit(out["rgb"], conditions, counts)
         if lips is not None:
             out["articulation_error"] = lips.error(self.network, self.config.articulation_batch)
@@ -197,19 +193,6 @@ class AedNerfModel(Model):
                 conditions[k] = replace(conditions[k], emotion=other)
         return frames, conditions, counts.tolist()
 
-    def _views(self, directions: Tensor, conditions: list[FrameCondition], counts: list[int]) -> Tensor:
-        """Returns the directions [R, 3] that the colours of rays of C frames depend on."""
-        if not self.training or len(self.labels) < 2 or not self.config.swapped_views:
-            return directions
-        poses, parts = self._recording()[1].poses, []
-        for part, condition in zip(directions.split(counts), conditions, strict=True):
-            if torch.rand(()) < self.config.swapped_views:
-                other = poses[self.train_frames[int(torch.randint(len(self.train_frames), ()))]]
-                turn = other[:, :3] @ condition.head_pose[:, :3].T
-                part = part @ torch.from_numpy(turn.T).to(part)
-            parts.append(part)
-        return torch.cat(parts)
-
     def _lit(self, colour: Tensor, conditions: list[FrameCondition], counts: list[int]) -> Tensor:
         """Returns the colours [R, 3] of rays of C frames, the first frame's first, in the light of their takes."""
         if not self.config.take_light:
@@ -221,21 +204,18 @@ class AedNerfModel(Model):
         self,
         origins: Tensor,
         directions: Tensor,
-        views: Tensor,
         encoded: EncodedCondition,
         counts: list[int],
         surface: Tensor | None = None,
     ) -> dict[str, Tensor]:
         """Renders training rays of C frames, [R,3] each -> rgb [R,3] (premultiplied), alpha [R,1], ambient [R,1].
-
-        views: [R,3], the directions that colours depend on.
         counts: rays of each frame, in order. surface: see `depth_error`, [R,1].
         """
         c, network = self.config, self.network
         jitter = torch.rand(len(origins), device=origins.device) if self.training else None
         count = c.max_samples_start if self.training and self.step < c.carving_steps else c.max_samples
         samples = network.occupancy.march(origins, directions, network.box, c.step_size, count, jitter=jitter)
-        view = spherical_harmonics(views)[samples.ray_indices]
+        view = spherical_harmonics(directions)[samples.ray_indices]
         counts = samples.ray_starts[np.cumsum([0, *counts])].diff().tolist()
         sigma, rgb, ambient, logits = network.head(samples.positions, view, encoded, counts)
         result = composite(sigma, rgb, ambient.abs().sum(-1, keepdim=True), samples, c.step_size, c.backend)

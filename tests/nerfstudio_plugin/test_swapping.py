@@ -1,8 +1,7 @@
-"""What belongs to a take and not to its emotion is learned with the labels and views of other takes."""
+"""What belongs to a take and not to its emotion is learned with the labels of others."""
 
 import numpy as np
 import pytest
-import torch
 
 from tests.nerfstudio_plugin.small_trainer import set_up, small_config
 
@@ -10,7 +9,7 @@ from tests.nerfstudio_plugin.small_trainer import set_up, small_config
 @pytest.fixture(scope="module")
 def pipeline(data, tmp_path_factory):
     config = small_config(data, tmp_path_factory.mktemp("swapping"), 5)
-    config.pipeline.model.swapped_labels = config.pipeline.model.swapped_views = 1.0
+    config.pipeline.model.swapped_labels = 1.0
     return set_up(config).pipeline
 
 
@@ -36,20 +35,6 @@ def test_labels_are_swapped_beyond_the_face_only(pipeline):
     assert len({*bundle.metadata["frame"].flatten().tolist()}) == len(counts) / 2
 
 
-def test_colours_are_asked_for_from_where_the_camera_sees_other_frames(pipeline):
-    model = pipeline.model
-    bundle, _ = pipeline.datamanager.next_train(0)
-    _, conditions, counts = model._conditions(bundle.metadata)
-    views = model._views(bundle.directions, conditions, counts)
-    assert not torch.allclose(views, bundle.directions, atol=1e-3)
-    # All of a frame's turn alike: what is between two rays stays.
-    for old, new in zip(bundle.directions.split(counts), views.split(counts), strict=True):
-        assert torch.allclose(old @ old.T, new @ new.T, atol=1e-5)
-    model.eval()
-    assert model._views(bundle.directions, conditions, counts) is bundle.directions
-    model.train()
-
-
 def test_a_recording_of_one_label_has_nothing_to_swap(pipeline, monkeypatch):
     model = pipeline.model
     monkeypatch.setattr(model, "labels", model.labels[:1])
@@ -57,4 +42,3 @@ def test_a_recording_of_one_label_has_nothing_to_swap(pipeline, monkeypatch):
     frames, conditions, counts = model._conditions(bundle.metadata)
     own = [model.track[frame].emotion for frame in frames.tolist()]
     assert all(np.array_equal(c.emotion, emotion) for c, emotion in zip(conditions, own, strict=True))
-    assert model._views(bundle.directions, conditions, counts) is bundle.directions

@@ -136,9 +136,7 @@ def _colours(
     return colours + keep[..., None] * (image - colours)
 
 
-def _skin(
-    image: np.ndarray, neck: np.ndarray, chin: np.ndarray, made_up: np.ndarray, rise: np.ndarray
-) -> np.ndarray:
+def _skin(image: np.ndarray, neck: np.ndarray, chin: np.ndarray, made_up: np.ndarray, rise: np.ndarray) -> np.ndarray:
     """Returns the skin of what is made up, float32 [H, W, 3]: at its lower end that of the neck below it, and towards
     the upper end as bright, but of the chin's hue, since that of a shadow is greyer.
 

@@ -78,6 +78,7 @@ def _trainer(
 # - labels are swapped beyond the face: hair and neck would be whole in poses of an emotion's own take only.
 # - the light of a take is measured and taken out: an emotion would bring that of its take along.
 # - the torso's alpha is supervised: before one background alone it would let that shine through.
+# - the torso's grid is no finer than the recording: what is finer shows as a lattice at other poses.
 # - L1 of a_l at 1e-4 (0.1 holds a_l at zero), a penalty against a saturated tanh, the parsing mask against fog.
 # - rarer sweeps of the occupancy grid; falling learning rates.
 _OURS = {
@@ -100,6 +101,7 @@ _OURS = {
     "max_samples": 16,
     "max_samples_start": 64,
     "carving_steps": 400,
+    "torso_cells": 1.0,
 }
 _OUR_RAYS = {"lips_share": 0.2, "face_share": 0.3, "frames_per_step": 4, "final_lr_share": 0.1}
 

@@ -24,6 +24,11 @@ MOVING_SHARE = 0.1  # of the pixels judged: more, and the background is said to 
 GUESS = 1000.0  # levels that a made up background may be off, a picture's height away from what was seen
 USUAL = 0.04  # of the frames: where a person is seen less often, it is somebody else
 STEADY = 4.0  # times the noise: what the mask is unsure about and does not change more is background
+NEAR = 0.1  # of the picture's height from a person, within which other clips are trusted more
+FADE = 0.05  # of the picture's height: how far what lies at the border reaches into what is made up
+GRID = 64  # samples along a side that the plain continuation is fitted to
+ROUNDS = 8  # of the fit, each of which trusts what lay far off the last one less
+BENT = 0.05  # of the samples: the weight of a plane that is not bent
 
 
 @dataclass
@@ -123,27 +128,33 @@ def clip_background(frames: Iterable[tuple[np.ndarray, np.ndarray, np.ndarray]])
     return Background(picture, seen, noise, usual, anchor, _moving(images, persons, values, seen, noise_floor))
 
 
-def merge_backgrounds(backgrounds: Sequence[Background]) -> np.ndarray:
-    """Returns one picture for all clips of a dataset, uint8 [S, S, 3].
+def merge_backgrounds(backgrounds: Sequence[Background]) -> tuple[np.ndarray, np.ndarray]:
+    """Returns one picture for all clips of a dataset, uint8 [S, S, 3], and where any of them saw it, bool [S, S].
 
-    The clip that saw most of its background gives it; what it never saw comes from the others where they agree with it
-    on what both saw (the same room and crop), and is made up elsewhere.
+    It is the mean of the clips that agree with the one that saw most of its background on what both saw (the same room
+    and crop, in whatever light). A clip counts the less, the nearer to its person: what a mask missed lies there. What
+    none of them saw is made up.
     """
     best = max(backgrounds, key=lambda b: (not b.moves, float(b.seen.mean())))
-    values, seen = best.picture.copy(), best.seen.copy()
-    for other in sorted(backgrounds, key=lambda b: -float(b.seen.mean())):
-        both, new = seen & other.seen, other.seen & ~seen
-        if not new.any() or both.sum() < 0.05 * both.size:
+    sums, total = np.zeros(best.picture.shape, np.float32), np.zeros((*best.seen.shape, 1), np.float32)
+    for clip in backgrounds:
+        both = best.seen & clip.seen
+        if clip is not best and both.sum() < 0.05 * both.size:
             continue
-        difference = np.abs(values[both].astype(np.int16) - other.picture[both].astype(np.int16)).mean(axis=1)
-        if np.percentile(difference, 75) < MOVED:
-            values[new] = other.picture[new]
-            seen |= new
-    return fill(values, seen, best.noise_floor)
+        difference = best.picture[both].astype(np.int16) - clip.picture[both]
+        if clip is best or np.percentile(np.abs(difference).mean(axis=1), 75) < MOVED:
+            away = cv2.distanceTransform(clip.seen.astype(np.uint8), cv2.DIST_L2, 3) / (NEAR * len(both))
+            weight = np.minimum(away, 1)[..., None] ** 2
+            light = 0 if clip is best else np.median(difference, axis=0)
+            sums += weight * (clip.picture + light).astype(np.float32)
+            total += weight
+    seen = total[..., 0] > 0
+    merged = np.clip(np.round(sums / np.maximum(total, 1e-9)), 0, 255).astype(np.uint8)
+    return fill(merged, seen, best.noise_floor), seen
 
 
 def fill(values: np.ndarray, known: np.ndarray, noise: float = 0.0) -> np.ndarray:
-    """Makes up what is not known of a picture from what lies around it.
+    """Makes up what is not known of a picture: plainly, and passing smoothly over into what lies around it.
 
     values: uint8 [H, W, 3]. known: bool [H, W]. noise: levels of grain in the known part, given to the made up one too,
     which would look like a smear else. A picture without any known pixel becomes grey. Deterministic.
@@ -152,10 +163,34 @@ def fill(values: np.ndarray, known: np.ndarray, noise: float = 0.0) -> np.ndarra
         return values.copy()
     if not known.any():
         return np.full_like(values, 127)
-    smooth = extend(values.astype(np.float32), known.astype(np.float32), relax=True)
-    grain = np.random.default_rng(0).normal(0, min(noise, 3.0), smooth.shape[:2]).astype(np.float32)
-    made_up = smooth + grain[..., None]
+    plain = _plain(values, known)
+    # Folds, shadows and hair that end at the border would go on as streaks.
+    away = cv2.distanceTransform((~known).astype(np.uint8), cv2.DIST_L2, 3) / (FADE * len(known))
+    rest = extend(values - plain, known.astype(np.float32), relax=True)
+    grain = np.random.default_rng(0).normal(0, min(noise, 3.0), known.shape).astype(np.float32)
+    made_up = plain + np.exp(-away)[..., None] * rest + grain[..., None]
     return np.where(known[..., None], values, np.clip(np.round(made_up), 0, 255).astype(np.uint8))
+
+
+def _plain(values: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Returns the slightly bent plane of colours that most of the known pixels lie near, float32 [H, W, 3]."""
+    height, width = known.shape
+    y, x = np.meshgrid(np.linspace(-1, 1, height), np.linspace(-1, 1, width), indexing="ij")
+    terms = np.stack([np.ones_like(x), x, y, x * x, x * y, y * y], axis=-1)
+    stride = max(1, height // GRID)
+    chosen = known[::stride, ::stride]
+    if not chosen.any():
+        stride, chosen = 1, known
+    basis, colours = terms[::stride, ::stride][chosen], values[::stride, ::stride][chosen].astype(np.float64)
+    straight = BENT * len(basis) * np.diag([1e-3, 1e-3, 1e-3, 1, 1, 1])
+    weights = np.ones(len(basis))
+    for _ in range(ROUNDS):
+        weighted = basis * weights[:, None]
+        found = np.linalg.solve(basis.T @ weighted + straight, weighted.T @ colours)
+        off = np.linalg.norm(colours - basis @ found, axis=1)
+        weights = 1 / (1 + (off / max(2.0, float(np.median(off)))) ** 2)
+    low, high = np.percentile(colours, [2, 98], axis=0)
+    return np.clip(terms @ found, low, high).astype(np.float32)
 
 
 def _disc(radius: float) -> np.ndarray:

@@ -70,14 +70,15 @@ def _background(run: Capture, takes: list[TakeState]) -> dict:
             background = clip_background(_seen(run, take, k) for k in picks)
             background.write(_background_file(run, take), run.root)
             backgrounds.append(background)
-    write_image(run.root / "background.png", merge_backgrounds(backgrounds), root=run.root)
+    picture, seen = merge_backgrounds(backgrounds)
+    write_image(run.root / "background.png", picture, root=run.root)
     reports = [background.report() for background in backgrounds]
     worst = max(reports, key=lambda report: report["moving"])
     warnings = []
     if worst["moves"]:
         warnings.append(f"the background moves ({worst['moving']:.0%} of what is seen of it); the avatar stands before "
                         "a still picture")  # fmt: skip
-    return {**worst, "unseen": min(report["unseen"] for report in reports), "warnings": warnings}
+    return {**worst, "unseen": round(float(1 - seen.mean()), 4), "warnings": warnings}
 
 
 def _seen(run: Capture, take: TakeState, frame: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -13,7 +13,7 @@ from aed_nerfstudio.dataset.schema import HEAD, NECK, TORSO
 REACH = 0.13  # of the picture's height: how far the neck goes on under the head
 SIDES = 0.9  # of the neck's half width: how far beside it the body goes on as well, ever less high
 SEAM = 0.018  # of the picture's height below the jaw: the chin's blur and the darkest of its shadow
-DARKENING = 0.15  # at the upper end of the continuation, which lies in the head's shadow
+DARKENING = 0.08  # at the upper end of the continuation, which lies in the head's shadow
 EDGE_SIGMA = 0.8  # pixels
 SLIVER = 0.008  # of the picture's height: what is thinner on both sides is the head's edge rather than a body
 ALIKE = 14.0  # in Cr and Cb: skin in light and skin in the chin's shadow
@@ -71,7 +71,7 @@ def _continuation(head: np.ndarray, body: np.ndarray, neck: np.ndarray) -> tuple
         return none, none
     left, right = np.percentile(found, [2, 98])
     half = max((right - left) / 2, 0.04 * size)
-    beside = np.maximum(np.abs(columns - (left + right) / 2) / half - 1, 0) / SIDES
+    beside = np.abs(columns - (left + right) / 2) / half / (1 + SIDES)
     # Rounded: no horns up to the ears, and no corners that stick out where the head leans.
     height = REACH * size * np.sqrt(np.clip(1 - beside**2, 0, 1))
     top = np.median(edge[found]) - height
@@ -82,7 +82,7 @@ def _continuation(head: np.ndarray, body: np.ndarray, neck: np.ndarray) -> tuple
     inside = np.flatnonzero(near)
     if inside.size:
         near[inside[0] : inside[-1] + 1] = True
-    hidden = head & (ys < edge + gap) & (ys >= top) & near
+    hidden = _without_slivers(body | (head & (ys < edge + gap) & (ys >= top) & near)) & head
     seam = body & (ys >= edge - gap) & (ys < edge + max(2, round(SEAM * size))) & near
     return hidden, seam
 
@@ -121,25 +121,38 @@ def _colours(
         of_neck = pure * (neck & _like(image, head & made_up))
     seen, chin = of_neck.sum() > (0.02 * size) ** 2, head & made_up
     strip = neck.any() and chin.any() and (pure * neck).sum() < STRIP * made_up.sum()
+    lowest = len(image) - made_up[::-1].argmax(axis=0)
+    rise = np.clip((lowest - np.arange(len(image))[:, None]) / (REACH * size), 0, 1).astype(np.float32)
     if made_up.any() and (seen or strip):
-        # Skin goes on behind the chin, not the collar beside it: as bright as the neck where enough of it is seen, and
-        # of the chin's hue, because a thin strip of skin has its collar's.
+        # Skin goes on behind the chin, not the collar beside it.
         across = np.flatnonzero(neck.any(axis=0))
         columns = np.zeros((1, neck.shape[1]), np.uint8)
         columns[0, max(0, across[0] - 4) : across[-1] + 5] = 1
         share = cv2.blur((made_up & (columns > 0)).astype(np.float32), (9, 9))[..., None]
-        skin = _carried_on(image, of_neck) if seen else np.float32(0)
-        if chin.any():
-            hue = np.median(image[chin], axis=0)
-            bright = skin @ LUMA if seen else np.full(chin.shape, NECK_SHADE * float(hue @ LUMA))
-            skin = hue * (bright / max(float(hue @ LUMA), 1.0))[..., None]
-        colours += share * (skin.astype(np.float32) - colours)
-    lowest = len(image) - made_up[::-1].argmax(axis=0)
-    rise = np.clip((lowest - np.arange(len(image))[:, None]) / (REACH * size), 0, 1).astype(np.float32)
+        colours += share * (_skin(image, of_neck if seen else 0 * of_neck, chin, made_up, rise) - colours)
     colours *= 1 - DARKENING * (rise * made_up)[..., None]
     # The border between what is seen and what is made up must not show.
     keep = cv2.blur(pure.astype(np.float32), (5, 5)) * pure
     return colours + keep[..., None] * (image - colours)
+
+
+def _skin(image: np.ndarray, neck: np.ndarray, chin: np.ndarray, made_up: np.ndarray, rise: np.ndarray) -> np.ndarray:
+    """Returns the skin of what is made up, float32 [H, W, 3]: at its lower end that of the neck below it, and towards
+    the upper end as bright, but of the chin's hue, since that of a shadow is greyer.
+
+    image: uint8 [H, W, 3]. neck: uint8 0 or 1 [H, W], what is surely skin of the neck; may be nothing. chin, made_up:
+    bool [H, W]. rise: float32 [H, W], 0 to 1 from the lower to the upper end.
+    """
+    own = _carried_on(image, neck)
+    if not chin.any():
+        return own
+    lit = np.median(image[chin], axis=0)
+    if not neck.any():
+        return np.broadcast_to(NECK_SHADE * lit, image.shape).astype(np.float32)
+    of_chin = (own @ LUMA)[..., None] * lit / max(float(lit @ LUMA), 1.0)
+    # A thin strip of skin has its collar's hue.
+    told = min(1.0, neck.sum() / (STRIP * made_up.sum()))
+    return (of_chin + (told * (1 - rise**2))[..., None] * (own - of_chin)).astype(np.float32)
 
 
 def _like(image: np.ndarray, sample: np.ndarray) -> np.ndarray:

@@ -13,6 +13,9 @@ from aed_nerfstudio.fields.grid_layout import HashGridLayout
 from aed_nerfstudio.fields.hash_grid import HashGrid
 from aed_nerfstudio.fields.mlp import MLP
 
+SHRUNK = 0.8
+"""Of the grid's width: the picture's, so that points moved beyond it still have entries of their own."""
+
 
 def frequencies(x: Float[Tensor, "*n d"], count: int) -> Float[Tensor, "*n encoded"]:
     """Returns x [..., D] with its sines and cosines at `count` octaves: [..., D * (1 + 2 * count)]."""
@@ -36,6 +39,20 @@ class TorsoField(nn.Module):
             self.deform.layers[-1].weight.mul_(0.1)
         self.net = MLP(32, 32, 4, 3)
 
+    def keep_to(self, cells: float) -> None:
+        """Silences the levels of the grid with more than so many cells across the picture, for good: their entries are
+        zero and not trained.
+
+        Pixels train only those vertices of a level that lie in a cell with the middle of one. Of levels finer than the
+        picture these are few, and as soon as the pose moves the points, the others show: as a lattice. Levels that are
+        loaded afterwards stay as they are.
+        """
+        layout = self.grid.layout
+        first = int(layout.offsets[(layout.scales * SHRUNK <= cells).sum()]) * layout.n_features
+        with torch.no_grad():
+            self.grid.params[first:] = 0
+        self.grid.params.register_hook(lambda grad: torch.cat([grad[:first], torch.zeros_like(grad[first:])]))
+
     def forward(
         self, points: Float[Tensor, "n 2"], pose: Float[Tensor, " 6"]
     ) -> tuple[Float[Tensor, "n 1"], Float[Tensor, "n 3"]]:
@@ -43,7 +60,6 @@ class TorsoField(nn.Module):
         # In units of three deviations, so that the sines' period holds the whole range.
         pose = frequencies(pose.clamp(-3, 3) / 3, 1)
         shift = self.deform.conditioned([frequencies(points, 6)], pose[None], [len(points)])
-        # Shrunk, so that points moved beyond the picture still have entries of their own.
-        moved = (points * 0.8 + shift).clamp(-1, 1)
+        moved = (points * SHRUNK + shift).clamp(-1, 1)
         h = self.net.conditioned([self.grid((moved + 1) / 2)], pose[None, :0], [len(points)])
         return torch.sigmoid(h[:, :1]), torch.sigmoid(h[:, 1:])

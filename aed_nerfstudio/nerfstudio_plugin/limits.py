@@ -52,6 +52,7 @@ LIMITS = {
     "pipeline.model.articulation_batch": Between(1, 4096),
     "pipeline.model.max_samples_start": Between(1, 1024),
     "pipeline.model.carving_steps": _STEPS,
+    "pipeline.model.torso_cells": Between(0, 1024),
     "pipeline.model.occupancy_every": Between(1, 10**9),
     "pipeline.model.occupancy_warmup": _STEPS,
     **dict.fromkeys((f"pipeline.model.lambda_{name}" for name in (

@@ -64,6 +64,9 @@ class AedNerfModelConfig(LossWeights, NetworkSettings, ModelConfig):
     """Steps with `max_samples_start`."""
     visual_hull: bool = False
     """Space that the head's parsing never covers stays empty from the start."""
+    torso_cells: float = 0.0
+    """Cells a pixel of the recording that the torso's grid may have: finer levels stay silent, for they show as a
+    lattice at poses between the recorded ones; 0: all levels, as in the paper."""
     occupancy_every: int = 16
     """Steps between updates of the occupancy grid."""
     occupancy_warmup: int = 256
@@ -113,6 +116,8 @@ class AedNerfModel(Model):
             self.labels = np.unique(track.emotions[self.train_frames], axis=0)
             """Those that were recorded, as the network is told them, [L, dim]."""
             self.network.fit_features(np.concatenate(list(track.features.values())))
+            if c.torso_cells and self.network.torso is not None and ready is None:
+                self.network.torso.keep_to(c.torso_cells * max(data.camera.w, data.camera.h))
             if c.articulation:
                 self.lips = LipSupervision(data, track)
             self.occupancy = OccupancySchedule(

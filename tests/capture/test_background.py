@@ -130,11 +130,40 @@ def test_clips_of_one_room_complete_each_other():
     second.seen[:] = True
     second.picture[:] = np.clip(_room(), 0, 255)
     first.seen[40:] = False
-    merged = merge_backgrounds([first, second])
+    merged, _ = merge_backgrounds([first, second])
     assert np.abs(merged.astype(float) - _room()).mean() < 2
     # Another room has nothing to say about this one.
     second.picture[:] = 255 - second.picture
     second.seen[80:] = False
     first.seen[:] = whole.seen
     first.seen[:80] = True
-    assert np.abs(merge_backgrounds([first, second])[:20].astype(float) - _room()[:20]).mean() < 4
+    assert np.abs(merge_backgrounds([first, second])[0][:20].astype(float) - _room()[:20]).mean() < 4
+
+
+def _hung(seed: int, hair: bool) -> Background:
+    """A clip before a plain wall; hair at the person's side, which the mask missed, or none."""
+    rng = np.random.default_rng(seed)
+    frames = []
+    for image, person, chin in _frames(8, seed, room=lambda _: np.full((SIZE, SIZE, 3), (60.0, 110, 80))):
+        if hair:
+            image[50:85, 12:32][person[50:85, 12:32] == 0] = (20, 15, 10)
+        frames.append((np.clip(image + rng.normal(0, 1, image.shape), 0, 255).astype(np.uint8), person, chin))
+    return clip_background(frames)
+
+
+def test_what_hangs_at_the_border_does_not_darken_what_is_made_up():
+    found = _hung(0, hair=True)
+    assert (found.picture[60:80, 14:20].mean(axis=(0, 1)) < 40).all(), "seen, if wrongly"
+    middle = found.picture[74:92, 44:52].astype(float).mean(axis=(0, 1))
+    assert not found.seen[74:92, 44:52].any() and np.abs(middle - (60, 110, 80)).max() < 8
+
+
+def test_what_one_clips_mask_missed_others_know_better():
+    clear, hung = _hung(0, hair=False), _hung(1, hair=True)
+    clear.seen[:, 80:] = False  # so that the other saw more
+    merged, seen = merge_backgrounds([hung, clear])
+    assert seen[:, 85:].any() and hung.seen.mean() > clear.seen.mean()
+    patch = np.s_[60:80, 14:26]
+    off = [np.abs(picture[patch].astype(float) - (60, 110, 80)).mean() for picture in (hung.picture, merged)]
+    assert off[1] < 0.6 * off[0]
+    assert np.array_equal(seen, clear.seen | hung.seen)

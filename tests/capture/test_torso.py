@@ -65,6 +65,27 @@ def test_a_tie_taken_for_neck_colours_nothing():
     assert (made_up[..., 1] > 0.65 * made_up[..., 0]).all(), "skin's hue, not the tie's"
 
 
+def test_the_made_up_neck_begins_as_the_neck_and_ends_as_lit_skin():
+    """The neck is yellower than the chin, and as much as is seen of it is enough to tell."""
+    image, labels = _figure()
+    image[labels == NECK] = (200, 150, 105)
+    image[labels == HEAD] = (240, 190, 165)
+    made_up = torso_layer(image, labels)[48:60, 46:54, :3].astype(float)
+    shade = made_up / made_up.sum(axis=-1, keepdims=True)
+    neck, chin = (np.array(colour) / sum(colour) for colour in ((200, 150, 105), (240, 190, 165)))
+    lowest, highest = shade[-1].mean(axis=0), shade[0].mean(axis=0)
+    assert np.abs(lowest - neck).max() < 0.3 * np.abs(chin - neck).max(), "no step at the chin's line"
+    assert np.abs(highest - chin).max() < 0.5 * np.abs(chin - neck).max()
+    assert made_up.min(axis=(0, 1))[0] > 0.88 * 200, "not in the dark"
+
+
+def test_the_made_up_neck_has_no_corners():
+    rgba = torso_layer(*_figure())
+    rows = (rgba[:60, 36:64, 3] > 127).argmax(axis=0)[2:-2]
+    middle = rows[len(rows) // 2]
+    assert rows[:2].min() > middle and rows[-2:].min() > middle
+
+
 def test_slivers_beside_the_head_are_no_body():
     image, labels = _figure()
     labels[30:50, 70] = TORSO

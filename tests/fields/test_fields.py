@@ -102,3 +102,41 @@ def test_torso_field_moves_with_the_pose():
     moved = field(points, pose + 0.1)[1]
     assert alpha.shape == (5, 1) and colour.shape == (5, 3)
     assert (moved - colour).abs().max() > 0
+
+
+def lattice(field: TorsoField, side: int) -> float:
+    """How rough a torso is between the middles of the pixels of a plain picture that it learnt."""
+    torch.manual_seed(0)
+
+    def grid(count: int) -> torch.Tensor:
+        middles = (torch.arange(count) + 0.5) * (2 / count) - 1
+        return torch.stack(torch.meshgrid(middles, middles, indexing="xy"), -1).reshape(-1, 2)
+
+    points, pose = grid(side), torch.zeros(6)
+    optimizer = torch.optim.Adam(field.parameters(), 1e-2, eps=1e-15)
+    for _ in range(100):
+        alpha, colour = field(points, pose)
+        error = (alpha * colour - 0.5).square().mean()
+        optimizer.zero_grad()
+        error.backward()
+        optimizer.step()
+    assert error < 1e-4
+    with torch.no_grad():
+        alpha, colour = field(grid(3 * side), pose)
+    shown = (alpha * colour).view(3 * side, 3 * side, 3)[6:-6, 6:-6]
+    return float(sum(shown.diff(n=2, dim=axis).square().mean() for axis in (0, 1)))
+
+
+def test_a_torso_that_keeps_to_its_pixels_is_no_lattice():
+    side, fields = 20, []
+    for _ in range(2):
+        torch.manual_seed(0)
+        fields.append(TorsoField(log2_size=12, top_resolution=512))
+    fields[1].keep_to(side)
+    before = fields[1].grid.params.detach().clone()
+    wild, calm = (lattice(field, side) for field in fields)
+    assert calm < 0.6 * wild
+    layout, trained = fields[1].grid.layout, fields[1].grid.params.detach()
+    first = 2 * int(layout.offsets[(layout.scales * 0.8 <= side).sum()])
+    assert 0 < first < len(trained) and not trained[first:].any(), "finer levels are silent"
+    assert not torch.equal(trained[:first], before[:first])

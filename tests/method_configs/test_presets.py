@@ -22,6 +22,7 @@ def test_the_paper_has_none_of_our_additions():
     ours = (model.articulation, model.linear_lips, model.expression_grid, model.visual_hull, model.use_eye)
     assert not any((*ours, model.audio_ramp, data.balance_labels))
     assert model.lambda_mask == model.lambda_saturation == model.lambda_articulation == model.appearance_dim == 0
+    assert model.torso_cells == 0
     assert data.lips_share == data.face_share == pipeline.ema_decay == 0 and pipeline.final_lr_share == 1
     assert model.use_emotion and model.audio_compression and model.schedule.use_lips and model.schedule.use_torso
 

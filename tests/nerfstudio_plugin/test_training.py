@@ -38,6 +38,14 @@ def attributes(config, pipeline, tmp_path):
     return TrainingCallbackAttributes(optimizers=optimizers, grad_scaler=None, pipeline=pipeline, trainer=trainer)
 
 
+def test_the_torso_is_no_finer_than_the_recording(pipeline):
+    grid, width = pipeline.model.network.torso.grid, pipeline.datamanager.dataset.camera.w
+    silent = [
+        not grid.params[2 * a : 2 * b].any() for a, b in zip(grid.layout.offsets, grid.layout.offsets[1:], strict=False)
+    ]
+    assert silent == [bool(0.8 * scale > width) for scale in grid.layout.scales] and len({*silent}) == 2
+
+
 def test_rays_are_nerfstudios_and_colours_the_files(pipeline):
     bundle, batch = pipeline.datamanager.next_train(0)
     dataset = pipeline.datamanager.dataset

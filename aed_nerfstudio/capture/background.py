@@ -126,10 +126,12 @@ def clip_background(frames: Iterable[tuple[np.ndarray, np.ndarray, np.ndarray]])
 def merge_backgrounds(backgrounds: Sequence[Background]) -> np.ndarray:
     """Returns one picture for all clips of a dataset, uint8 [S, S, 3].
 
-    The clip that saw most of its background gives it; what it never saw comes from the others where they agree with it
-    on what both saw (the same room and crop), and is made up elsewhere.
+    Of the clips with which most agree, the one that saw most of its background gives it; what it never saw comes from
+    the others where they agree with it on what both saw (the same room and crop), and is made up elsewhere.
     """
-    best = max(backgrounds, key=lambda b: (not b.moves, float(b.seen.mean())))
+    agreeing = [sum(not _differ(one, other) for other in backgrounds) for one in backgrounds]
+    best = backgrounds[max(range(len(backgrounds)), key=lambda k: (
+        not backgrounds[k].moves, agreeing[k], float(backgrounds[k].seen.mean())))]  # fmt: skip
     values, seen = best.picture.copy(), best.seen.copy()
     for other in sorted(backgrounds, key=lambda b: -float(b.seen.mean())):
         both, new = seen & other.seen, other.seen & ~seen
@@ -140,6 +142,15 @@ def merge_backgrounds(backgrounds: Sequence[Background]) -> np.ndarray:
             values[new] = other.picture[new]
             seen |= new
     return fill(values, seen, best.noise_floor)
+
+
+def _differ(one: Background, other: Background) -> bool:
+    """Returns whether two clips saw different backgrounds; told by a sixteenth of the pixels."""
+    a, b = (background.picture[::4, ::4].astype(np.int16) for background in (one, other))
+    both = one.seen[::4, ::4] & other.seen[::4, ::4]
+    if both.sum() < 0.05 * both.size:
+        return False
+    return float(np.percentile(np.abs(a - b)[both].mean(axis=1), 75)) >= MOVED
 
 
 def fill(values: np.ndarray, known: np.ndarray, noise: float = 0.0) -> np.ndarray:

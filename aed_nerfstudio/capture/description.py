@@ -65,7 +65,7 @@ def describe(
             "landmarks": engine_name(),
             "parsing": run.options.parser,
             "pose": f"mean reprojection error {poses.error:.2f} px, focal length {poses.focal:.0f} px",
-            **_cameras(takes, replaced),
+            **_cameras(takes, poses.cameras, replaced),
         },
         report={
             "pose": poses.report.as_dict(),
@@ -77,17 +77,19 @@ def describe(
     )
 
 
-def _cameras(takes: list[TakeState], replaced: list[str]) -> dict[str, str]:
+def _cameras(takes: list[TakeState], cameras: list[tuple[float, float]], replaced: list[str]) -> dict[str, str]:
     """Returns what is said of takes that do not share camera and background; nothing where all do."""
-    other = [f"{take.name} ({take.take.zoom:.2f} times as large)" for take in takes if take.take.zoom != 1]
-    said = {"cameras": f"cropped into one camera: {', '.join(other)}"} if other else {}
+    other = [f"{take.name} (head {take.take.zoom:.2f} times as large; after cropping, focal length "
+             f"{cameras[take.take.camera][0]:.2f} ± {cameras[take.take.camera][1]:.2f} times {takes[0].name}'s)"
+             for take in takes if take.take.camera]  # fmt: skip
+    said = {"cameras": f"cropped into one: {', '.join(other)}"} if other else {}
     return {**said, **({"backgrounds": f"replaced in {', '.join(replaced)}"} if replaced else {})}
 
 
 def _clip_report(take: TakeState, shift: float, replaced: list[str]) -> dict:
     crop = list(take.take.crop)  # left, top, side: pixels of the video
     report = {"audio_shift_seconds": shift, "crop": crop, "view": take.view}
-    if take.take.zoom != 1:
+    if take.take.camera:
         report |= {"zoom": take.take.zoom, "moved": list(take.take.moved)}
     return {**report, "background_replaced": True} if take.name in replaced else report
 

@@ -33,7 +33,10 @@ UNSEEN_SIZE, UNSEEN_PLACE = 1.25, 0.15
 """The same two where no background is seen: an actor of MEAD differs by 1.14 and 0.06 between takes of one session."""
 LARGEST_FACE = 0.65
 """Of the crop's height: a face is shown as large as this, so that no crop passes its picture's borders."""
+ASIDE = 0.12
+"""Of the crop's side: how far the face may lie from where it usually does, for the same reason."""
 STEPS = 40
+"""Sides that are tried."""
 
 
 @dataclass
@@ -169,7 +172,8 @@ def common_crops(cameras: list[list[TakeView]]) -> list[tuple[int, int, int]]:
         wanted = np.median(middle, axis=0) + np.array([0.5, 0.53]) * side
         low, high = (side - (sizes - places) / scales[:, None]).max(axis=0), (places / scales[:, None]).min(axis=0)
         at = np.clip(wanted, np.minimum(low, (low + high) / 2), np.maximum(high, (low + high) / 2))
-        if (low <= high).all():
+        at = np.clip(at, wanted - ASIDE * side, wanted + ASIDE * side)
+        if (low <= at).all() and (at <= high).all():
             break
     corners = places - at * scales[:, None]
     sides = np.round(side * scales).astype(int).tolist()

@@ -25,16 +25,15 @@ from aed_nerfstudio.errors import InputError
 SAME_SCENE = 14.0  # mean difference of the thumbnails' backgrounds, 0..255
 SAME_SIZE = 1.5  # ratio of the faces' heights
 SHARED_CROP = 0.9  # of the frames with a face must fit into the common crop
-MADE_UP = 0.15  # of a crop may lie beyond its picture's borders, where there is nothing to see
-LARGEST_ZOOM = 1.6  # between cameras: a head that far away for all we know is drawn flat or deep visibly, and coarse
+MADE_UP = 0.15  # of a crop that fits other cameras' may lie beyond the picture's borders, where nothing is to be seen
 
 
 @dataclass
 class Take:
     """Frames `first` to `first + count` of a video (25 a second), and the square (left, top, side; pixels) cut out.
 
-    zoom, moved: how much larger the head is in the video than in those of the first camera, and by which shares of the
-    width it lies to the right and below; of takes of that camera 1 and 0.
+    camera: the number of its camera. zoom, moved: how much larger the head is in the video than in those of the first
+    camera, and by which shares of the width it lies to the right and below; of takes of that camera 1 and 0.
     """
 
     name: str
@@ -42,6 +41,7 @@ class Take:
     first: int
     count: int
     crop: tuple[int, int, int] = (0, 0, 0)
+    camera: int = 0
     zoom: float = 1.0
     moved: tuple[float, float] = (0.0, 0.0)
 
@@ -150,20 +150,19 @@ def _compare(
         InputError: by too much.
     """
     first = views[cameras[0][0]]
-    for camera, crop in zip(cameras, crops, strict=True):
+    for number, (camera, crop) in enumerate(zip(cameras, crops, strict=True)):
         view, video = views[camera[0]], videos[takes[camera[0]].video]
-        if (empty := beyond(crop, view.size)) > MADE_UP:
+        own = head_crop(view.landmarks, *view.size)
+        if (empty := beyond(crop, view.size)) > beyond(own, view.size) + MADE_UP:
             raise InputError(f"{video}: the head is so near to the border, or so large, that {empty:.0%} of what the "
                              "other videos show around it is missing; film it with as much room, or leave the video "
                              "out")  # fmt: skip
         zoom, moved = compared(first, view)
-        if max(zoom, 1 / zoom) > LARGEST_ZOOM:
-            raise InputError(f"{video}: shows the head {zoom:.2f} times as large as {videos[takes[0].video].name}, and "
-                             "zoom cannot be told from distance by a head that turns this little; film it as large, "
-                             "or leave the video out")  # fmt: skip
         for k in camera:
-            takes[k].zoom, takes[k].moved = zoom, moved
-        if camera != cameras[0]:
-            warnings.append(f"{', '.join(takes[k].name for k in camera)}: filmed by another camera or elsewhere: the head "
-                            f"is {zoom:.2f} times as large as in {takes[0].name}, and lies {moved[0]:+.0%} of the width "
-                            f"across and {moved[1]:+.0%} down; all are cropped to look alike")  # fmt: skip
+            takes[k].camera, takes[k].zoom, takes[k].moved = number, zoom, moved
+        if number:
+            names = ", ".join(takes[k].name for k in camera)
+            across, down = moved
+            warnings.append(f"{names}: filmed by another camera or elsewhere: the head is {zoom:.2f} times as large as "
+                            f"in {takes[0].name} and lies {across:+.0%} of the width across and {down:+.0%} down; all "
+                            "are cropped to look alike")  # fmt: skip

@@ -87,8 +87,8 @@ def check_cameras(takes: list[TakeState], cameras: list[tuple[float, float]]) ->
             continue
         larger = f"{take.source.video}: shows the head {zoom:.2f} times as large as {first.source.video.name}"
         if spread > UNSURE_ZOOM:
-            raise InputError(f"{larger}, and zoom cannot be told from distance; let the head turn and nod by 10 degrees "
-                             "in both videos, or film it as large")  # fmt: skip
+            raise InputError(f"{larger}, and zoom cannot be told from distance; let the head turn and nod by 10 "
+                             "degrees in both videos, or film it as large")  # fmt: skip
         if max(ratio, 1 / ratio) > LARGEST_ZOOM:
             raise InputError(f"{larger}, at {ratio:.2f} of the distance: its perspective is another; film all "
                              "videos from one distance")  # fmt: skip

@@ -297,6 +297,7 @@ def test_a_full_disk(actor_video, small_disk):
     assert not list(disk.rglob("*.aed-part*"))
 
 
+@pytest.mark.slow
 def test_takes_of_two_days_become_one_recording(tmp_path):
     """The second one zoomed by 1.25 and moved by a tenth of the width, in another room and light; poses are as of one
     camera, and everything else is the first one's."""

@@ -104,9 +104,9 @@ def room_difference(one: TakeView, other: TakeView, zoomed: bool = False) -> flo
         cells = np.array(THUMBNAIL) / [one.size, other.size]
         here, there = np.array([one.place, other.place]) * cells
         ys, xs = np.mgrid[: free.shape[0], : free.shape[1]] + 0.5
-        at = [((v - a) * zoom + b - 0.5).astype(np.float32) for v, a, b in zip((xs, ys), here, there, strict=True)]
-        picture = cv2.remap(picture, *at, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        free = cv2.remap(free.astype(np.uint8), *at, cv2.INTER_NEAREST) > 0
+        x, y = (((v - a) * zoom + b - 0.5).astype(np.float32) for v, a, b in zip((xs, ys), here, there, strict=True))
+        picture = cv2.remap(picture, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        free = cv2.remap(free.astype(np.uint8), x, y, cv2.INTER_NEAREST) > 0
     both = one.free & free
     if both.sum() < ENOUGH:
         return None

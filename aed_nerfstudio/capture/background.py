@@ -131,11 +131,13 @@ def clip_background(frames: Iterable[tuple[np.ndarray, np.ndarray, np.ndarray]])
 def merge_backgrounds(backgrounds: Sequence[Background]) -> tuple[np.ndarray, np.ndarray]:
     """Returns one picture for all clips of a dataset, uint8 [S, S, 3], and where any of them saw it, bool [S, S].
 
-    It is the mean of the clips that agree with the one that saw most of its background on what both saw (the same room
-    and crop, in whatever light). A clip counts the less, the nearer to its person: what a mask missed lies there. What
-    none of them saw is made up.
+    It is the mean of the clips that agree, on what both saw, with one of those that most agree with: of these the one that
+    saw most of its background (the same room and crop, in whatever light). A clip counts the less, the nearer to its
+    person: what a mask missed lies there. What none of them saw is made up.
     """
-    best = max(backgrounds, key=lambda b: (not b.moves, float(b.seen.mean())))
+    agreeing = [sum(not _differ(one, other) for other in backgrounds) for one in backgrounds]
+    best = backgrounds[max(range(len(backgrounds)), key=lambda k: (
+        not backgrounds[k].moves, agreeing[k], float(backgrounds[k].seen.mean())))]  # fmt: skip
     sums, total = np.zeros(best.picture.shape, np.float32), np.zeros((*best.seen.shape, 1), np.float32)
     for clip in backgrounds:
         both = best.seen & clip.seen
@@ -151,6 +153,15 @@ def merge_backgrounds(backgrounds: Sequence[Background]) -> tuple[np.ndarray, np
     seen = total[..., 0] > 0
     merged = np.clip(np.round(sums / np.maximum(total, 1e-9)), 0, 255).astype(np.uint8)
     return fill(merged, seen, best.noise_floor), seen
+
+
+def _differ(one: Background, other: Background) -> bool:
+    """Returns whether two clips saw different backgrounds; told by a sixteenth of the pixels."""
+    a, b = (background.picture[::4, ::4].astype(np.int16) for background in (one, other))
+    both = one.seen[::4, ::4] & other.seen[::4, ::4]
+    if both.sum() < 0.05 * both.size:
+        return False
+    return float(np.percentile(np.abs(a - b)[both].mean(axis=1), 75)) >= MOVED
 
 
 def fill(values: np.ndarray, known: np.ndarray, noise: float = 0.0) -> np.ndarray:

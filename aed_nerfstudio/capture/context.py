@@ -15,6 +15,7 @@ from aed_nerfstudio.capture.sources import ProcessOptions, Source
 from aed_nerfstudio.capture.stages import Stages
 from aed_nerfstudio.capture.takes import Take
 from aed_nerfstudio.dataset.schema import read_image, write_arrays
+from aed_nerfstudio.files import digest
 
 VERSION = 5
 """Of the stages: raised when one of them makes something else of the same input."""
@@ -97,9 +98,14 @@ class Capture:
         """Returns the place of a frame's picture."""
         return self.root / "images" / take.name / f"{frame:05d}.jpg"
 
+    def filmed_file(self, take: TakeState, frame: int) -> Path:
+        """Returns where a frame's picture is kept as filmed, once it has another background in the dataset."""
+        return self.stages.work / "filmed" / digest(take.key) / f"{frame:05d}.jpg"
+
     def picture(self, take: TakeState, frame: int) -> np.ndarray:
-        """Reads a frame's picture, uint8 [S, S, 3] RGB."""
-        return read_image(self.picture_file(take, frame))
+        """Reads a frame's picture as filmed, uint8 [S, S, 3] RGB."""
+        filmed = self.filmed_file(take, frame)
+        return read_image(filmed if filmed.exists() else self.picture_file(take, frame))
 
 
 def load(path: Path) -> dict:

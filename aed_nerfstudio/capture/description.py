@@ -27,8 +27,9 @@ ARRAYS = {"landmarks": "npy", "audio": "wav", "audio_features": "npy"}
 
 
 def describe(
-    run: Capture, takes: list[TakeState], poses: HeadPoses, background: dict, shifts: dict[str, float]
-) -> Dataset:
+    run: Capture, takes: list[TakeState], poses: HeadPoses, background: dict, shifts: dict[str, float],
+    replaced: list[str],
+) -> Dataset:  # fmt: skip
     """Returns the dataset of all that the stages have made.
 
     Args:
@@ -37,6 +38,7 @@ def describe(
         poses: of the frames of all takes, one after the other.
         background: what is reported of it.
         shifts: seconds by which each take's sound was shifted, by name.
+        replaced: names of the takes that were filmed before another background.
 
     Raises:
         InputError: the takes have audio features of different sizes.
@@ -63,20 +65,33 @@ def describe(
             "landmarks": engine_name(),
             "parsing": run.options.parser,
             "pose": f"mean reprojection error {poses.error:.2f} px, focal length {poses.focal:.0f} px",
+            **_cameras(takes, poses.cameras, replaced),
         },
         report={
             "pose": poses.report.as_dict(),
             "background": background,
-            "clips": {take.name: _clip_report(take, shifts[take.name]) for take in takes},
+            "clips": {take.name: _clip_report(take, shifts[take.name], replaced) for take in takes},
             "seconds": run.stages.seconds(),
         },
         consent=run.options.consent,
     )
 
 
-def _clip_report(take: TakeState, shift: float) -> dict:
+def _cameras(takes: list[TakeState], cameras: list[tuple[float, float]], replaced: list[str]) -> dict[str, str]:
+    """Returns what is said of takes that do not share camera and background; nothing where all do."""
+    other = [f"{take.name} (head {take.take.zoom:.2f} times as large; after cropping, focal length "
+             f"{cameras[take.take.camera][0]:.2f} ± {cameras[take.take.camera][1]:.2f} times {takes[0].name}'s)"
+             for take in takes if take.take.camera]  # fmt: skip
+    said = {"cameras": f"cropped into one: {', '.join(other)}"} if other else {}
+    return {**said, **({"backgrounds": f"replaced in {', '.join(replaced)}"} if replaced else {})}
+
+
+def _clip_report(take: TakeState, shift: float, replaced: list[str]) -> dict:
     crop = list(take.take.crop)  # left, top, side: pixels of the video
-    return {"audio_shift_seconds": shift, "crop": crop, "view": take.view}
+    report = {"audio_shift_seconds": shift, "crop": crop, "view": take.view}
+    if take.take.camera:
+        report |= {"zoom": take.take.zoom, "moved": list(take.take.moved)}
+    return {**report, "background_replaced": True} if take.name in replaced else report
 
 
 def _feature_size(root: Path, takes: list[TakeState]) -> int:

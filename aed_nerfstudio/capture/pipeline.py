@@ -1,4 +1,4 @@
-"""The stages of `aed process` in their order: tracks, takes, pictures, poses, layers, sound, description.
+"""The stages of `aed process` in their order: tracks, takes, pictures, poses, layers, backgrounds, sound, description.
 
 Every stage writes files and is then noted in `.stages.json`, so a run that was stopped goes on where it was;
 `dataset.json`, which says that the folder is whole, comes last.
@@ -6,6 +6,7 @@ Every stage writes files and is then noted in `.stages.json`, so a run that was 
 
 from __future__ import annotations
 
+from aed_nerfstudio.capture.backdrop import unite_backgrounds
 from aed_nerfstudio.capture.context import Capture
 from aed_nerfstudio.capture.description import describe, remove_older
 from aed_nerfstudio.capture.layer_stages import make_layers
@@ -29,9 +30,10 @@ def run_stages(run: Capture, whole: str) -> Dataset:
     takes = make_pictures(run, keys, tracks, cut_takes(run, keys, tracks))
     poses = find_poses(run, takes)
     background = make_layers(run, takes)
+    replaced = unite_backgrounds(run, takes)
     shifts = make_sound(run, takes)
     remove_older(run.root, run.stages.made, {take.name: take.take.count for take in takes})
-    dataset = describe(run, takes, poses, background, shifts)
+    dataset = describe(run, takes, poses, background, shifts, replaced)
     run.stages.run(WHOLE, whole, lambda _: write_dataset(dataset))
     for text in run.warnings:
         run.say(f"warning: {text}")

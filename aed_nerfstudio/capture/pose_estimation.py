@@ -24,6 +24,7 @@ from aed_nerfstudio.capture.bundle_adjustment import (
     resect,
     robust_weights,
 )
+from aed_nerfstudio.capture.camera_fit import fit_focals
 from aed_nerfstudio.capture.face_shape import head_frame, mean_face
 from aed_nerfstudio.capture.rigid_tracks import RigidTracks
 from aed_nerfstudio.capture.steady_motion import far_off, smooth_motion
@@ -82,7 +83,8 @@ class HeadPoses:
 
     rotations: [F, 3, 3] head to OpenCV camera. translations: [F, 3] cm, the head's origin in camera coordinates.
     focal: pixels. shape: [478, 3] cm, the person's mean face in the head frame. error: mean reprojection error of the
-    stable landmarks over the usable frames, pixels.
+    stable landmarks over the usable frames, pixels. cameras: of several ones, each one's focal length over the first
+    one's and the standard deviation of its logarithm.
     """
 
     rotations: np.ndarray
@@ -91,6 +93,7 @@ class HeadPoses:
     shape: np.ndarray
     error: float
     report: PoseReport = field(default_factory=PoseReport)
+    cameras: list[tuple[float, float]] = field(default_factory=list)
 
     def camera_to_world(self) -> np.ndarray:
         """Returns [F, 4, 4] OpenGL camera-to-world in schema units."""
@@ -266,12 +269,12 @@ def _in_head_frame(poses: Poses, kappa: float, scale: float, axes: np.ndarray, o
 
 
 def estimate_poses(landmarks: np.ndarray, usable: np.ndarray, size: int, starts: list[int] | None = None,
-                   tracks: list[RigidTracks] | None = None) -> HeadPoses:  # fmt: skip
+                   tracks: list[RigidTracks] | None = None, camera: np.ndarray | None = None) -> HeadPoses:  # fmt: skip
     """Returns head poses of all frames of one person filmed by one camera.
 
     landmarks: [F, 478, 3] pixels of a size x size picture. usable: bool [F]; the other frames get the pose of their
     neighbours, interpolated. starts: the first frame of each clip. tracks: of each clip (`HeadTracker`), or None
-    for landmarks alone.
+    for landmarks alone. camera: int [F], the frames' cameras by number; they are taken for one, and compared.
     """
     index = np.flatnonzero(usable)
     if index.size == 0:
@@ -288,7 +291,11 @@ def estimate_poses(landmarks: np.ndarray, usable: np.ndarray, size: int, starts:
         noise = problem.noise(poses, kappa)
         poses = resect(problem.points, poses, kappa, problem.seen, noise, 2)
         problem.points = _intersect(problem, poses, kappa, problem.seen, noise, start)
-    poses = resect(problem.points, poses, kappa, problem.seen, problem.noise(poses, kappa), 2)
+    noise = problem.noise(poses, kappa)
+    poses = resect(problem.points, poses, kappa, problem.seen, noise, 2)
+    cameras = []
+    if camera is not None and camera.any():
+        cameras = fit_focals(problem.points, poses, kappa, problem.seen, noise, camera[index])
 
     shape = face.copy()
     shape[STABLE] = problem.points[: len(STABLE)]
@@ -310,7 +317,7 @@ def estimate_poses(landmarks: np.ndarray, usable: np.ndarray, size: int, starts:
     focal = 1 / kappa
     size_cm = np.exp(-place[:, 2])
     translations = np.column_stack([place[:, :2] * size_cm[:, None], focal * size_cm])
-    return HeadPoses(rotations, translations, float(focal), shape, report.landmark_error_mean, report)
+    return HeadPoses(rotations, translations, float(focal), shape, report.landmark_error_mean, report, cameras)
 
 
 def _steady(poses: Poses, index: np.ndarray, borders: list[int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -17,6 +17,8 @@ from aed_nerfstudio.files import digest
 
 IMPRECISE = 0.02  # of the picture: mean distance of landmarks from where the pose puts them
 UNSURE_FOCAL = 0.2  # standard deviation over value
+LARGEST_ZOOM = 1.6  # between cameras, if it may be distance: more, and lips and nose lie visibly off in other poses
+UNSURE_ZOOM = 0.1  # standard deviation of the logarithm of the focal lengths' ratio
 
 
 def find_poses(run: Capture, takes: list[TakeState]) -> HeadPoses:
@@ -39,12 +41,15 @@ def find_poses(run: Capture, takes: list[TakeState]) -> HeadPoses:
     def make(_: bool) -> dict:
         run.say("pose: bundle adjustment")
         tracks = [RigidTracks(**load(_flow_file(run, take))) for take in takes]
-        poses = estimate_poses(landmarks, usable, run.size, starts, tracks)
+        camera = np.repeat([take.take.camera for take in takes], [take.take.count for take in takes])
+        poses = estimate_poses(landmarks, usable, run.size, starts, tracks, camera)
+        check_cameras(takes, poses.cameras)
         run.save(path, rotations=poses.rotations, translations=poses.translations, shape=poses.shape)
         return {
             "focal": poses.focal,
             "error": poses.error,
             "report": poses.report.as_dict(),
+            "cameras": poses.cameras,
             "warnings": _warnings(poses, run.size),
         }
 
@@ -52,7 +57,8 @@ def find_poses(run: Capture, takes: list[TakeState]) -> HeadPoses:
     for take, first in zip(takes, starts, strict=True):
         _leave_out(take, [k - first for k in found["report"]["outliers"]])
     report = PoseReport(**found["report"])
-    return HeadPoses(**load(path), focal=found["focal"], error=found["error"], report=report)
+    cameras = [(ratio, spread) for ratio, spread in found.get("cameras", [])]
+    return HeadPoses(**load(path), focal=found["focal"], error=found["error"], report=report, cameras=cameras)
 
 
 def _warnings(poses: HeadPoses, size: int) -> list[str]:
@@ -64,6 +70,28 @@ def _warnings(poses: HeadPoses, size: int) -> list[str]:
         warnings.append(f"the focal length of {poses.focal:.0f} px is unsure by {spread:.0f} px: the head turns too "
                         "little; views from aside will be flat or deep")  # fmt: skip
     return warnings
+
+
+def check_cameras(takes: list[TakeState], cameras: list[tuple[float, float]]) -> None:
+    """Refuses heads that are much larger or smaller than in the first take and may be, or are, nearer or farther.
+
+    takes: of all cameras. cameras: see `HeadPoses`.
+
+    Raises:
+        InputError: there is one.
+    """
+    for number, (ratio, spread) in enumerate(cameras):
+        take = next(take for take in takes if take.take.camera == number)
+        zoom, first = take.take.zoom, takes[0]
+        if max(zoom, 1 / zoom) <= LARGEST_ZOOM:
+            continue
+        larger = f"{take.source.video}: shows the head {zoom:.2f} times as large as {first.source.video.name}"
+        if spread > UNSURE_ZOOM:
+            raise InputError(f"{larger}, and zoom cannot be told from distance; let the head turn and nod by 10 "
+                             "degrees in both videos, or film it as large")  # fmt: skip
+        if max(ratio, 1 / ratio) > LARGEST_ZOOM:
+            raise InputError(f"{larger}, at {ratio:.2f} of the distance: its perspective is another; film all "
+                             "videos from one distance")  # fmt: skip
 
 
 def _leave_out(take: TakeState, outliers: list[int]) -> None:

@@ -8,25 +8,42 @@ from pathlib import Path
 import numpy as np
 
 from aed_nerfstudio.capture.landmarks import head_crop, in_picture, to_crop
-from aed_nerfstudio.capture.tracking import MINIMUM_SECONDS, THUMBNAIL, VideoTrack, find_cuts
+from aed_nerfstudio.capture.take_cameras import (
+    ENOUGH,
+    TakeView,
+    beyond,
+    by_camera,
+    common_crops,
+    compared,
+    measure_heads,
+    scene,
+)
+from aed_nerfstudio.capture.tracking import MINIMUM_SECONDS, VideoTrack, find_cuts
 from aed_nerfstudio.dataset.schema import FPS
 from aed_nerfstudio.errors import InputError
 
 SAME_SCENE = 14.0  # mean difference of the thumbnails' backgrounds, 0..255
-ENOUGH = 12  # of the thumbnails' 576 pixels must show background to compare by it
 SAME_SIZE = 1.5  # ratio of the faces' heights
 SHARED_CROP = 0.9  # of the frames with a face must fit into the common crop
+MADE_UP = 0.15  # of a crop that fits other cameras' may lie beyond the picture's borders, where nothing is to be seen
 
 
 @dataclass
 class Take:
-    """Frames `first` to `first + count` of a video (25 a second), and the square (left, top, side; pixels) cut out."""
+    """Frames `first` to `first + count` of a video (25 a second), and the square (left, top, side; pixels) cut out.
+
+    camera: the number of its camera. zoom, moved: how much larger the head is in the video than in those of the first
+    camera, and by which shares of the width it lies to the right and below; of takes of that camera 1 and 0.
+    """
 
     name: str
     video: int
     first: int
     count: int
     crop: tuple[int, int, int] = (0, 0, 0)
+    camera: int = 0
+    zoom: float = 1.0
+    moved: tuple[float, float] = (0.0, 0.0)
 
     def as_dict(self) -> dict:
         """Returns it as JSON holds it."""
@@ -36,26 +53,6 @@ class Take:
 def _clock(frame: int) -> str:
     seconds = frame / FPS
     return f"{int(seconds // 60)}:{seconds % 60:04.1f}"
-
-
-def _scene(track: VideoTrack, a: int, b: int) -> tuple[np.ndarray, np.ndarray, float]:
-    """Returns median thumbnail [18, 32, 3] of frames a..b, where it shows background (bool [18, 32]), and the face's
-    height.
-    """
-    picks = np.unique(np.linspace(a, b - 1, 50).astype(int))
-    picture = np.median(track.thumbnails[picks], axis=0)
-    landmarks = track.landmarks[a:b]
-    landmarks = landmarks[np.isfinite(landmarks[:, 0, 0])]
-    if not len(landmarks):
-        return picture, np.ones(picture.shape[:2], bool), np.nan
-    scale = np.array(THUMBNAIL) / track.size
-    low = np.median(landmarks[..., :2].min(axis=1), axis=0) * scale
-    high = np.median(landmarks[..., :2].max(axis=1), axis=0) * scale
-    wide, tall = high - low
-    ys, xs = np.mgrid[: picture.shape[0], : picture.shape[1]] + 0.5
-    head = (np.abs(xs - (low[0] + high[0]) / 2) < wide) & (ys > low[1] - 0.6 * tall)
-    body = (np.abs(xs - (low[0] + high[0]) / 2) < 2.2 * wide) & (ys > high[1] - 0.1 * tall)
-    return picture, ~(head | body), float(np.median(np.ptp(landmarks[..., 1], axis=1)))
 
 
 def split_takes(video: Path, number: int, name: str, track: VideoTrack, warnings: list[str]) -> list[Take]:
@@ -73,14 +70,14 @@ def split_takes(video: Path, number: int, name: str, track: VideoTrack, warnings
     parts = list(zip(borders[:-1], borders[1:], strict=True))
     faces = [np.isfinite(track.landmarks[a:b, 0, 0]).sum() for a, b in parts]
     main = int(np.argmax(faces))
-    picture, free, height = _scene(track, *parts[main])
+    usual = scene(track, *parts[main])
     takes = []
     for a, b in parts:
-        other_picture, other_free, other_height = _scene(track, a, b)
-        both = free & other_free
+        other = scene(track, a, b)
+        both = usual.free & other.free
         both = both if both.sum() >= ENOUGH else np.ones_like(both)
-        difference = float(np.abs(picture - other_picture)[both].mean())
-        ratio = max(height, other_height) / min(height, other_height)
+        difference = float(np.abs(usual.picture - other.picture)[both].mean())
+        ratio = max(usual.height, other.height) / min(usual.height, other.height)
         span = f"{_clock(a)}-{_clock(b)}"
         if not np.isfinite(ratio):
             warnings.append(f"{video.name}: {span} shows no face and is left out")
@@ -102,27 +99,70 @@ def split_takes(video: Path, number: int, name: str, track: VideoTrack, warnings
 
 
 def crop_takes(takes: list[Take], tracks: list[VideoTrack], videos: list[Path], size: int, warnings: list[str]) -> None:
-    """Gives every take its crop: videos of one size were filmed by one camera and share one.
+    """Gives every take its crop: those of one camera share one, and those of several show the head alike.
 
     Raises:
-        InputError: a face is never wholly in the picture.
+        InputError: a face is never wholly in the picture, or takes are too different for one avatar.
     """
-    for width, height in dict.fromkeys(tracks[take.video].size for take in takes):
-        group = [take for take in takes if tracks[take.video].size == (width, height)]
-        points = [tracks[take.video].landmarks[take.first : take.first + take.count] for take in group]
-        shared = head_crop(np.concatenate(points), width, height)
-        for take, landmarks in zip(group, points, strict=True):
-            take.crop = shared
-            fits = in_picture(to_crop(landmarks, shared, size), size)
-            faces = np.isfinite(landmarks[:, 0, 0]).sum()
-            own = head_crop(landmarks, width, height)
-            if len(group) > 1 and fits.sum() < SHARED_CROP * faces:
-                # As large as the shared one, so that the focal length stays one.
-                middle = np.array(own[:2]) + own[2] / 2 - shared[2] / 2
-                take.crop = (round(middle[0]), round(middle[1]), shared[2])
-                fits = in_picture(to_crop(landmarks, take.crop, size), size)
-                warnings.append(f"{videos[take.video].name}: the head is elsewhere than in the other videos, so "
-                                "the background cannot fit; film all of them with one still camera")  # fmt: skip
-            if not fits.any():
-                raise InputError(f"{videos[take.video]}: the face is never wholly in the picture; film head and "
-                                 "shoulders")  # fmt: skip
+    views = [scene(tracks[take.video], take.first, take.first + take.count) for take in takes]
+    measure_heads(views)
+    cameras = by_camera(views)
+    if len(cameras) == 1:
+        every = np.concatenate([view.landmarks for view in views])
+        crops = [head_crop(every, *views[0].size)]
+    else:
+        crops = common_crops([[views[k] for k in camera] for camera in cameras])
+        _compare(takes, views, cameras, crops, videos, warnings)
+    for camera, crop in zip(cameras, crops, strict=True):
+        for k in camera:
+            takes[k].crop = crop
+            _check_crop(takes[k], tracks[takes[k].video], videos[takes[k].video], size, len(camera) > 1, warnings)
+
+
+def _check_crop(take: Take, track: VideoTrack, video: Path, size: int, shared: bool, warnings: list[str]) -> None:
+    """Gives a take a crop of its own where the head is elsewhere than in the others of its camera.
+
+    Raises:
+        InputError: the face is never wholly in the picture.
+    """
+    landmarks = track.landmarks[take.first : take.first + take.count]
+    fits = in_picture(to_crop(landmarks, take.crop, size), size)
+    faces = np.isfinite(landmarks[:, 0, 0]).sum()
+    if shared and fits.sum() < SHARED_CROP * faces:
+        own, side = head_crop(landmarks, *track.size), take.crop[2]
+        # As large as the shared one, so that the focal length stays one.
+        middle = np.array(own[:2]) + own[2] / 2 - side / 2
+        take.crop = (round(middle[0]), round(middle[1]), side)
+        fits = in_picture(to_crop(landmarks, take.crop, size), size)
+        warnings.append(f"{video.name}: the head is elsewhere than in the other videos, so the background cannot fit; "
+                        "film all of them with one still camera")  # fmt: skip
+    if not fits.any():
+        raise InputError(f"{video}: the face is never wholly in the picture; film head and shoulders")
+
+
+def _compare(
+    takes: list[Take], views: list[TakeView], cameras: list[list[int]], crops: list[tuple[int, int, int]],
+    videos: list[Path], warnings: list[str],
+) -> None:  # fmt: skip
+    """Notes how the takes of other cameras differ from those of the first one.
+
+    Raises:
+        InputError: by too much.
+    """
+    first = views[cameras[0][0]]
+    for number, (camera, crop) in enumerate(zip(cameras, crops, strict=True)):
+        view, video = views[camera[0]], videos[takes[camera[0]].video]
+        own = head_crop(view.landmarks, *view.size)
+        if (empty := beyond(crop, view.size)) > beyond(own, view.size) + MADE_UP:
+            raise InputError(f"{video}: the head is so near to the border, or so large, that {empty:.0%} of what the "
+                             "other videos show around it is missing; film it with as much room, or leave the video "
+                             "out")  # fmt: skip
+        zoom, moved = compared(first, view)
+        for k in camera:
+            takes[k].camera, takes[k].zoom, takes[k].moved = number, zoom, moved
+        if number:
+            names = ", ".join(takes[k].name for k in camera)
+            across, down = moved
+            warnings.append(f"{names}: filmed by another camera or elsewhere: the head is {zoom:.2f} times as large as "
+                            f"in {takes[0].name} and lies {across:+.0%} of the width across and {down:+.0%} down; all "
+                            "are cropped to look alike")  # fmt: skip

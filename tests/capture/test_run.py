@@ -20,7 +20,7 @@ from aed_nerfstudio.errors import InputError
 from aed_nerfstudio.face.face_mesh import EYES, OUTER_LIPS, mouth_opening
 from aed_nerfstudio.media.video_writer import VideoWriter
 from aed_nerfstudio.synthetic.actor import Actor
-from aed_nerfstudio.synthetic.performance import HeadPose
+from aed_nerfstudio.synthetic.performance import HeadPose, head_motion
 from aed_nerfstudio.synthetic.record import record_video
 from aed_nerfstudio.synthetic.scene import Scene
 
@@ -295,3 +295,40 @@ def test_a_full_disk(actor_video, small_disk):
     disk = small_disk(96)
     _fails([actor_video], disk / "out", r"out/\S+: cannot be written \(No space left on device\); make room")
     assert not list(disk.rglob("*.aed-part*"))
+
+
+@pytest.mark.slow
+def test_takes_of_two_days_become_one_recording(tmp_path):
+    """The second one zoomed by 1.25 and moved by a tenth of the width, in another room and light; poses are as of one
+    camera, and everything else is the first one's."""
+    true = [_filmed(tmp_path / "a.mp4", 1), _filmed(tmp_path / "b.mp4", 2, 1.25, 0.1, 7, (1.1, 1.0, 0.85))]
+    dataset = process_videos([tmp_path / "a.mp4", tmp_path / "b.mp4"], tmp_path / "out",
+                             ProcessOptions(96, front_end="none"), progress=False)  # fmt: skip
+    clips = dataset.report["clips"]
+    assert clips["b"]["zoom"] == pytest.approx(1.25, rel=0.04)
+    assert clips["b"]["crop"][2] / clips["a"]["crop"][2] == pytest.approx(1.25, rel=0.04)
+    assert dataset.tools["cameras"].startswith("cropped into one: b (head 1.2")
+    assert "filmed by another camera or elsewhere" in dataset.warnings[0]
+    replaced = [name for name, clip in clips.items() if clip.get("background_replaced")]
+    assert len(replaced) == 1 and dataset.tools["backgrounds"] == f"replaced in {replaced[0]}"
+    usable = [frame for frame in dataset.frames if frame.usable]
+    away = [np.median(np.abs(dataset.image(f).astype(float) - dataset.static_background())[dataset.parsing(f) == 0])
+            for f in usable]  # fmt: skip
+    assert max(away) < 6
+    found = Rotation.from_matrix(np.array([f.camera_to_world for f in dataset.frames])[:, :3, :3]).inv()
+    real = Rotation.from_matrix(np.concatenate(true)[:, :3, :3]).inv()
+    errors = (real * (found * (found.inv() * real).mean()).inv()).magnitude()
+    assert np.degrees(np.median(errors)) < 1
+
+
+def _filmed(path: Path, motion: int, zoom: float = 1.0, moved: float = 0.0, room: int = 0, gain=(1.0, 1.0, 1.0)):
+    """Films the actor by a camera that shows 128 pixels of a larger picture; returns the true poses [50, 4, 4]."""
+    scene = Scene(Actor(0), round(128 * zoom), room)
+    left, top = round((scene.size - 128) / 2 - 128 * moved), (scene.size - 128) // 2
+    cameras = []
+    with VideoWriter(path, 25, (128, 128)) as writer:
+        for k, pose in enumerate(head_motion(50, motion)):
+            drawn = scene.render({"jawOpen": 0.2 + 0.2 * np.sin(k)}, pose, landmarks=False)
+            writer.write(np.clip(drawn.image[top:, left:][:128, :128] * gain, 0, 255).astype(np.uint8))
+            cameras.append(drawn.camera_to_world)
+    return np.array(cameras)

@@ -8,12 +8,14 @@ from types import SimpleNamespace
 
 import numba
 import numpy as np
+import pytest
 import torch
 import torch.distributed as dist
 from aed_nerfstudio.method_configs.aed_nerf import aed_nerf_tiny
 from nerfstudio.engine.callbacks import TrainingCallbackAttributes, TrainingCallbackLocation
 from nerfstudio.engine.optimizers import Optimizers
 
+from aed_nerfstudio.nerfstudio_plugin import occupancy_schedule
 from aed_nerfstudio.nerfstudio_plugin.stages import StageSchedule
 
 
@@ -43,9 +45,10 @@ def train_ranks(data: Path, ranks: list[int], world_size: int) -> dict:
         optimizer["optimizer"].eps = 1e-4  # else Adam makes full steps of gradients that are nothing but rounding
     optimizers = Optimizers(config.optimizers, pipeline.get_param_groups())
     trainer = SimpleNamespace(checkpoint_dir=data, config=config)
-    callbacks = pipeline.get_training_callbacks(
-        TrainingCallbackAttributes(optimizers=optimizers, grad_scaler=None, pipeline=pipeline, trainer=trainer)
-    )
+    attributes = TrainingCallbackAttributes(optimizers=optimizers, grad_scaler=None, pipeline=pipeline, trainer=trainer)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(occupancy_schedule, "FRAMES", 8)  # of which hull and shell are carved, for seconds
+        callbacks = pipeline.get_training_callbacks(attributes)
     values = []
     for step in range(model.schedule.total):
         torch.manual_seed(100 * step + ranks[0])

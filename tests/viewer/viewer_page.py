@@ -32,12 +32,6 @@ window.lastPictureBase64 = async () => {
 };
 """
 """Every picture of the avatar comes as an image file; the last one is kept for the tests."""
-FEW_FRAMES = """
-const next = window.requestAnimationFrame.bind(window);
-window.requestAnimationFrame = (draw) => setTimeout(() => next(draw), 40);
-window.cancelAnimationFrame = clearTimeout;
-"""
-"""viser draws its scene again as often as a browser lets it: without a GPU, that takes a core for itself."""
 SHOWN_OPTIONS = "[...document.querySelectorAll('[role=option]')].filter(b => b.offsetParent)"
 
 
@@ -47,7 +41,7 @@ class ViewerPage(Chromium):
     def __init__(self, port: int, folder: Path, size: tuple[int, int] = (1280, 900)) -> None:
         self.before: int | None = None
         """Pictures that the page had been sent before the last click."""
-        super().__init__(f"http://127.0.0.1:{port}", folder, size, KEEP_PICTURES + FEW_FRAMES)
+        super().__init__(f"http://127.0.0.1:{port}", folder, size, KEEP_PICTURES)
         self.wait(lambda: self.run("document.body && document.body.innerText.includes('Emotion')"), 60)
         self.settled()
 

@@ -20,6 +20,11 @@ from types import ModuleType
 
 # A worker and what it starts have a core each; read when torch and numba are imported.
 os.environ["OMP_NUM_THREADS"] = os.environ["NUMBA_NUM_THREADS"] = "1"
+# Bytecode that must not lie beside the sources lies here: else each process compiles torch and nerfstudio, for 10 s.
+if os.environ.pop("PYTHONDONTWRITEBYTECODE", None):
+    sys.dont_write_bytecode = False
+    sys.pycache_prefix = str(Path(__file__).resolve().parents[1] / ".pytest_cache" / "bytecode")
+    os.environ["PYTHONPYCACHEPREFIX"] = sys.pycache_prefix
 
 import av
 import jaxtyping
@@ -52,9 +57,9 @@ from aed_nerfstudio.errors import InputError
 from aed_nerfstudio.face.engine import fetch, has_solutions
 from aed_nerfstudio.face.models import FACE_LANDMARKER, SELFIE_SEGMENTATION, SETTING
 from aed_nerfstudio.synthetic.record import record_dataset
+from tests.forks import forked
 from tests.viewer.chromium import PROGRAM
 
-BIN = Path(sys.executable).parent
 SHARED = ROOT.parent / "shared" / "data" / "models"
 """Where a machine without a network may keep the model of faces."""
 STEPS = 30
@@ -120,7 +125,7 @@ def take_from_wheel(folder):
 
 def call(*arguments, fails: bool = False) -> str:
     """Runs an installed command in a process of its own and gives back all that it printed."""
-    command = [str(BIN / arguments[0]), *map(str, arguments[1:])]
+    command = forked(*arguments)
     environment = {**os.environ, "COLUMNS": "200", "PYTHONWARNINGS": "ignore"}
     run = subprocess.run(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment, timeout=300, check=False

@@ -8,7 +8,6 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import av
@@ -31,6 +30,7 @@ from aed_nerfstudio.media.captions import BAND
 from aed_nerfstudio.media.provenance import SYNTHETIC_NOTE
 from aed_nerfstudio.media.video_reader import read_frames
 from aed_nerfstudio.synthetic.record import record_dataset
+from tests.forks import forked
 
 RATE = 16000
 SECONDS = 0.48
@@ -389,14 +389,14 @@ def test_an_interrupted_render_plays_and_goes_on(run, speech, tmp_path, in_proce
     long = tmp_path / "long.wav"
     write_wav(long, np.tile(read_audio(speech), 30))  # 360 frames
     output = tmp_path / "long.mp4"
-    command = [Path(sys.executable).parent / "aed", "render", "--load-config", run / "config.yml", "--audio", long]
-    command = [*map(str, command), "--output", str(output), "--size", "48", "--emotion", "happy"]
-    printed = interrupted(command, when=rb"([5-9]|\d\d)/360")
+    words = ["render", "--load-config", run / "config.yml", "--audio", long, "--output", output]
+    words += ["--size", "48", "--emotion", "happy"]
+    printed = interrupted(forked("aed", *words), when=rb"([5-9]|\d\d)/360")
     assert "--resume" in printed and "Traceback" not in printed, printed
     stopped = facts(output)[3]
     assert 0 < stopped < 360
     assert read_audio(output).size == pytest.approx(640 * stopped, abs=1100)
-    again = ("aed", *command[1:], "--resume")
+    again = ("aed", *words, "--resume")
     assert "was begun with fps 25" in in_process(*again, "--intensity", "1", "--fps", "30", fails=True)
     in_process(*again)
     assert facts(output)[3] == 360 and read_audio(output).size == pytest.approx(640 * 360, abs=1100)

@@ -24,9 +24,10 @@ def small_config(data, output, steps, **changes):
     config.max_num_iterations, config.steps_per_eval_image = steps, 0
     config.pipeline.datamanager.data = data
     config.pipeline.datamanager.train_num_rays_per_batch = config.pipeline.datamanager.torso_rays_per_batch = 256
-    # The hull takes seconds to carve, and 64 samples a ray as long.
-    config.pipeline.model.visual_hull, config.pipeline.model.carving_steps = False, 0
-    config.pipeline.model.schedule = StageSchedule(100, 10, 10)
+    # The hull and the shell about the face take seconds to carve, and 64 samples a ray as long.
+    model = config.pipeline.model
+    model.visual_hull, model.lambda_depth, model.carving_steps = False, 0.0, 0
+    model.schedule = StageSchedule(100, 10, 10)
     for name, value in changes.items():
         setattr(config, name, value)
     return config

@@ -2,7 +2,6 @@
 
 import errno
 import subprocess
-import sys
 from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,7 +18,7 @@ from aed_nerfstudio.nerfstudio_plugin.checkpoints import (
     read_newest,
     write_checkpoint,
 )
-from tests.conftest import ROOT
+from tests.forks import forked
 from tests.nerfstudio_plugin.small_trainer import small_config, small_trainer
 
 pytestmark = pytest.mark.hostile
@@ -59,8 +58,8 @@ def test_the_newest_whole_one_is_taken_and_said(tmp_path, capsys, damage):
 def killed_in_a_save(data, tmp_path_factory) -> Path:
     """Of two trainings that were killed in a save: folders by the moment."""
     folder = tmp_path_factory.mktemp("killed")
-    command = [sys.executable, Path(__file__).with_name("small_trainer.py"), data, folder, "write", "rename"]
-    subprocess.run(command, cwd=ROOT, timeout=200, check=True)
+    command = forked(Path(__file__).with_name("small_trainer.py"), data, folder, "write", "rename")
+    subprocess.run(command, timeout=200, check=True)
     return folder
 
 

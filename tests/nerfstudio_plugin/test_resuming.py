@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from aed_nerfstudio.nerfstudio_plugin import occupancy_schedule
 from aed_nerfstudio.nerfstudio_plugin.checkpoints import checkpoints, read_checkpoint
 from aed_nerfstudio.nerfstudio_plugin.stages import StageSchedule
 from tests.nerfstudio_plugin.small_trainer import set_up, small_config, small_trainer
@@ -11,11 +12,11 @@ STEPS = 12
 
 
 def whole_trainer(data, output, steps, **changes):
-    """With all that draws or remembers: evaluations, occupancy grid, codes, mean weights, every stage."""
+    """With all that draws or remembers: evaluations, occupancy grid, codes, mean weights, every loss and stage."""
     config = small_config(data, output, steps, steps_per_eval_batch=2, steps_per_eval_image=5, **changes)
     config.pipeline.ema_decay = 0.9
     model = config.pipeline.model
-    model.schedule, model.appearance_dim = StageSchedule(6, 3, 3), 4
+    model.schedule, model.appearance_dim, model.lambda_depth = StageSchedule(6, 3, 3), 4, 1.0
     model.occupancy_every, model.occupancy_warmup = 3, 100
     return set_up(config)
 
@@ -39,7 +40,8 @@ def differences(one, other, where="") -> list[str]:
 
 
 @pytest.mark.slow
-def test_a_resumed_training_is_the_undisturbed_one(data, tmp_path):
+def test_a_resumed_training_is_the_undisturbed_one(data, tmp_path, monkeypatch):
+    monkeypatch.setattr(occupancy_schedule, "FRAMES", 8)  # for the shell about the face, which takes seconds
     undisturbed = whole_trainer(data, tmp_path / "undisturbed", STEPS)
     undisturbed.train()
     folder = None

@@ -10,7 +10,7 @@ from nerfstudio.engine.callbacks import TrainingCallback, TrainingCallbackLocati
 
 from aed_nerfstudio.commands.main import main
 from aed_nerfstudio.nerfstudio_plugin.checkpoints import read_newest
-from tests.conftest import BIN
+from tests.forks import BIN
 from tests.nerfstudio_plugin.small_trainer import small_trainer
 
 pytestmark = pytest.mark.hostile

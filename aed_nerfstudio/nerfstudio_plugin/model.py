@@ -214,6 +214,7 @@ class AedNerfModel(Model):
         surface: Tensor | None = None,
     ) -> dict[str, Tensor]:
         """Renders training rays of C frames, [R,3] each -> rgb [R,3] (premultiplied), alpha [R,1], ambient [R,1].
+
         counts: rays of each frame, in order. surface: see `depth_error`, [R,1].
         """
         c, network = self.config, self.network

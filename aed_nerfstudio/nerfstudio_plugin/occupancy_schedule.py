@@ -38,8 +38,9 @@ def carve_face(network: Network, dataset: Dataset, depth: FaceDepth) -> None:
     camera, picks = dataset.camera, _spread(dataset.split("train"))
     y, x = (axis.ravel() for axis in np.mgrid[: camera.h, : camera.w])
     maps = torch.from_numpy(np.stack([depth.distances(i, x, y).reshape(camera.h, camera.w) for i in picks]))
-    size = network.occupancy.binaries.shape[-1]
-    _keep(network, surface_shell(maps, *_views(dataset, picks), size, BEFORE_FACE, BEHIND_FACE))
+    allowed = network.occupancy.allowed[0]
+    views = _views(dataset, picks)
+    _keep(network, surface_shell(maps, *views, allowed.shape[-1], BEFORE_FACE, BEHIND_FACE, among=allowed))
 
 
 def _spread(frames: list[int]) -> list[int]:

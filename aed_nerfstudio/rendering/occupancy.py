@@ -174,6 +174,7 @@ def surface_shell(
     before: float,
     behind: float,
     share: float = 0.9,
+    among: Bool[Tensor, "x y z"] | None = None,
 ) -> Bool[Tensor, "x y z"]:
     """Returns the cells of a grid over [-1, 1]^3 that lie near an object's surface.
 
@@ -183,6 +184,7 @@ def surface_shell(
         camera_to_worlds, focal, centre, resolution, share: as for `visual_hull`.
         before: how far a cell may be from the surface on the camera's side, units.
         behind: the same on the other side.
+        among: cells that matter; no other is returned. All when None.
 
     Returns:
         bool [resolution] * 3.
@@ -192,7 +194,7 @@ def surface_shell(
         deep = (cells - pose[:3, 3]).norm(dim=-1) - distance
         return deep.isnan() | ((deep > -before) & (deep < behind))
 
-    return _agreed(distances, camera_to_worlds, focal, centre, resolution, share, near)
+    return _agreed(distances, camera_to_worlds, focal, centre, resolution, share, near, among)
 
 
 def _agreed(
@@ -203,16 +205,20 @@ def _agreed(
     resolution: int,
     share: float,
     fits: Callable[[Tensor, Tensor, Tensor], Tensor],
+    among: Tensor | None = None,
 ) -> Tensor:
     """Returns the cells of a grid that a share of the views agrees to, bool [resolution] * 3.
 
     fits: tells of the centres [P, 3] of cells, a view's pose and what its picture [H, W] has there, [P], whether it
-    does; a view agrees to all that is outside its picture.
+    does; a view agrees to all that is outside its picture. among: bool [resolution] * 3, cells that are looked at.
     """
     height, width = pictures.shape[1:]
     axis = (torch.arange(resolution, device=pictures.device) + 0.5) * (2 / resolution) - 1
     cells = torch.stack(torch.meshgrid(axis, axis, axis, indexing="ij"), -1).reshape(-1, 3)
     left = torch.arange(len(cells), device=cells.device)  # cells that enough views may yet agree to
+    if among is not None:
+        left = among.to(cells.device).flatten().nonzero()[:, 0]
+        cells = cells[left]
     votes = torch.zeros(len(cells), device=cells.device)
     for number, (picture, pose) in enumerate(zip(pictures, camera_to_worlds.float(), strict=True), 1):
         seen = (cells - pose[:3, 3]) @ pose[:3, :3]

@@ -131,7 +131,7 @@ def clip_background(frames: Iterable[tuple[np.ndarray, np.ndarray, np.ndarray]])
 def merge_backgrounds(backgrounds: Sequence[Background]) -> tuple[np.ndarray, np.ndarray]:
     """Returns one picture for all clips of a dataset, uint8 [S, S, 3], and where any of them saw it, bool [S, S].
 
-    It is the mean of the clips that agree with one of them on what both saw (the same room and crop, in whatever light):
+    It is the mean of the clips that agree with one of them on what both saw (same room, same crop, in whatever light):
     with that with which most agree, of several the one that saw most of its background. A clip counts the less, the
     nearer to its person: what a mask missed lies there. What none of them saw is made up.
     """

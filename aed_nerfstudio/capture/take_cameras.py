@@ -110,7 +110,7 @@ def room_difference(one: TakeView, other: TakeView, zoomed: bool = False) -> flo
     both = one.free & free
     if both.sum() < ENOUGH:
         return None
-    a, b = one.picture[both], picture[both]
+    a, b = np.asarray(one.picture[both], np.float32), np.asarray(picture[both], np.float32)
     gain = np.median(a, axis=0) / np.maximum(np.median(b, axis=0), 1.0)
     return float(np.abs(a - b * np.clip(gain, 0.5, 2.0)).mean())
 

@@ -49,7 +49,7 @@ def _postures(poses: LabelPoses) -> list[Finding]:
             "learnt together with a posture. What works: each emotion with the head held as in its own takes, within "
             f"{RIGHT_DEGREES:.0f} degrees")  # fmt: skip
     if broken:
-        text += f". Eyes and brows will double: {_some(broken)}"
+        text += f". Weaker, and with `aed-nerf-paper` with doubled eyes and brows: {_some(broken)}"
     if doubtful:
         text += f". Unsure: {_some(doubtful)}"
     return [Finding("warn", "poses of labels", text, f"{SAME_HEAD}; or keep each emotion to the head motion that was "

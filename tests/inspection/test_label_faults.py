@@ -91,7 +91,7 @@ def test_a_label_with_a_posture_of_its_own_is_named_with_its_angle(dataset):
     assert set(faults) == {"poses of labels"}
     found = faults["poses of labels"]
     assert found.level == "warn" and "3 of 6 pairs" in found.text and found.text.count("sad strong") == 3
-    assert "same head movements" in found.mend and "will double" in found.text and "Unsure" not in found.text
+    assert "same head movements" in found.mend and "doubled eyes" in found.text and "Unsure" not in found.text
     others = [k for k in range(len(EMOTIONS)) if k != sad]
     assert after.near[sad, others].max() == 0 and after.far[others, sad].min() == 1
     assert np.allclose(after.near[np.ix_(others, others)], before.near[np.ix_(others, others)])
@@ -101,7 +101,7 @@ def test_seven_degrees_between_steady_labels_are_unsure(dataset):
     for label, degrees in zip(dict.fromkeys(dataset.labels), (0, 7, 0, 0), strict=True):
         nod(dataset, label, degrees, steady=True)
     found = measured_findings(dataset)[1]["poses of labels"]
-    assert "happy strong" in found.text and "(7)" in found.text and "will double" not in found.text
+    assert "happy strong" in found.text and "(7)" in found.text and "doubled eyes" not in found.text
 
 
 def test_four_degrees_between_steady_labels_are_shared(dataset):

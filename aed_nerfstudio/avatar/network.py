@@ -189,6 +189,12 @@ class Network(nn.Module):
             usual = takes[self.portrait.reference_take]
             print(f"light of the takes, red, green and blue over that of {usual}: {', '.join(odd)}")
 
+    def _load_from_state_dict(self, state_dict, prefix, *rest) -> None:
+        if self.settings.take_light:
+            # Checkpoints of before there was a light of takes have none; a training that goes on measures it.
+            state_dict.setdefault(f"{prefix}light", self.light.clone())
+        super()._load_from_state_dict(state_dict, prefix, *rest)
+
     # ---- what a checkpoint says of its avatar
 
     def get_extra_state(self) -> dict:

@@ -14,7 +14,7 @@ from jaxtyping import Float32, Float64, Int
 from scipy.spatial import Delaunay
 
 from aed_nerfstudio.dataset.schema import Camera, Dataset
-from aed_nerfstudio.face.face_mesh import FIRST_IRIS, INNER_LIPS, OVAL, STABLE
+from aed_nerfstudio.face.face_mesh import FIRST_IRIS, INNER_LIPS, LIPS, OVAL, STABLE
 from aed_nerfstudio.rendering.z_buffer import rasterise
 
 USUAL_OFFSET, OFFSET_SPREAD = -0.34, 0.05
@@ -72,7 +72,7 @@ class FaceDepth:
 
     def distances(self, frame: int, x: Int[np.ndarray, " n"], y: Int[np.ndarray, " n"]) -> Float32[np.ndarray, " n"]:
         """Returns how far from the camera the face is along the rays through pixels (column, row), units; NaN beside
-        the face and inside the mouth."""
+        the face and on the lips."""
         marks = self.landmarks[frame].astype(np.float64)
         out = np.full(len(x), np.nan, np.float32)
         if not np.isfinite(marks).all():
@@ -81,7 +81,8 @@ class FaceDepth:
         cell = max(1.0, float(np.ptp(marks[:, :2], axis=0).max()) / MAP_CELLS)
         placed = np.column_stack([(marks[:, 0] - left) / cell, (marks[:, 1] - top) / cell, marks[:, 2]])
         size = int(np.ceil(placed[:, :2].max())) + 1
-        depths = depth_map(placed, self.triangles, size)
+        # FaceMesh guesses the depths of lips that move: taught, they cost a tenth of what the lips follow of the sound.
+        depths = depth_map(placed, self.triangles[~np.isin(self.triangles, LIPS).any(axis=1)], size)
         column, row = ((x + 0.5 - left) / cell).astype(int), ((y + 0.5 - top) / cell).astype(int)
         inside = (x + 0.5 >= left) & (y + 0.5 >= top) & (column < size) & (row < size)
         out[inside] = depths[row[inside], column[inside]]

@@ -247,5 +247,5 @@ def test_a_real_run_is_measured_to_the_end(run: Path, data: Path):
     well_formed(result)
     # Two labels, of one intensity each.
     assert set(result["not_measured"]) == {"intensity_ordering", "sweep", "sweep_monotonic"}
-    assert all(1 <= sum(row) <= 2 for row in result["judge_confusion"]["rendered"])  # a face may be lost: it is a blur
+    assert all(sum(row) <= 2 for row in result["judge_confusion"]["rendered"])  # faces of blurs may be lost
     assert np.sum(result["confusion"]["matrix"]) + result["faces_not_found"] == 4

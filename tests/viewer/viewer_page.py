@@ -14,7 +14,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from tests.forks import BIN, forked
+from tests.conftest import BIN
 from tests.viewer.chromium import Chromium
 
 KEEP_PICTURES = """
@@ -162,16 +162,12 @@ class ViewerPage(Chromium):
 
 
 @contextmanager
-def served(program: str, *arguments: object, log: Path, fresh: bool = False) -> Iterator[int]:
-    """A running `ns-viewer` or `ns-train` with its arguments; yields its port. What it prints goes to `log`.
-
-    fresh: in an interpreter of its own, not a fork of one.
-    """
+def served(*command: object, log: Path) -> Iterator[int]:
+    """A running `ns-viewer` or `ns-train` with its arguments; yields its port. What it prints goes to `log`."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    words = [*map(str, arguments), "--viewer.websocket-port", str(port)]
-    command = [str(BIN / program), *words] if fresh else forked(program, *words)
+    command = [BIN / command[0], *map(str, command[1:]), "--viewer.websocket-port", str(port)]
     with open(log, "w") as out, subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT) as viewer:
         try:
             end = time.monotonic() + 180

@@ -14,7 +14,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from tests.conftest import BIN
+from tests.forks import BIN
 from tests.viewer.chromium import Chromium
 
 KEEP_PICTURES = """

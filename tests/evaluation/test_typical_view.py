@@ -7,6 +7,7 @@ from aed_nerfstudio.avatar.portrait import Portrait
 from aed_nerfstudio.dataset.schema import Dataset, read_dataset
 from aed_nerfstudio.evaluation.image_metrics import psnr
 from aed_nerfstudio.evaluation.typical_view import TypicalView
+from aed_nerfstudio.synthetic.scene import HeadPose
 from aed_nerfstudio.synthetic.truth import Truth
 
 
@@ -28,8 +29,7 @@ def test_a_turned_face_is_seen_from_the_typical_pose(recorded):
     frame = recorded.frames[0]
     there = truth.scene.pose_of(np.vstack([motion.typical_pose, [0, 0, 0, 1]]))
     drawn = truth.render(frame, "happy", "strong", pose=there)
-    turned = truth.scene.pose_of(np.vstack([motion.typical_pose, [0, 0, 0, 1]]))
-    turned = type(turned)(turned.yaw + 6, turned.pitch + 15, turned.roll, turned.shift)
+    turned = HeadPose(there.yaw + 6, there.pitch + 15, there.roll, there.shift)
     other = truth.render(frame, "happy", "strong", pose=turned)
     (shown,) = view([other.image], [other.camera_to_world[:3]])
     assert psnr(shown, drawn.image, drawn.face_box) > psnr(other.image, drawn.image, drawn.face_box) + 3

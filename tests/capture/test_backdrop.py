@@ -35,7 +35,7 @@ def test_the_room_of_most_takes_is_the_datasets(seen):
     more = seen.copy()
     more[20:, 20:30] = True
     takes = [_background(1, more), _background(0, seen), _background(0, seen)]
-    common = merge_backgrounds(takes)
+    common, _ = merge_backgrounds(takes)
     assert np.array_equal(common[seen], takes[1].picture[seen])
     assert [differs(take, common) for take in takes] == [True, False, False]
 

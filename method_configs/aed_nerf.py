@@ -77,6 +77,8 @@ def _trainer(
 #   any pose but its own.
 # - labels are swapped beyond the face: hair and neck would be whole in poses of an emotion's own take only.
 # - the light of a take is measured and taken out: an emotion would bring that of its take along.
+# - the direction shades colours smoothly, whatever the expression: else an emotion is learned together with the
+#   directions of its own take, and is half gone in others.
 # - the torso's alpha is supervised: before one background alone it would let that shine through.
 # - the torso's grid is no finer than the recording: what is finer shows as a lattice at other poses.
 # - L1 of a_l at 1e-4 (0.1 holds a_l at zero), a penalty against a saturated tanh, the parsing mask against fog.
@@ -94,6 +96,7 @@ _OURS = {
     "lambda_distortion": 0.01,
     "lambda_depth": 1.0,
     "take_light": True,
+    "smooth_shading": True,
     "swapped_labels": 0.5,
     "occupancy_every": 64,
     "occupancy_warmup": 128,

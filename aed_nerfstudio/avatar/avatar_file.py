@@ -39,7 +39,7 @@ MOST_HEADER = 1 << 20
 ZEROS = "0" * 64
 DERIVED = ("background", "occupancy.")
 """Beginnings of the names of weights that are not stored, because the rest says what they are."""
-LATER = {"take_light"}
+LATER = {"smooth_shading", "take_light"}
 """Settings that files of before they were there leave out."""
 HALF = torch.float32, torch.float16
 """Kinds of a network's weight and of what a file may store of it."""

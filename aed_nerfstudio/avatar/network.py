@@ -52,6 +52,9 @@ class NetworkSettings:
     """The lip shape is the mean of the audio encoder's reading and of a ridge regression from the frame's window."""
     expression_grid: bool = False
     """A 3-D grid blended by emotion, eyes and lip shape beside the spatial one. Not in the paper."""
+    smooth_shading: bool = False
+    """The direction brightens and tints colours smoothly, whatever the expression. Not in the paper, where it enters the
+    colour network, which learns an expression together with the directions of the take that it was recorded in."""
     log2_size: int = 16
     top_resolution: int = 2048
     step_size: float = 2 * math.sqrt(3) / 128
@@ -134,6 +137,7 @@ class Network(nn.Module):
             top_resolution=s.top_resolution,
             bfloat16=s.bfloat16,
             expression_grid=s.expression_grid,
+            smooth_shading=s.smooth_shading,
             backend=s.backend,
         )
         self.codes = nn.Embedding(portrait.frame_count, s.appearance_dim) if s.appearance_dim else None

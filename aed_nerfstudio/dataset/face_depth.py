@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float32, Float64, Int
+from jaxtyping import Float32, Float64, Int, Int32
 from scipy.spatial import Delaunay
 
 from aed_nerfstudio.dataset.schema import Camera, Dataset
@@ -25,6 +25,10 @@ LEAST_NOISE = 1e-3
 LEAST_TURN = 0.01
 """Of the head, radians, that depths can be told from."""
 FITTED_FRAMES = 200
+KNOWN, LIPS_KNOWN = 0.01, 0.01
+"""Distance from the surface within which it may be, units: 2.5 mm; of lips, whose depths FaceMesh guesses as they move,
+7.5. Held to 2.5 mm, lips followed the sound less by a tenth; not held at all, they hung before the face of a head that
+is bent back."""
 MAP_CELLS = 160
 """Along the longer side of a face."""
 
@@ -72,34 +76,43 @@ class FaceDepth:
 
     def distances(self, frame: int, x: Int[np.ndarray, " n"], y: Int[np.ndarray, " n"]) -> Float32[np.ndarray, " n"]:
         """Returns how far from the camera the face is along the rays through pixels (column, row), units; NaN beside
-        the face and on the lips."""
+        it."""
+        return self.bounds(frame, x, y)[:, 0]
+
+    def bounds(
+        self, frame: int, x: Int[np.ndarray, " n"], y: Int[np.ndarray, " n"]
+    ) -> Float32[np.ndarray, "n 2"]:
+        """Returns `distances`, and within what distance from there the face is, units."""
         marks = self.landmarks[frame].astype(np.float64)
-        out = np.full(len(x), np.nan, np.float32)
+        out = np.full((len(x), 2), (np.nan, KNOWN), np.float32)
         if not np.isfinite(marks).all():
             return out
         left, top = marks[:, :2].min(axis=0)
         cell = max(1.0, float(np.ptp(marks[:, :2], axis=0).max()) / MAP_CELLS)
         placed = np.column_stack([(marks[:, 0] - left) / cell, (marks[:, 1] - top) / cell, marks[:, 2]])
         size = int(np.ceil(placed[:, :2].max())) + 1
-        # FaceMesh guesses the depths of lips that move: taught, they cost a tenth of what the lips follow of the sound.
-        depths = depth_map(placed, self.triangles[~np.isin(self.triangles, LIPS).any(axis=1)], size)
+        depths, seen = depth_map(placed, self.triangles, size)
         column, row = ((x + 0.5 - left) / cell).astype(int), ((y + 0.5 - top) / cell).astype(int)
         inside = (x + 0.5 >= left) & (y + 0.5 >= top) & (column < size) & (row < size)
-        out[inside] = depths[row[inside], column[inside]]
+        row, column = row[inside], column[inside]
+        out[inside, 0] = depths[row, column]
+        lips = np.append(np.isin(self.triangles, LIPS).any(axis=1), False)  # -1 is none
+        out[inside, 1] = np.where(lips[seen[row, column]], LIPS_KNOWN, KNOWN)
         c = self.camera
-        return out * np.sqrt(1 + ((x + 0.5 - c.cx) / c.fl_x) ** 2 + ((y + 0.5 - c.cy) / c.fl_y) ** 2).astype(np.float32)
+        out[:, 0] *= np.sqrt(1 + ((x + 0.5 - c.cx) / c.fl_x) ** 2 + ((y + 0.5 - c.cy) / c.fl_y) ** 2)
+        return out
 
 
 def depth_map(
     points: Float64[np.ndarray, "n 3"], triangles: Int[np.ndarray, "t 3"], size: int
-) -> Float64[np.ndarray, "size size"]:
-    """Returns the depth of what is seen of triangles [T, 3] between points [N, 3] (x, y in pixels, depth), by pixel of
-    a picture of size x size; NaN where nothing is."""
+) -> tuple[Float64[np.ndarray, "size size"], Int32[np.ndarray, "size size"]]:
+    """Returns what is seen of triangles [T, 3] between points [N, 3] (x, y in pixels, depth), by pixel of a picture of
+    size x size: its depth, NaN where nothing is, and the triangle, -1."""
     screen = np.column_stack([points[:, :2], 1 / points[:, 2]])
     ids, bary, inverse = np.empty((size, size), np.int32), np.empty((size, size, 2)), np.empty((size, size))
     rasterise(screen, triangles, np.ones(len(triangles), bool), size, ids, bary, inverse)
     with np.errstate(divide="ignore"):
-        return np.where(inverse > 0, 1 / inverse, np.nan)
+        return np.where(inverse > 0, 1 / inverse, np.nan), ids
 
 
 def _depth_of(points: np.ndarray, poses: np.ndarray) -> np.ndarray:

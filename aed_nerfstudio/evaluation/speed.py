@@ -349,7 +349,7 @@ def _field_flops(network: Network) -> float:
     head, settings = network.head, network.settings
     expression = network.portrait.vocabulary.dim * settings.use_emotion + settings.use_eye
     lips = 0 if network.articulation_head is None else network.articulation_head.out_features
-    flops = layers(head.colour, settings.appearance_dim)
+    flops = layers(head.colour, settings.appearance_dim) + (layers(head.shading, 0) if head.shading else 0)
     if settings.audio_compression:
         return flops + layers(head.compress, 64 + lips) + layers(head.density, expression + lips)
     return flops + layers(head.density, 64 + expression + lips)

@@ -53,7 +53,7 @@ class TypicalView:
         pose = motion.typical_pose.astype(np.float64)
         x, y, depth = _seen(face.shape.astype(np.float64), pose, camera)
         side = max(camera.w, camera.h)
-        known = depth_map(np.stack([x, y, depth], -1), face.triangles, side)[: camera.h, : camera.w]
+        known = depth_map(np.stack([x, y, depth], -1), face.triangles, side)[0][: camera.h, : camera.w]
         covered = np.isfinite(known).astype(np.float32)
         near = cv2.GaussianBlur(np.nan_to_num(known).astype(np.float32), (0, 0), BEYOND * side)
         weight = cv2.GaussianBlur(covered, (0, 0), BEYOND * side)

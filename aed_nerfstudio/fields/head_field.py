@@ -42,6 +42,10 @@ def spherical_harmonics(d: Tensor) -> Tensor:
     )
 
 
+SHADED = 10
+"""Features of the spatial grid's coarsest levels (cells of a centimetre and more) that a smooth shading sees."""
+
+
 class EncodedCondition(NamedTuple):
     """What drives C frames, as the head field takes it; sizes of 0 where the field has no such input."""
 
@@ -76,6 +80,8 @@ class HeadField(nn.Module):
         top_resolution: of all grids.
         expression_grid: whether a 3-D grid blended by emotion, eyes and lip shape joins the spatial one (the paper has
             none).
+        smooth_shading: whether the direction only brightens and tints colours, by a smooth function of the place that
+            no expression enters, instead of entering the colour network (the paper's way).
         bfloat16: networks in bfloat16, on devices that multiply in it (`has_bfloat16`).
         backend: of all grids.
     """
@@ -93,6 +99,7 @@ class HeadField(nn.Module):
         hidden: int = 64,
         bfloat16: bool = False,
         expression_grid: bool = False,
+        smooth_shading: bool = False,
         backend: Backend = "auto",
     ) -> None:
         super().__init__()
@@ -112,7 +119,8 @@ class HeadField(nn.Module):
         moved = self.expression_grid.n_outputs if self.expression_grid is not None else 0
         heard = 32 if audio_compression else audio_dim
         self.density = MLP(32 + heard + moved + expression_dim, hidden, 1 + hidden, 3)
-        self.colour = MLP(16 + hidden + appearance_dim, hidden, 3, 2)
+        self.shading = MLP(16 + SHADED, hidden // 2, 3, 2) if smooth_shading else None
+        self.colour = MLP((0 if smooth_shading else 16) + hidden + appearance_dim, hidden, 3, 2)
         self.bfloat16 = bfloat16  # pyright: ignore[reportAttributeAccessIssue]  hides a method that is never called
 
     def in_bfloat16(self, device: torch.device) -> bool:
@@ -198,10 +206,15 @@ class HeadField(nn.Module):
         x_g = self.spatial_features(positions)
         a_g, ambient, logits = self.heard_features(x_g, encoded.audio, encoded.articulation, counts)
         h = self.geometry(positions, x_g, a_g, encoded, counts, self.blend(encoded))
-        return truncated_exp(h[:, 0].float()), self.colours(h, view, encoded.code, counts), ambient, logits
+        return truncated_exp(h[:, 0].float()), self.colours(h, x_g, view, encoded.code, counts), ambient, logits
 
-    def colours(self, h: Tensor, view: Tensor, code: Tensor, counts: list[int]) -> Tensor:
-        """Returns colours [N,3] of samples of which `geometry` gave h [N,65]; the rest as in `forward`."""
+    def colours(self, h: Tensor, x_g: Tensor, view: Tensor, code: Tensor, counts: list[int]) -> Tensor:
+        """Returns colours [N,3] of samples with x_g [N,32], of which `geometry` gave h [N,65]; the rest as in
+        `forward`."""
         with self._precision(h.device):
-            rgb = self.colour.conditioned([view.to(h.dtype), h[:, 1:]], code, counts)
+            if self.shading is None:
+                rgb = self.colour.conditioned([view.to(h.dtype), h[:, 1:]], code, counts)
+            else:
+                shade = self.shading.conditioned([view, x_g[:, :SHADED]], code[:, :0], counts)
+                rgb = self.colour.conditioned([h[:, 1:]], code, counts) + shade
         return torch.sigmoid(rgb.float())

@@ -122,10 +122,6 @@ def distortion(weights: Float[Tensor, " m"], samples: PackedSamples, step: float
     return (pairs.sum() + step / 3 * w.square().sum()).float() / max(1, samples.n_rays)
 
 
-FREE_DEPTH = 0.01
-"""Distance from the landmarks' surface that costs nothing, units: what they know of it."""
-
-
 def depth_error(composited: Composited, samples: PackedSamples, surface: Tensor) -> Tensor:
     """Returns the mean over rays with a surface of their weights' mean squared distance from it, times accumulation.
 
@@ -133,9 +129,12 @@ def depth_error(composited: Composited, samples: PackedSamples, surface: Tensor)
     itself, so that lids and edges are not thinned.
 
     Args:
-        surface: distance along the rays [R], NaN where it is not known.
+        surface: distance along the rays, NaN where it is not known, and what differs from it by no more costs nothing,
+            [R,2].
     """
-    apart = ((samples.t - surface[samples.ray_indices]).abs() - FREE_DEPTH).clamp_min(0).square().nan_to_num()
+    surface, free = surface.unbind(-1)
+    off = (samples.t - surface[samples.ray_indices]).abs() - free[samples.ray_indices]
+    apart = off.clamp_min(0).square().nan_to_num()
     sums = torch.zeros_like(surface).index_add(0, samples.ray_indices, composited.weights.detach() * apart)
     mean = sums / composited.accumulation.detach().clamp_min(1e-3)
     pull = composited.weights * (apart - mean[samples.ray_indices])

@@ -215,7 +215,7 @@ class AedNerfModel(Model):
     ) -> dict[str, Tensor]:
         """Renders training rays of C frames, [R,3] each -> rgb [R,3] (premultiplied), alpha [R,1], ambient [R,1].
 
-        counts: rays of each frame, in order. surface: see `depth_error`, [R,1].
+        counts: rays of each frame, in order. surface: see `depth_error`, [R,2].
         """
         c, network = self.config, self.network
         jitter = torch.rand(len(origins), device=origins.device) if self.training else None
@@ -234,7 +234,7 @@ class AedNerfModel(Model):
         if c.lambda_distortion:
             out["distortion"] = distortion(result.weights, samples, c.step_size)
         if surface is not None:
-            out["depth_error"] = depth_error(result, samples, surface[:, 0])
+            out["depth_error"] = depth_error(result, samples, surface)
         return out
 
     def get_loss_dict(self, outputs, batch, metrics_dict=None) -> dict[str, Float[Tensor, ""]]:

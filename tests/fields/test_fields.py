@@ -5,7 +5,7 @@ from aed_nerfstudio.fields.audio_encoder import AudioEncoder
 from aed_nerfstudio.fields.expression_grid import ExpressionGrid
 from aed_nerfstudio.fields.grid_layout import HashGridLayout
 from aed_nerfstudio.fields.hash_grid import encode_torch
-from aed_nerfstudio.fields.head_field import EncodedCondition, HeadField, spherical_harmonics
+from aed_nerfstudio.fields.head_field import SHADED, EncodedCondition, HeadField, spherical_harmonics
 from aed_nerfstudio.fields.mlp import MLP, truncated_exp
 from aed_nerfstudio.fields.torso_field import TorsoField
 
@@ -38,7 +38,9 @@ def test_density_cannot_overflow_half_precision():
     assert y.half().isfinite().all() and x.grad.isfinite().all()
 
 
-@pytest.mark.parametrize("options", [{}, {"expression_grid": True}, {"audio_compression": False}], ids=str)
+@pytest.mark.parametrize(
+    "options", [{}, {"expression_grid": True}, {"audio_compression": False}, {"smooth_shading": True}], ids=str
+)
 def test_head_field_reacts_to_all_it_is_given(options):
     torch.manual_seed(0)
     field = HeadField(emotion_dim=8, articulation_dim=4, appearance_dim=3, **options)
@@ -61,6 +63,30 @@ def test_head_field_reacts_to_all_it_is_given(options):
     second = EncodedCondition(*(value[1:] for value in given))
     torch.testing.assert_close(field.density_at(x[3:], second), sigma[3:])
     torch.testing.assert_close(field(x[3:], view[3:], second, [7])[1], rgb[3:])
+
+
+def test_a_smooth_shading_is_that_of_every_expression():
+    torch.manual_seed(0)
+    field = HeadField(emotion_dim=8, appearance_dim=3, smooth_shading=True)
+    for grid in (field.grid, field.audio_grid):
+        torch.nn.init.uniform_(grid.params, -1, 1)
+    neutral = EncodedCondition(*(torch.randn(1, size) for size in (64, 8, 1, 0, 3)))
+    x = torch.rand(20, 3) * 2 - 1
+    views = spherical_harmonics(torch.nn.functional.normalize(torch.randn(2, 20, 3), dim=-1).view(-1, 3)).view(2, 20, 16)
+
+    def shaded(encoded: EncodedCondition) -> torch.Tensor:
+        first, second = (field(x, view, encoded, [20])[1].logit() for view in views)
+        return second - first
+
+    other = EncodedCondition(*(torch.randn_like(values) for values in neutral))
+    difference = field(x, views[0], other, [20])[1] - field(x, views[0], neutral, [20])[1]
+    assert difference.abs().mean() > 0.01 and shaded(neutral).abs().mean() > 0.01
+    torch.testing.assert_close(shaded(other), shaded(neutral), atol=1e-4, rtol=1e-3)
+    near = (x + 1e-3).clamp(max=1)  # a hair's breadth away, where the fine levels say something else
+    assert (field.spatial_features(near) - field.spatial_features(x)).abs().max() > 0.5
+    moved = field.shading(torch.cat([views[0], field.spatial_features(near)[:, :SHADED]], -1))
+    here = field.shading(torch.cat([views[0], field.spatial_features(x)[:, :SHADED]], -1))
+    assert (moved - here).abs().max() < 0.05
 
 
 def test_conditioned_is_the_network_of_the_joined_input():

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from aed_nerfstudio.nerfstudio_plugin.losses import FREE_DEPTH, depth_error, distortion, entropy
+from aed_nerfstudio.nerfstudio_plugin.losses import depth_error, distortion, entropy
 from aed_nerfstudio.nerfstudio_plugin.stages import StageSchedule
 from aed_nerfstudio.rendering.compositing import composite
 from aed_nerfstudio.rendering.ray_marching import PackedSamples
@@ -42,18 +42,18 @@ def test_depth_error_is_that_of_the_rays_with_a_surface():
     samples = rays([2, 1, 2], [1.0, 2.0, 1.5, 1.0, 1.2])
     sigmas = torch.tensor([5.0, 1e3, 1e3, 20.0, 1e3])
     found = weighed(sigmas, samples)
-    surface = torch.tensor([1.0, float("nan"), 1.5])
-    off = torch.tensor([0.0, 1 - FREE_DEPTH, 0.0, 0.5 - FREE_DEPTH, 0.3 - FREE_DEPTH]) ** 2
+    surface = torch.tensor([[1.0, 0.1], [float("nan"), 0.1], [1.5, 0.2]])
+    off = torch.tensor([0.0, 0.9, 0.0, 0.3, 0.1]) ** 2
     want = (found.weights * off)[[0, 1, 3, 4]].sum() / 2
     torch.testing.assert_close(depth_error(found, samples, surface), want)
-    nothing = torch.full((3,), float("nan"))
+    nothing = torch.tensor([float("nan"), 0.1]).expand(3, 2)
     assert depth_error(found, samples, nothing) == 0
 
 
 def test_depth_error_moves_weight_and_takes_none_away():
     samples = rays([3], [0.8, 1.0, 1.4])
     sigmas = torch.full((3,), 3.0, requires_grad=True)
-    surface = torch.tensor([1.0])
+    surface = torch.tensor([[1.0, 0.01]])
     found = weighed(sigmas, samples)
     by_weight = torch.autograd.grad(depth_error(found, samples, surface), found.weights, retain_graph=True)[0]
     assert by_weight[1] < 0 < by_weight[2]

@@ -187,7 +187,7 @@ class CulledRenderer:
             x_g, a_g, ambient = self._features(positions, encoded, name if not first else None)
             h = head.geometry(positions, x_g, a_g, encoded, [rows], tables)
             sigma = truncated_exp(h[:, 0].float())
-            colours = head.colours(h, harmonics[rays][ray], encoded.code, [rows])
+            colours = head.colours(h, x_g, harmonics[rays][ray], encoded.code, [rows])
             length = ambient.abs().sum(-1, keepdim=True)
             t, bounds = samples.t[index[:count]], nn.functional.pad(ends, (1, 0))
             packed = PackedSamples(positions[:count], t, own, bounds)

@@ -97,6 +97,7 @@ _OURS = {
     "lambda_depth": 1.0,
     "take_light": True,
     "smooth_shading": True,
+    "lambda_tone": 0.05,
     "swapped_labels": 0.5,
     "occupancy_every": 64,
     "occupancy_warmup": 128,

@@ -14,7 +14,7 @@ from jaxtyping import Float32, Float64, Int, Int32
 from scipy.spatial import Delaunay
 
 from aed_nerfstudio.dataset.schema import Camera, Dataset
-from aed_nerfstudio.face.face_mesh import FIRST_IRIS, INNER_LIPS, LIPS, OVAL, STABLE
+from aed_nerfstudio.face.face_mesh import BROWS, EYE_OUTLINES, EYE_RINGS, FIRST_IRIS, INNER_LIPS, LIPS, OVAL, STABLE
 from aed_nerfstudio.rendering.z_buffer import rasterise
 
 USUAL_OFFSET, OFFSET_SPREAD = -0.34, 0.05
@@ -25,10 +25,12 @@ LEAST_NOISE = 1e-3
 LEAST_TURN = 0.01
 """Of the head, radians, that depths can be told from."""
 FITTED_FRAMES = 200
-KNOWN, LIPS_KNOWN = 0.01, 0.01
+KNOWN, LIPS_KNOWN = 0.01, 0.03
 """Distance from the surface within which it may be, units: 2.5 mm; of lips, whose depths FaceMesh guesses as they move,
 7.5. Held to 2.5 mm, lips followed the sound less by a tenth; not held at all, they hung before the face of a head that
 is bent back."""
+MOVING = np.concatenate([LIPS, *EYE_OUTLINES, *EYE_RINGS, *BROWS])
+"""Landmarks of what an expression moves most."""
 MAP_CELLS = 160
 """Along the longer side of a face."""
 
@@ -79,12 +81,11 @@ class FaceDepth:
         it."""
         return self.bounds(frame, x, y)[:, 0]
 
-    def bounds(
-        self, frame: int, x: Int[np.ndarray, " n"], y: Int[np.ndarray, " n"]
-    ) -> Float32[np.ndarray, "n 2"]:
-        """Returns `distances`, and within what distance from there the face is, units."""
+    def bounds(self, frame: int, x: Int[np.ndarray, " n"], y: Int[np.ndarray, " n"]) -> Float32[np.ndarray, "n 3"]:
+        """Returns `distances`; within what distance from there the face is, units; and 1 where it is skin that moves
+        little (not lips, eyes and brows), else 0."""
         marks = self.landmarks[frame].astype(np.float64)
-        out = np.full((len(x), 2), (np.nan, KNOWN), np.float32)
+        out = np.full((len(x), 3), (np.nan, KNOWN, 0), np.float32)
         if not np.isfinite(marks).all():
             return out
         left, top = marks[:, :2].min(axis=0)
@@ -96,8 +97,10 @@ class FaceDepth:
         inside = (x + 0.5 >= left) & (y + 0.5 >= top) & (column < size) & (row < size)
         row, column = row[inside], column[inside]
         out[inside, 0] = depths[row, column]
-        lips = np.append(np.isin(self.triangles, LIPS).any(axis=1), False)  # -1 is none
-        out[inside, 1] = np.where(lips[seen[row, column]], LIPS_KNOWN, KNOWN)
+        triangle = seen[row, column]
+        lips, moving = (np.isin(self.triangles, of).any(axis=1)[triangle] for of in (LIPS, MOVING))
+        out[inside, 1] = np.where(lips, LIPS_KNOWN, KNOWN)
+        out[inside, 2] = (triangle >= 0) & ~moving
         c = self.camera
         out[:, 0] *= np.sqrt(1 + ((x + 0.5 - c.cx) / c.fl_x) ** 2 + ((y + 0.5 - c.cy) / c.fl_y) ** 2)
         return out

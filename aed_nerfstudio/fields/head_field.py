@@ -208,6 +208,14 @@ class HeadField(nn.Module):
         h = self.geometry(positions, x_g, a_g, encoded, counts, self.blend(encoded))
         return truncated_exp(h[:, 0].float()), self.colours(h, x_g, view, encoded.code, counts), ambient, logits
 
+    def tones(self, positions: Tensor, encoded: EncodedCondition, counts: list[int]) -> Tensor:
+        """Returns the colours before shading and sigmoid [N,3] of a field with a smooth shading; as in `forward`."""
+        x_g = self.spatial_features(positions)
+        a_g, _, _ = self.heard_features(x_g, encoded.audio, encoded.articulation, counts)
+        h = self.geometry(positions, x_g, a_g, encoded, counts, self.blend(encoded))
+        with self._precision(h.device):
+            return self.colour.conditioned([h[:, 1:]], encoded.code, counts).float()
+
     def colours(self, h: Tensor, x_g: Tensor, view: Tensor, code: Tensor, counts: list[int]) -> Tensor:
         """Returns colours [N,3] of samples with x_g [N,32], of which `geometry` gave h [N,65]; the rest as in
         `forward`."""

@@ -56,7 +56,7 @@ LIMITS = {
     "pipeline.model.occupancy_every": Between(1, 10**9),
     "pipeline.model.occupancy_warmup": _STEPS,
     **dict.fromkeys((f"pipeline.model.lambda_{name}" for name in (
-        "lpips", "alpha", "audio", "mask", "torso_mask", "distortion", "depth", "articulation", "saturation",
+        "lpips", "alpha", "audio", "mask", "torso_mask", "distortion", "depth", "tone", "articulation", "saturation",
     )), _WEIGHT),
     "pipeline.model.driving.fps": FRAME_RATE,
 }  # fmt: skip

@@ -32,6 +32,9 @@ class LossWeights:
     lambda_depth: float = 0.0
     """Squared distance of a face's weights from the surface that its landmarks tell, at first; a tenth of it at the end
     of the lip stage. A head that hardly turns within a take leaves its depth open."""
+    lambda_tone: float = 0.0
+    """Squared difference that another label makes to the mean tone of skin: what a take's posture makes of the light is
+    told by directions (`smooth_shading`) and not by its label. In training without it either may."""
     lambda_articulation: float = 0.0
     lambda_saturation: float = 0.0
     """Square of a_l before its tanh: keeps the tanh out of saturation."""
@@ -82,6 +85,8 @@ def head_losses(
         losses["distortion"] = weights.lambda_distortion * outputs["distortion"]
     if "depth_error" in outputs:
         losses["depth"] = weights.lambda_depth * 0.1**progress * outputs["depth_error"]
+    if "tone_error" in outputs:
+        losses["tone"] = weights.lambda_tone * outputs["tone_error"]
     if "articulation_error" in outputs:
         losses["articulation"] = weights.lambda_articulation * outputs["articulation_error"]
     if "patch" in batch:
@@ -129,10 +134,10 @@ def depth_error(composited: Composited, samples: PackedSamples, surface: Tensor)
     itself, so that lids and edges are not thinned.
 
     Args:
-        surface: distance along the rays, NaN where it is not known, and what differs from it by no more costs nothing,
-            [R,2].
+        surface: distance along the rays, NaN where it is not known; what differs from it by no more costs nothing;
+            what else `FaceDepth.bounds` gives: [R,3].
     """
-    surface, free = surface.unbind(-1)
+    surface, free, _ = surface.unbind(-1)
     off = (samples.t - surface[samples.ray_indices]).abs() - free[samples.ray_indices]
     apart = off.clamp_min(0).square().nan_to_num()
     sums = torch.zeros_like(surface).index_add(0, samples.ray_indices, composited.weights.detach() * apart)
@@ -141,6 +146,20 @@ def depth_error(composited: Composited, samples: PackedSamples, surface: Tensor)
     known = ~surface.isnan()
     # The pull's value is zero; the first term, which has no gradient, makes it the error.
     return (sums[known].sum() + pull[known[samples.ray_indices]].sum()) / known.sum().clamp_min(1)
+
+
+def tone_error(
+    ours: Float[Tensor, "m 3"], others: Float[Tensor, "m 3"], weights: Float[Tensor, " m"], cells: Tensor
+) -> Float[Tensor, ""]:
+    """Returns the mean over weights [M] of the squared difference of two tones' means in their cells.
+
+    ours, others: tones of the same samples under two labels. cells: number of each sample's cell, [M].
+    """
+    count = int(cells.max()) + 1
+    total = weights.new_zeros(count).index_add(0, cells, weights)
+    sums = weights.new_zeros(count, 3).index_add(0, cells, weights[:, None] * (ours - others))
+    mean = sums / total.clamp_min(1e-6)[:, None]
+    return (total[:, None] * mean.square()).sum() / (3 * total.sum()).clamp_min(1e-6)
 
 
 class PerceptualLoss(nn.Module):

@@ -32,12 +32,19 @@ from aed_nerfstudio.nerfstudio_plugin.losses import (
     head_losses,
     mse,
     over_torso,
+    tone_error,
     torso_losses,
 )
 from aed_nerfstudio.nerfstudio_plugin.occupancy_schedule import OccupancySchedule, carve
 from aed_nerfstudio.nerfstudio_plugin.stages import StageSchedule
 from aed_nerfstudio.rendering.compositing import composite
 
+TONE_EVERY = 4
+"""Steps from one look at the tone under another label to the next: each takes a quarter of a step's time."""
+TONE_RAYS = 256
+"""Rays of a step at which another label is asked for its tone."""
+TONE_CELL = 0.15
+"""Side of the cells, units, whose mean tones are compared: 4 cm."""
 NETWORK = "network."
 """Begins the names of the network's weights, and is left out in checkpoints."""
 
@@ -215,14 +222,14 @@ class AedNerfModel(Model):
     ) -> dict[str, Tensor]:
         """Renders training rays of C frames, [R,3] each -> rgb [R,3] (premultiplied), alpha [R,1], ambient [R,1].
 
-        counts: rays of each frame, in order. surface: see `depth_error`, [R,2].
+        counts: rays of each frame, in order. surface: see `depth_error`, [R,3].
         """
         c, network = self.config, self.network
         jitter = torch.rand(len(origins), device=origins.device) if self.training else None
         count = c.max_samples_start if self.training and self.step < c.carving_steps else c.max_samples
         samples = network.occupancy.march(origins, directions, network.box, c.step_size, count, jitter=jitter)
         view = spherical_harmonics(directions)[samples.ray_indices]
-        counts = samples.ray_starts[np.cumsum([0, *counts])].diff().tolist()
+        ray_counts, counts = counts, samples.ray_starts[np.cumsum([0, *counts])].diff().tolist()
         sigma, rgb, ambient, logits = network.head(samples.positions, view, encoded, counts)
         result = composite(sigma, rgb, ambient.abs().sum(-1, keepdim=True), samples, c.step_size, c.backend)
         out = {
@@ -235,7 +242,40 @@ class AedNerfModel(Model):
             out["distortion"] = distortion(result.weights, samples, c.step_size)
         if surface is not None:
             out["depth_error"] = depth_error(result, samples, surface)
+            if c.lambda_tone and c.smooth_shading and len(self.labels) > 1 and self.step % TONE_EVERY == 0:
+                out["tone_error"] = TONE_EVERY * self._tone_error(samples, result.weights.detach(), surface, encoded, ray_counts)
         return out
+
+    def _tone_error(
+        self, samples: PackedSamples, weights: Tensor, surface: Tensor, encoded: EncodedCondition, counts: list[int]
+    ) -> Tensor:
+        """Returns `tone_error` of some skin of one of the frames and another of the labels."""
+        skin = [
+            rays[rays_of[:, 2] > 0]
+            for rays, rays_of in zip(torch.arange(len(surface)).split(counts), surface.cpu().split(counts), strict=True)
+        ]
+        shown = [k for k, rays in enumerate(skin) if len(rays)]
+        if not shown:
+            return weights.new_zeros(())
+        k = shown[int(torch.randint(len(shown), ()))]
+        chosen = torch.zeros(len(surface), dtype=torch.bool)
+        chosen[skin[k][:TONE_RAYS]] = True
+        mine = chosen.to(weights.device)[samples.ray_indices]
+        positions, weights = samples.positions[mine], weights[mine]
+        if not len(positions):
+            return weights.new_zeros(())
+        own = encoded.emotion[k]
+        labels = torch.from_numpy(self.labels).to(own)
+        labels = labels[(labels != own).any(1)]
+        other = labels[int(torch.randint(len(labels), ()))]
+        pair = EncodedCondition(*(part[k : k + 1].expand(2, -1) for part in encoded))._replace(
+            emotion=torch.stack([own, other])
+        )
+        n = len(positions)
+        ours, others = self.network.head.tones(positions.repeat(2, 1), pair, [n, n]).split(n)
+        place = torch.floor(positions[:, :2] / TONE_CELL).long()
+        _, cells = torch.unique(place, dim=0, return_inverse=True)
+        return tone_error(ours, others, weights, cells)
 
     def get_loss_dict(self, outputs, batch, metrics_dict=None) -> dict[str, Float[Tensor, ""]]:
         c = self.config

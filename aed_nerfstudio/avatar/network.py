@@ -53,7 +53,7 @@ class NetworkSettings:
     expression_grid: bool = False
     """A 3-D grid blended by emotion, eyes and lip shape beside the spatial one. Not in the paper."""
     smooth_shading: bool = False
-    """The direction brightens and tints colours smoothly, whatever the expression. Not in the paper, where it enters the
+    """Directions brighten and tint colours smoothly, whatever the expression. Not in the paper, where they enter the
     colour network, which learns an expression together with the directions of the take that it was recorded in."""
     log2_size: int = 16
     top_resolution: int = 2048

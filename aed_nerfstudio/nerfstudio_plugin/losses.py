@@ -33,8 +33,8 @@ class LossWeights:
     """Squared distance of a face's weights from the surface that its landmarks tell, at first; a tenth of it at the end
     of the lip stage. A head that hardly turns within a take leaves its depth open."""
     lambda_tone: float = 0.0
-    """Squared difference that another label makes to the mean tone of skin: what a take's posture makes of the light is
-    told by directions (`smooth_shading`) and not by its label. In training without it either may."""
+    """Squared difference that another label makes to the mean tone of skin, with `smooth_shading`: what light makes of
+    a take's posture is learned with its directions, and not with its label."""
     lambda_articulation: float = 0.0
     lambda_saturation: float = 0.0
     """Square of a_l before its tanh: keeps the tanh out of saturation."""
@@ -146,20 +146,6 @@ def depth_error(composited: Composited, samples: PackedSamples, surface: Tensor)
     known = ~surface.isnan()
     # The pull's value is zero; the first term, which has no gradient, makes it the error.
     return (sums[known].sum() + pull[known[samples.ray_indices]].sum()) / known.sum().clamp_min(1)
-
-
-def tone_error(
-    ours: Float[Tensor, "m 3"], others: Float[Tensor, "m 3"], weights: Float[Tensor, " m"], cells: Tensor
-) -> Float[Tensor, ""]:
-    """Returns the mean over weights [M] of the squared difference of two tones' means in their cells.
-
-    ours, others: tones of the same samples under two labels. cells: number of each sample's cell, [M].
-    """
-    count = int(cells.max()) + 1
-    total = weights.new_zeros(count).index_add(0, cells, weights)
-    sums = weights.new_zeros(count, 3).index_add(0, cells, weights[:, None] * (ours - others))
-    mean = sums / total.clamp_min(1e-6)[:, None]
-    return (total[:, None] * mean.square()).sum() / (3 * total.sum()).clamp_min(1e-6)
 
 
 class PerceptualLoss(nn.Module):

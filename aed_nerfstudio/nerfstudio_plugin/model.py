@@ -22,6 +22,7 @@ from aed_nerfstudio.dataset.schema import Dataset
 from aed_nerfstudio.dataset.take_light import take_light
 from aed_nerfstudio.driving.track import DatasetTrack, FrameCondition
 from aed_nerfstudio.fields.head_field import EncodedCondition, spherical_harmonics
+from aed_nerfstudio.nerfstudio_plugin import tone
 from aed_nerfstudio.nerfstudio_plugin.camera_driver import CameraDriver, DrivingConfig
 from aed_nerfstudio.nerfstudio_plugin.lip_supervision import LipSupervision, report_spread
 from aed_nerfstudio.nerfstudio_plugin.losses import (
@@ -32,19 +33,12 @@ from aed_nerfstudio.nerfstudio_plugin.losses import (
     head_losses,
     mse,
     over_torso,
-    tone_error,
     torso_losses,
 )
 from aed_nerfstudio.nerfstudio_plugin.occupancy_schedule import OccupancySchedule, carve
 from aed_nerfstudio.nerfstudio_plugin.stages import StageSchedule
 from aed_nerfstudio.rendering.compositing import composite
 
-TONE_EVERY = 4
-"""Steps from one look at the tone under another label to the next: each takes a quarter of a step's time."""
-TONE_RAYS = 256
-"""Rays of a step at which another label is asked for its tone."""
-TONE_CELL = 0.15
-"""Side of the cells, units, whose mean tones are compared: 4 cm."""
 NETWORK = "network."
 """Begins the names of the network's weights, and is left out in checkpoints."""
 
@@ -242,40 +236,12 @@ class AedNerfModel(Model):
             out["distortion"] = distortion(result.weights, samples, c.step_size)
         if surface is not None:
             out["depth_error"] = depth_error(result, samples, surface)
-            if c.lambda_tone and c.smooth_shading and len(self.labels) > 1 and self.step % TONE_EVERY == 0:
-                out["tone_error"] = TONE_EVERY * self._tone_error(samples, result.weights.detach(), surface, encoded, ray_counts)
+            if c.lambda_tone and c.smooth_shading and len(self.labels) > 1 and self.step % tone.EVERY == 0:
+                skin, weights = surface[:, 2] > 0, result.weights.detach()
+                labels = torch.from_numpy(self.labels).to(encoded.emotion)
+                error = tone.tone_error(network.head, samples, weights, skin, encoded, ray_counts, labels)
+                out["tone_error"] = tone.EVERY * error
         return out
-
-    def _tone_error(
-        self, samples: PackedSamples, weights: Tensor, surface: Tensor, encoded: EncodedCondition, counts: list[int]
-    ) -> Tensor:
-        """Returns `tone_error` of some skin of one of the frames and another of the labels."""
-        skin = [
-            rays[rays_of[:, 2] > 0]
-            for rays, rays_of in zip(torch.arange(len(surface)).split(counts), surface.cpu().split(counts), strict=True)
-        ]
-        shown = [k for k, rays in enumerate(skin) if len(rays)]
-        if not shown:
-            return weights.new_zeros(())
-        k = shown[int(torch.randint(len(shown), ()))]
-        chosen = torch.zeros(len(surface), dtype=torch.bool)
-        chosen[skin[k][:TONE_RAYS]] = True
-        mine = chosen.to(weights.device)[samples.ray_indices]
-        positions, weights = samples.positions[mine], weights[mine]
-        if not len(positions):
-            return weights.new_zeros(())
-        own = encoded.emotion[k]
-        labels = torch.from_numpy(self.labels).to(own)
-        labels = labels[(labels != own).any(1)]
-        other = labels[int(torch.randint(len(labels), ()))]
-        pair = EncodedCondition(*(part[k : k + 1].expand(2, -1) for part in encoded))._replace(
-            emotion=torch.stack([own, other])
-        )
-        n = len(positions)
-        ours, others = self.network.head.tones(positions.repeat(2, 1), pair, [n, n]).split(n)
-        place = torch.floor(positions[:, :2] / TONE_CELL).long()
-        _, cells = torch.unique(place, dim=0, return_inverse=True)
-        return tone_error(ours, others, weights, cells)
 
     def get_loss_dict(self, outputs, batch, metrics_dict=None) -> dict[str, Float[Tensor, ""]]:
         c = self.config

@@ -65,7 +65,7 @@ class AedPipeline(VanillaPipeline):
         check_numbers(config, "pipeline.")
         tag_renders_of_nerfstudio()
         config.datamanager.schedule = config.model.schedule
-        config.datamanager.face_depth = config.model.lambda_depth > 0
+        config.datamanager.face_depth = max(config.model.lambda_depth, config.model.lambda_tone) > 0
         config.datamanager.beyond_face = config.model.swapped_labels > 0
         super().__init__(config, device, local_rank=local_rank, **kwargs)
         self.world_size = world_size
@@ -150,7 +150,7 @@ class AedPipeline(VanillaPipeline):
             self.mean_weights = MeanWeights(self.model.network, self.config.ema_decay, self.config.model.schedule)
             callbacks.append(TrainingCallback(after, self.mean_weights.update))
         inherited = super().get_training_callbacks(attributes)
-        if self.datamanager.face_depth is not None:
+        if self.datamanager.face_depth is not None and self.config.model.lambda_depth:
             carve_face(self.model.network, self.datamanager.dataset, self.datamanager.face_depth)
         broadcast(value for value in self.model.state_dict().values() if torch.is_tensor(value))  # what was fitted
         return [*callbacks, *inherited]

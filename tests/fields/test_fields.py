@@ -72,7 +72,9 @@ def test_a_smooth_shading_is_that_of_every_expression():
         torch.nn.init.uniform_(grid.params, -1, 1)
     neutral = EncodedCondition(*(torch.randn(1, size) for size in (64, 8, 1, 0, 3)))
     x = torch.rand(20, 3) * 2 - 1
-    views = spherical_harmonics(torch.nn.functional.normalize(torch.randn(2, 20, 3), dim=-1).view(-1, 3)).view(2, 20, 16)
+    views = spherical_harmonics(torch.nn.functional.normalize(torch.randn(2, 20, 3), dim=-1).view(-1, 3)).view(
+        2, 20, 16
+    )
 
     def shaded(encoded: EncodedCondition) -> torch.Tensor:
         first, second = (field(x, view, encoded, [20])[1].logit() for view in views)

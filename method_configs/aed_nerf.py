@@ -94,7 +94,7 @@ _OURS = {
     "lambda_mask": 0.01,
     "lambda_torso_mask": 0.1,
     "lambda_distortion": 0.01,
-    "lambda_depth": 1.0,
+    "lambda_depth": 10.0,
     "take_light": True,
     "smooth_shading": True,
     "lambda_tone": 0.05,

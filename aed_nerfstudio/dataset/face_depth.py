@@ -25,10 +25,9 @@ LEAST_NOISE = 1e-3
 LEAST_TURN = 0.01
 """Of the head, radians, that depths can be told from."""
 FITTED_FRAMES = 200
-KNOWN, LIPS_KNOWN = 0.01, 0.03
-"""Distance from the surface within which it may be, units: 2.5 mm; of lips, whose depths FaceMesh guesses as they move,
-7.5. Held to 2.5 mm, lips followed the sound less by a tenth; not held at all, they hung before the face of a head that
-is bent back."""
+LIPS_TRUST = 0.1
+"""Weight of the depths of lips, which FaceMesh guesses as they move, over those of other skin. With as much, lips followed
+the sound less by a tenth; with none, they hung before the face of a head that is bent back."""
 MOVING = np.concatenate([LIPS, *EYE_OUTLINES, *EYE_RINGS, *BROWS])
 """Landmarks of what an expression moves most."""
 MAP_CELLS = 160
@@ -79,13 +78,13 @@ class FaceDepth:
     def distances(self, frame: int, x: Int[np.ndarray, " n"], y: Int[np.ndarray, " n"]) -> Float32[np.ndarray, " n"]:
         """Returns how far from the camera the face is along the rays through pixels (column, row), units; NaN beside
         it."""
-        return self.bounds(frame, x, y)[:, 0]
+        return self.surface(frame, x, y)[:, 0]
 
-    def bounds(self, frame: int, x: Int[np.ndarray, " n"], y: Int[np.ndarray, " n"]) -> Float32[np.ndarray, "n 3"]:
-        """Returns `distances`; within what distance from there the face is, units; and 1 where it is skin that moves
-        little (not lips, eyes and brows), else 0."""
+    def surface(self, frame: int, x: Int[np.ndarray, " n"], y: Int[np.ndarray, " n"]) -> Float32[np.ndarray, "n 3"]:
+        """Returns `distances`; their weights; and 1 where it is skin that moves little (not lips, eyes and brows), else
+        0."""
         marks = self.landmarks[frame].astype(np.float64)
-        out = np.full((len(x), 3), (np.nan, KNOWN, 0), np.float32)
+        out = np.full((len(x), 3), (np.nan, 1, 0), np.float32)
         if not np.isfinite(marks).all():
             return out
         left, top = marks[:, :2].min(axis=0)
@@ -98,8 +97,8 @@ class FaceDepth:
         row, column = row[inside], column[inside]
         out[inside, 0] = depths[row, column]
         triangle = seen[row, column]
-        lips, moving = (np.isin(self.triangles, of).any(axis=1)[triangle] for of in (LIPS, MOVING))
-        out[inside, 1] = np.where(lips, LIPS_KNOWN, KNOWN)
+        lips, moving = (np.isin(self.triangles[triangle], of).any(axis=1) for of in (LIPS, MOVING))
+        out[inside, 1] = np.where(lips, LIPS_TRUST, 1)
         out[inside, 2] = (triangle >= 0) & ~moving
         c = self.camera
         out[:, 0] *= np.sqrt(1 + ((x + 0.5 - c.cx) / c.fl_x) ** 2 + ((y + 0.5 - c.cy) / c.fl_y) ** 2)

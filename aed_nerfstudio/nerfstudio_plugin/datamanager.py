@@ -192,7 +192,7 @@ class AedDataManager(VanillaDataManager[InputDataset]):
             },
         )
         if self.face_depth is not None:
-            bundle.metadata["surface"] = send(self.face_depth.bounds(frame_index, x, y), self.device)
+            bundle.metadata["surface"] = send(self.face_depth.surface(frame_index, x, y), self.device)
         batch = {
             "image": stored.image / 255,
             "torso": over_background(stored.torso, background),

@@ -134,12 +134,10 @@ def depth_error(composited: Composited, samples: PackedSamples, surface: Tensor)
     itself, so that lids and edges are not thinned.
 
     Args:
-        surface: distance along the rays, NaN where it is not known; what differs from it by no more costs nothing;
-            what else `FaceDepth.bounds` gives: [R,3].
+        surface: [R,3] of `FaceDepth.surface`: distance along the rays, NaN where it is not known; its weight.
     """
-    surface, free, _ = surface.unbind(-1)
-    off = (samples.t - surface[samples.ray_indices]).abs() - free[samples.ray_indices]
-    apart = off.clamp_min(0).square().nan_to_num()
+    surface, trust, _ = surface.unbind(-1)
+    apart = (trust[samples.ray_indices] * (samples.t - surface[samples.ray_indices]).square()).nan_to_num()
     sums = torch.zeros_like(surface).index_add(0, samples.ray_indices, composited.weights.detach() * apart)
     mean = sums / composited.accumulation.detach().clamp_min(1e-3)
     pull = composited.weights * (apart - mean[samples.ray_indices])

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from aed_nerfstudio.dataset.face_depth import KNOWN, LIPS_KNOWN, USUAL_OFFSET, USUAL_SCALE, FaceDepth
+from aed_nerfstudio.dataset.face_depth import LIPS_TRUST, USUAL_OFFSET, USUAL_SCALE, FaceDepth
 from aed_nerfstudio.dataset.schema import Dataset, read_dataset
 from aed_nerfstudio.face.face_mesh import INNER_LIPS, NOSE_TIP, OVAL, STABLE
 
@@ -83,18 +83,18 @@ def test_an_open_mouth_has_no_surface(recorded):
     assert np.isfinite(found.distances(k, np.array([x]), np.array([y - 8])))
 
 
-def test_lips_may_be_off_by_more_and_move_like_eyes_and_brows(recorded):
+def test_lips_are_trusted_less_and_move_like_eyes_and_brows(recorded):
     found = FaceDepth.of(recorded)
     k = int(np.argmin([np.ptp(marks[INNER_LIPS, 1]) for marks in found.landmarks]))
 
     def at(*numbers: int) -> np.ndarray:
-        return found.bounds(k, *found.landmarks[k, list(numbers), :2].astype(int).T)
+        return found.surface(k, *found.landmarks[k, list(numbers), :2].astype(int).T)
 
     skin, lips, moving = at(50, 280, 151), at(37, 267, 84, 314), at(105, 334, 159, 386)
     assert np.isfinite(np.concatenate([skin, lips, moving])).all()
-    assert (skin[:, 1:] == (np.float32(KNOWN), 1)).all()
-    assert (lips[:, 1:] == (np.float32(LIPS_KNOWN), 0)).all() and (moving[:, 1:] == (np.float32(KNOWN), 0)).all()
-    beside = found.bounds(k, np.array([0]), np.array([0]))[0]
+    assert (skin[:, 1:] == (1, 1)).all()
+    assert (lips[:, 1:] == (np.float32(LIPS_TRUST), 0)).all() and (moving[:, 1:] == (1, 0)).all()
+    beside = found.surface(k, np.array([0]), np.array([0]))[0]
     assert np.isnan(beside[0]) and beside[2] == 0
 
 

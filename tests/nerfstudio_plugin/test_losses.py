@@ -42,18 +42,18 @@ def test_depth_error_is_that_of_the_rays_with_a_surface():
     samples = rays([2, 1, 2], [1.0, 2.0, 1.5, 1.0, 1.2])
     sigmas = torch.tensor([5.0, 1e3, 1e3, 20.0, 1e3])
     found = weighed(sigmas, samples)
-    surface = torch.tensor([[1.0, 0.1, 0.0], [float("nan"), 0.1, 0.0], [1.5, 0.2, 1.0]])
-    off = torch.tensor([0.0, 0.9, 0.0, 0.3, 0.1]) ** 2
+    surface = torch.tensor([[1.0, 1.0, 0.0], [float("nan"), 1.0, 0.0], [1.5, 0.5, 1.0]])
+    off = torch.tensor([0.0, 1.0, 0.0, 0.5 * 0.25, 0.5 * 0.09])
     want = (found.weights * off)[[0, 1, 3, 4]].sum() / 2
     torch.testing.assert_close(depth_error(found, samples, surface), want)
-    nothing = torch.tensor([float("nan"), 0.1, 0.0]).expand(3, 3)
+    nothing = torch.tensor([float("nan"), 1.0, 0.0]).expand(3, 3)
     assert depth_error(found, samples, nothing) == 0
 
 
 def test_depth_error_moves_weight_and_takes_none_away():
     samples = rays([3], [0.8, 1.0, 1.4])
     sigmas = torch.full((3,), 3.0, requires_grad=True)
-    surface = torch.tensor([[1.0, 0.01, 0.0]])
+    surface = torch.tensor([[1.0, 1.0, 0.0]])
     found = weighed(sigmas, samples)
     by_weight = torch.autograd.grad(depth_error(found, samples, surface), found.weights, retain_graph=True)[0]
     assert by_weight[1] < 0 < by_weight[2]

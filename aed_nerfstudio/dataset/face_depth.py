@@ -26,8 +26,8 @@ LEAST_TURN = 0.01
 """Of the head, radians, that depths can be told from."""
 FITTED_FRAMES = 200
 LIPS_TRUST = 0.1
-"""Weight of the depths of lips, which FaceMesh guesses as they move, over those of other skin. With as much, lips followed
-the sound less by a tenth; with none, they hung before the face of a head that is bent back."""
+"""Weight of the depths of lips, which FaceMesh guesses as they move, over those of other skin. With as much, lips
+followed the sound less by a tenth; with none, they hung before the face of a head that is bent back."""
 MOVING = np.concatenate([LIPS, *EYE_OUTLINES, *EYE_RINGS, *BROWS])
 """Landmarks of what an expression moves most."""
 MAP_CELLS = 160

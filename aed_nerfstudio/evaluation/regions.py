@@ -49,8 +49,8 @@ def _filled(shapes: Sequence[np.ndarray], size: Sequence[int]) -> np.ndarray:
 
 
 def _grown(mask: np.ndarray, radius: float) -> np.ndarray:
-    side = 2 * max(1, round(radius)) + 1
-    return cv2.dilate(mask, np.ones((side, side), np.uint8))
+    side = 2 * min(max(1, round(radius)), max(mask.shape)) + 1
+    return cv2.dilate(cv2.dilate(mask, np.ones((side, 1), np.uint8)), np.ones((1, side), np.uint8))
 
 
 def _outline(mask: np.ndarray, radius: float) -> np.ndarray:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from aed_nerfstudio.avatar.avatar import Avatar
+from aed_nerfstudio.evaluation.detail import SHARPNESS, STEADINESS
 from aed_nerfstudio.evaluation.held_out import Stretch, cut_sound
 from aed_nerfstudio.evaluation.instruments import Instruments
 from aed_nerfstudio.evaluation.measure import (
@@ -69,5 +70,6 @@ def evaluate(
     reasons = {**USUAL_REASONS, **reasons, **instruments.reasons}
     if silent:
         reasons |= dict.fromkeys((*HEARD, *SYNC), "the other audio is silent")
-    reasons |= dict.fromkeys((*IMAGE, *LIPS, *FOLLOWING), "other audio has no recorded frames to compare with")
+    without = (*IMAGE, *SHARPNESS, *STEADINESS, *LIPS, *FOLLOWING, "silent_mouth_closed")
+    reasons |= dict.fromkeys(without, "other audio has no recorded frames to compare with")
     return row(figures, reasons, count, marks.lost)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from aed_nerfstudio.dataset.schema import Dataset
+from aed_nerfstudio.dataset.schema import Dataset, Frame
 from aed_nerfstudio.errors import InputError
+from aed_nerfstudio.evaluation.pauses import pauses
+from aed_nerfstudio.evaluation.regions import regions
 from aed_nerfstudio.evaluation.sync import SAMPLES_PER_FRAME, loudness, shifted_levels
 from aed_nerfstudio.media.audio_io import is_silent, read_if_there
 
@@ -60,6 +62,23 @@ class HeldOut:
         """Returns the recorded frame at a position, uint8 [H, W, 3]."""
         return self.dataset.image(self.frames[k])
 
+    def regions(self, k: int) -> dict[str, np.ndarray]:
+        """Returns where face, eyes, mouth and the torso's outline are in the recorded frame at a position."""
+        return regions(self.landmarks[k], self.dataset.parsing(self.frames[k]))
+
+    @functools.cached_property
+    def landmarks(self) -> np.ndarray:
+        """Returns the dataset's landmarks of the frames, [F, 478, 3] pixels."""
+        known = {clip: self.dataset.landmarks(clip) for clip in {frame.clip for frame in self.frames}}
+        return np.stack([known[frame.clip][frame.index] for frame in self.frames])
+
+    @functools.cached_property
+    def follows(self) -> np.ndarray:
+        """Returns whether each frame comes right after the one before it, in the same clip: bool [F]."""
+        places = [(frame.clip, frame.index) for frame in self.frames]
+        after = [(clip, index + 1) for clip, index in places]
+        return np.array([False, *(now == due for now, due in zip(places[1:], after, strict=False))])
+
     def sound(self, clip: str) -> np.ndarray | None:
         """Returns a clip's sound, float32 [n] at 16 kHz; None where it has none or is silent."""
         if clip not in self._sounds:
@@ -85,20 +104,22 @@ class HeldOut:
 
     def levels(self) -> np.ndarray:
         """Returns the `shifted_levels` of the frames, [11, F]; NaN where there is no sound."""
-        found = {}
-        for clip in {frame.clip for frame in self.frames}:
-            samples, count = self.sound(clip), self.dataset.clip(clip).count
-            found[clip] = np.full(count, np.nan) if samples is None else loudness(samples, count)
+        found = {clip: self._level(clip) for clip in {frame.clip for frame in self.frames}}
         return np.hstack([shifted_levels(found[frame.clip], np.array([frame.index])) for frame in self.frames])
+
+    def _level(self, clip: str) -> np.ndarray:
+        samples, count = self.sound(clip), self.dataset.clip(clip).count
+        return np.full(count, np.nan) if samples is None else loudness(samples, count)
+
+    def pausing(self, frames: Sequence[Frame]) -> np.ndarray:
+        """Returns which of some frames of the dataset lie in pauses of their clip's sound: bool [frames]."""
+        known = {clip: pauses(self._level(clip)) for clip in {frame.clip for frame in frames}}
+        return np.array([known[frame.clip][frame.index] for frame in frames])
 
     def stretches(self) -> Iterator[Stretch]:
         """Yields, clip after clip, the frames that come one after the other without a gap, with their sound."""
-        breaks = [
-            k
-            for k in range(1, len(self))
-            if (self.frames[k].clip, self.frames[k].index) != (self.frames[k - 1].clip, self.frames[k - 1].index + 1)
-        ]
-        for start, stop in zip([0, *breaks], [*breaks, len(self)], strict=True):
+        breaks = np.flatnonzero(~self.follows).tolist()
+        for start, stop in zip(breaks, [*breaks[1:], len(self)], strict=True):
             first = self.frames[start]
             samples = self.sound(first.clip)
             if samples is not None:

@@ -6,9 +6,12 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 
+from aed_nerfstudio.evaluation.detail import SHARPNESS, STEADINESS, Detail
 from aed_nerfstudio.evaluation.held_out import HeldOut
 from aed_nerfstudio.evaluation.instruments import Instruments
+from aed_nerfstudio.evaluation.landmark_distance import detect
 from aed_nerfstudio.evaluation.metrics import row
+from aed_nerfstudio.evaluation.pauses import PAUSE_SECONDS, closed_share, widest_closed
 from aed_nerfstudio.evaluation.sequence_figures import Marks, lip_figures, measure_frames, spread, sync_figures
 from aed_nerfstudio.evaluation.sync import correlation
 from aed_nerfstudio.face.face_mesh import mouth_opening
@@ -28,11 +31,16 @@ FOLLOWING = ("mouth_correlation", "mouth_correlation_shuffled")
 HEARD = ("audio_mouth_correlation", "audio_mouth_shift")
 SYNC = ("sync_c", "sync_d", "sync_shift")
 NO_FACE = "no face was found in any frame"
+NO_PAUSE = f"no held-out frame lies in a pause of its clip's sound (of more than {PAUSE_SECONDS} s)"
 NO_MOVEMENT = "the mouth does not move within a label, or fewer than three frames show a face"
+PAUSING_FRAMES = 100
+"""Recorded frames that tell how far the person's mouth opens in pauses, at most."""
 USUAL_REASONS = {
     "ssim_face": "the face's box lies within 5 pixels of the border",
-    **dict.fromkeys((*LIPS, "mouth_std_px"), NO_FACE),
+    **dict.fromkeys((*LIPS, "mouth_std_px", "silent_mouth_closed"), NO_FACE),
     **dict.fromkeys((*FOLLOWING, *HEARD), NO_MOVEMENT),
+    **dict.fromkeys(SHARPNESS, "the recorded frames do not show it, or without any edge"),
+    **dict.fromkeys(STEADINESS, "no three recorded frames follow each other and show it, or nothing changes there"),
 }
 """Why a figure is missing that could be measured as far as machine and dataset go."""
 
@@ -51,18 +59,32 @@ class Scale:
         self.instruments = instruments
         self.progress = progress
         self.levels = held.levels()
-        _, self.truth = measure_frames(
-            (held.image(k) for k in self._order("looking at the recorded frames")), instruments
-        )
+        self.detail = Detail(held.regions, held.follows)
+        recorded = (held.image(k) for k in self._order("looking at the recorded frames"))
+        _, self.truth = measure_frames(self.detail.watching(recorded), instruments)
+        self.pausing = held.pausing(held.frames)
+        self.closed = self._widest_closed() if self.pausing.any() else float("nan")
 
     def _order(self, what: str) -> Iterable[int]:
         return self.progress(range(len(self.held)), len(self.held), what)
 
+    def _widest_closed(self) -> float:
+        """Returns how far the mouth opens in the pauses of the whole recording, see `widest_closed`."""
+        dataset = self.held.dataset
+        frames = [frame for frame in dataset.frames if frame.usable]
+        picks = np.flatnonzero(self.held.pausing(frames))
+        picks = picks[np.unique(np.linspace(0, len(picks) - 1, PAUSING_FRAMES).astype(int))]
+        order = self.progress(picks.tolist(), len(picks), "looking at the pauses")
+        return widest_closed(detect(dataset.image(frames[k]) for k in order))
+
     def ground_truth(self) -> dict:
         """Returns the row of the recorded frames themselves."""
         why = "a recorded frame is not compared with itself"
-        own = np.stack([self.held.dataset.landmarks(frame.clip)[frame.index] for frame in self.held.frames])
-        seen = {"mouth_correlation": correlation(self.truth.opening, mouth_opening(own), self.held.groups)}
+        own = mouth_opening(self.held.landmarks)
+        seen = {
+            "mouth_correlation": correlation(self.truth.opening, own, self.held.groups),
+            **self.detail.means(),
+        }
         reasons: dict[str, str] = dict.fromkeys((*IMAGE, *LIPS, "mouth_correlation_shuffled"), why)
         return self._row(seen, self.truth, self.held.image, reasons)
 
@@ -76,8 +98,10 @@ class Scale:
             what: shown while it is measured.
             shuffled: landmarks of the same frames rendered with shuffled audio, or why there are none.
         """
-        figures, marks = measure_frames((frame(k) for k in self._order(what)), self.instruments, self.held)
-        figures |= lip_figures(marks, self.truth, self.held.groups)
+        detail = Detail(self.held.regions, self.held.follows)
+        images = detail.watching(frame(k) for k in self._order(what))
+        figures, marks = measure_frames(images, self.instruments, self.held)
+        figures |= lip_figures(marks, self.truth, self.held.groups) | detail.over(self.detail)
         reasons = {}
         if isinstance(shuffled, str):
             reasons["mouth_correlation_shuffled"] = shuffled
@@ -96,9 +120,12 @@ class Scale:
         held, syncnet = self.held, self.instruments.syncnet
         heard, unheard = sync_figures(self.levels, held.stretches(), frame, marks, held.groups, syncnet)
         figures = {**figures, **heard, "mouth_std_px": spread(marks.opening, held.groups)}
+        figures["silent_mouth_closed"] = closed_share(marks.mesh[self.pausing], self.closed)
         reasons = {**USUAL_REASONS, **unheard, **self.instruments.reasons, **reasons}
+        if not self.pausing.any():
+            reasons["silent_mouth_closed"] = NO_PAUSE
         if held.silence:
-            reasons |= dict.fromkeys((*HEARD, *SYNC), held.silence)
+            reasons |= dict.fromkeys((*HEARD, *SYNC, "silent_mouth_closed"), held.silence)
         if held.featureless:  # a figure would be one of chance
             figures |= dict.fromkeys(FOLLOWING)
             reasons |= dict.fromkeys(FOLLOWING, held.featureless)

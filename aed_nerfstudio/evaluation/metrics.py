@@ -11,8 +11,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from aed_nerfstudio.evaluation.pauses import AT_REST, PAUSE_DB, PAUSE_SECONDS
+from aed_nerfstudio.evaluation.regions import REGIONS
+
 FORMAT = "aed-metrics"
-VERSION = 3
+VERSION = 4
 
 
 @dataclass(frozen=True)
@@ -22,6 +25,24 @@ class Metric:
     heading: str
     convention: str
     digits: int = 2
+
+
+def _detail() -> dict[str, Metric]:
+    """Returns the figures of the regions: how steady each is beside how sharp, so that blur cannot pass for calm."""
+    found = {}
+    for name, where in REGIONS.items():
+        found[f"sharpness_{name}"] = Metric(
+            f"sharp, {name} → 1",
+            f"mean magnitude of the luminance's gradient (Sobel, 3 x 3) in {where}, there where the recorded frame has "
+            "it; mean of all frames over that of the recorded ones (ground_truth: of the recorded ones, 1/255 a pixel)",
+        )
+        found[f"steadiness_{name}"] = Metric(
+            f"steady, {name} → 1",
+            "mean magnitude of the luminance's second difference in time (a frame twice, less its neighbours; without "
+            "a gap) in the same region, over that of the recorded frames (ground_truth: theirs, 1/255): above 1 for "
+            "what flickers, below 1 for what is blurred or moves too little",
+        )
+    return found
 
 
 ROW: dict[str, Metric] = {
@@ -43,6 +64,7 @@ ROW: dict[str, Metric] = {
         "[-1, 1], mean of at most 50 frames, evenly spread (it is slow); not comparable with LPIPS",
         3,
     ),
+    **_detail(),
     "lmd_px": Metric(
         "LMD px ↓",
         "lip landmark distance: mean distance in pixels of MediaPipe's 40 lip landmarks (outer and inner contour) in "
@@ -70,6 +92,13 @@ ROW: dict[str, Metric] = {
         "mouth std px",
         "standard deviation in pixels of the mouth's opening about its label's mean: compare with the recorded frames' "
         "own, for a mouth that moves too little",
+    ),
+    "silent_mouth_closed": Metric(
+        "closed in pauses",
+        f"share of the frames in pauses of their clip's sound (more than {PAUSE_SECONDS} s, {PAUSE_DB} dB below its "
+        "loudest frame or more) in which the mouth's opening over the face's width is at most what "
+        f"{100 * AT_REST:.0f} % of the recording's own such frames keep to (up to 100 of all its takes); compare with "
+        "the recorded frames' own",
     ),
     "audio_mouth_correlation": Metric(
         "audio–mouth r ↑",

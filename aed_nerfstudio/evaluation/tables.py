@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from aed_nerfstudio.evaluation.detail import SHARPNESS, STEADINESS
 from aed_nerfstudio.evaluation.measure import FOLLOWING, HEARD, IMAGE, LIPS, SYNC
 from aed_nerfstudio.evaluation.metrics import CROSSED, DEPTH, EMOTION, ROW, SECTION_CONVENTIONS, SECTIONS, section
 
@@ -56,9 +57,11 @@ def tables(metrics: Mapping) -> list[Table]:
     """Returns the tables of a report: self-driven, cross-driven where another audio was given, depth, emotion."""
     paths = [path for path in SECTIONS if path != "cross_driven"]
     mouth = ["mouth_std_px", *HEARD, *SYNC]
+    detail = [name for pair in zip(SHARPNESS, STEADINESS, strict=True) for name in pair]
     found = [
         _rows_table("Self-driven: pictures and lips", metrics, paths[1:], [*IMAGE, *LIPS]),
-        _rows_table("Self-driven: the mouth's movement", metrics, paths, [*FOLLOWING, *mouth]),
+        _rows_table("Self-driven: detail over the recorded frames' (theirs: in 1/255)", metrics, paths, detail),
+        _rows_table("Self-driven: the mouth's movement", metrics, paths, [*FOLLOWING, "silent_mouth_closed", *mouth]),
     ]
     if metrics["cross_driven"]["frames"]:
         found.append(_rows_table("Cross-driven: other audio", metrics, ["ground_truth", "cross_driven"], mouth))

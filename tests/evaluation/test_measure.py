@@ -8,6 +8,7 @@ import pytest
 
 from aed_nerfstudio.dataset.schema import read_dataset
 from aed_nerfstudio.evaluation import metrics
+from aed_nerfstudio.evaluation.detail import SHARPNESS, STEADINESS
 from aed_nerfstudio.evaluation.held_out import HeldOut
 from aed_nerfstudio.evaluation.instruments import Instruments
 from aed_nerfstudio.evaluation.measure import Scale
@@ -35,6 +36,7 @@ def test_the_recorded_frames_themselves_are_perfect(scale):
     truth = scale.ground_truth()
     assert truth["mouth_std_px"] == row["mouth_std_px"] > 0 and truth["psnr"] is None
     assert truth["audio_mouth_correlation"] == row["audio_mouth_correlation"]
+    assert all(row[name] == 1 and truth[name] > 0 for name in (*SHARPNESS, *STEADINESS))
 
 
 def test_worse_frames_score_worse_and_say_what_is_missing(scale):
@@ -49,6 +51,7 @@ def test_worse_frames_score_worse_and_say_what_is_missing(scale):
     black, _ = scale.row(lambda k: np.zeros_like(noise, np.uint8), "", "why")
     assert black["lmd_px"] is None and "no face" in black["not_measured"]["lmd_px"]
     assert black["frames_without_face"] == len(scale.held)
+    assert all(noisy[name] > 1 and black[name] == 0 for name in SHARPNESS)
 
 
 def test_the_mean_frame_of_a_label_is_that_of_its_own_frames(scale):
@@ -58,6 +61,7 @@ def test_the_mean_frame_of_a_label_is_that_of_its_own_frames(scale):
     assert np.abs(means["happy strong"] - np.mean(own, axis=0)).max() <= 0.5
     row, _ = scale.row(lambda k: means[scale.held.labels[k]], "", "why")
     assert row["mouth_correlation"] is None and "does not move" in row["not_measured"]["mouth_correlation"]
+    assert all(row[name] == 0 for name in STEADINESS)
 
 
 def test_without_sound_there_is_a_reason_instead_of_a_figure(data, instruments, tmp_path):
@@ -72,6 +76,8 @@ def test_without_sound_there_is_a_reason_instead_of_a_figure(data, instruments, 
     assert row["psnr"] == 100
     for name in ("mouth_correlation", "mouth_correlation_shuffled"):
         assert row[name] is None and "audio features never change" in row["not_measured"][name]
-    for name in ("audio_mouth_correlation", "audio_mouth_shift", "sync_c"):
+    for name in ("audio_mouth_correlation", "audio_mouth_shift", "sync_c", "silent_mouth_closed"):
         assert row[name] is None and "no sound" in row["not_measured"][name]
+    for name in STEADINESS:  # two frames of each clip
+        assert row[name] is None and "no three" in row["not_measured"][name]
     assert set(row["not_measured"]) < set(metrics.ROW)

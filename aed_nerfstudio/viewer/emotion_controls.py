@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 
 import numpy as np
@@ -25,6 +26,7 @@ class EmotionControls:
     def __init__(self, gui: viser.GuiApi, vocabulary: EmotionVocabulary, on_change: Callable[[], None]) -> None:
         self.vocabulary = vocabulary
         self.on_change = on_change
+        self._choosing = threading.Lock()
         known = [c for c in vocabulary.categories if vocabulary.span(c) is not None]
         start = "neutral" if "neutral" in known else known[0]
         self.category = gui.add_dropdown("Emotion", known, initial_value=start)
@@ -58,15 +60,16 @@ class EmotionControls:
 
     def _choose(self) -> None:
         """Offers what goes with another category."""
-        first = self.category.value
-        others = [c for c in self.category.options if c != first and self._span([first, c]) is not None]
-        self.second.options = (NONE, *others)
-        second = self.second.value
-        shown = [first] if second == NONE else [first, second]
-        low, high = self._span(shown) or (0.0, 1.0)
-        # A slider needs two ends.
-        fixed = low == high or shown == ["neutral"]
-        set_ends(self.intensity, low, high if high > low else low + 0.01)
-        self.intensity.disabled = fixed
-        self.share.disabled = second == NONE
+        with self._choosing:  # viser runs each change's callback in a thread of its own: the last one must win
+            first = self.category.value
+            others = [c for c in self.category.options if c != first and self._span([first, c]) is not None]
+            self.second.options = (NONE, *others)
+            second = self.second.value
+            shown = [first] if second == NONE else [first, second]
+            low, high = self._span(shown) or (0.0, 1.0)
+            # A slider needs two ends.
+            fixed = low == high or shown == ["neutral"]
+            set_ends(self.intensity, low, high if high > low else low + 0.01)
+            self.intensity.disabled = fixed
+            self.share.disabled = second == NONE
         self.on_change()

@@ -79,6 +79,7 @@ def _trainer(
 # - the light of a take is measured and taken out: an emotion would bring that of its take along.
 # - the direction shades colours smoothly, whatever the expression: else an emotion is learned together with the
 #   directions of its own take, and is half gone in others.
+# - another label leaves skin in its tone: else the light of a take's posture is learned with its label.
 # - the torso's alpha is supervised: before one background alone it would let that shine through.
 # - the torso's grid is no finer than the recording: what is finer shows as a lattice at other poses.
 # - L1 of a_l at 1e-4 (0.1 holds a_l at zero), a penalty against a saturated tanh, the parsing mask against fog.

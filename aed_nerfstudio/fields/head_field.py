@@ -180,10 +180,16 @@ class HeadField(nn.Module):
 
     def density_at(self, positions: Tensor, encoded: EncodedCondition) -> Tensor:
         """Returns the densities [N] of positions [N,3] in [-1,1] under one condition, for the occupancy grid."""
-        x_g, counts = self.spatial_features(positions), [len(positions)]
-        a_g, _, _ = self.heard_features(x_g, encoded.audio, encoded.articulation, counts)
-        h = self.geometry(positions, x_g, a_g, encoded, counts, self.blend(encoded))
+        _, h, _, _ = self._hidden(positions, encoded, [len(positions)])
         return truncated_exp(h[:, 0].float())
+
+    def _hidden(
+        self, positions: Tensor, encoded: EncodedCondition, counts: list[int]
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Returns x_g, what `geometry` gives, a_l and its value before tanh, of samples as in `forward`."""
+        x_g = self.spatial_features(positions)
+        a_g, ambient, logits = self.heard_features(x_g, encoded.audio, encoded.articulation, counts)
+        return x_g, self.geometry(positions, x_g, a_g, encoded, counts, self.blend(encoded)), ambient, logits
 
     def forward(
         self,
@@ -203,16 +209,12 @@ class HeadField(nn.Module):
 
         Returns: density [N], colour [N,3], ambient coordinate a_l [N,2], its value before tanh [N,2].
         """
-        x_g = self.spatial_features(positions)
-        a_g, ambient, logits = self.heard_features(x_g, encoded.audio, encoded.articulation, counts)
-        h = self.geometry(positions, x_g, a_g, encoded, counts, self.blend(encoded))
+        x_g, h, ambient, logits = self._hidden(positions, encoded, counts)
         return truncated_exp(h[:, 0].float()), self.colours(h, x_g, view, encoded.code, counts), ambient, logits
 
     def tones(self, positions: Tensor, encoded: EncodedCondition, counts: list[int]) -> Tensor:
         """Returns the colours before shading and sigmoid [N,3] of a field with a smooth shading; as in `forward`."""
-        x_g = self.spatial_features(positions)
-        a_g, _, _ = self.heard_features(x_g, encoded.audio, encoded.articulation, counts)
-        h = self.geometry(positions, x_g, a_g, encoded, counts, self.blend(encoded))
+        _, h, _, _ = self._hidden(positions, encoded, counts)
         with self._precision(h.device):
             return self.colour.conditioned([h[:, 1:]], encoded.code, counts).float()
 

@@ -59,6 +59,7 @@ def _trainer(
             "codes": adam(lr_mlps),
             "torso_grid": adam(lr_grids),
             "torso_mlps": adam(lr_mlps),
+            "torso_motion": adam(lr_mlps),
         },
         viewer=ViewerConfig(num_rays_per_chunk=chunk, websocket_host="127.0.0.1"),
         vis="viewer",
@@ -81,6 +82,7 @@ def _trainer(
 #   directions of its own take, and is half gone in others.
 # - another label leaves skin in its tone: else the light of a take's posture is learned with its label.
 # - the torso's alpha is supervised: before one background alone it would let that shine through.
+# - the torso follows the measured motion of the shoulders: the head's pose does not tell where they are.
 # - the torso's grid is no finer than the recording: what is finer shows as a lattice at other poses.
 # - L1 of a_l at 1e-4 (0.1 holds a_l at zero), a penalty against a saturated tanh, the parsing mask against fog.
 # - rarer sweeps of the occupancy grid; falling learning rates.
@@ -97,8 +99,12 @@ _OURS = {
     "lambda_distortion": 0.01,
     "lambda_depth": 10.0,
     "take_light": True,
+<<<<<<< HEAD
     "smooth_shading": True,
     "lambda_tone": 0.05,
+=======
+    "torso_motion": True,
+>>>>>>> 5266e77 (The torso follows the measured motion of the shoulders beside the head's pose, which alone does not tell where they are)
     "swapped_labels": 0.5,
     "occupancy_every": 64,
     "occupancy_warmup": 128,

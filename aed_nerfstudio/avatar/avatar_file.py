@@ -39,7 +39,7 @@ MOST_HEADER = 1 << 20
 ZEROS = "0" * 64
 DERIVED = ("background", "occupancy.")
 """Beginnings of the names of weights that are not stored, because the rest says what they are."""
-LATER = {"smooth_shading", "take_light"}
+LATER = {"smooth_shading", "take_light", "torso_motion"}
 """Settings that files of before they were there leave out."""
 HALF = torch.float32, torch.float16
 """Kinds of a network's weight and of what a file may store of it."""
@@ -160,6 +160,8 @@ def _portrait(facts: object, tensors: dict[str, Tensor]) -> Portrait:
     if not isinstance(facts, dict):
         raise ValueError("has no portrait")
     arrays = {name: tensors.pop(f"portrait.{name}", torch.zeros(0)).numpy() for name in DTYPES}
+    if not arrays["torso"].size:  # not measured, or before it was
+        del arrays["torso"]
     camera = facts.get("camera")
     size = (camera.get("w"), camera.get("h")) if isinstance(camera, dict) else None
     try:

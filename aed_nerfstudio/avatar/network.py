@@ -8,13 +8,14 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Float, Int32, Int64
 from torch import Tensor, nn
 
 from aed_nerfstudio.audio.feature_files import is_file_front_end
 from aed_nerfstudio.avatar.portrait import Portrait, Provenance
 from aed_nerfstudio.backends import Backend, resolve
 from aed_nerfstudio.bounds import Between
+from aed_nerfstudio.dataset.torso_motion import MOTION_DIM
 from aed_nerfstudio.driving.head_pose import pose_vector
 from aed_nerfstudio.driving.track import FrameCondition
 from aed_nerfstudio.errors import InputError
@@ -45,6 +46,9 @@ class NetworkSettings:
     take_light: bool = False
     """Every take's brightness and colour over those of one neutral take are measured on the skin, and taken out of what
     is learned. Not in the paper, which names lighting as its limit."""
+    torso_motion: bool = False
+    """The torso follows the measured motion of the shoulders as well as the head's pose, which alone does not tell
+    where they are. Not in the paper."""
     articulation: bool = False
     """Supervise four lip distances at the audio encoder and give them to the density network. Not in the paper: without
     it the audio branch dies in short trainings, which PSNR does not show."""
@@ -102,6 +106,10 @@ class Network(nn.Module):
     """[6]."""
     pose_scale: Float[Tensor, " 6"]
     """[6]: 1 / deviation."""
+    torso_mean: Float[Tensor, " motion_dim"]
+    """[M]: of the shoulders' motion."""
+    torso_scale: Float[Tensor, " motion_dim"]
+    """[M]: 1 / deviation."""
     box: Float[Tensor, " 6"]
     """[6]: of the head, world units."""
     background: Float[Tensor, "h w 3"]
@@ -146,7 +154,11 @@ class Network(nn.Module):
             self.register_buffer("trained_codes", torch.from_numpy(portrait.frames).long(), persistent=False)
         if s.take_light:
             self.register_buffer("light", torch.ones(len(portrait.takes), 3))
-        self.torso = TorsoField(s.log2_size, s.top_resolution, s.backend) if has_torso else None
+        motion_dim = MOTION_DIM if s.torso_motion and has_torso else 0
+        self.torso = TorsoField(s.log2_size, s.top_resolution, s.backend, motion_dim) if has_torso else None
+        if motion_dim:
+            self.register_buffer("torso_mean", torch.zeros(motion_dim))
+            self.register_buffer("torso_scale", torch.ones(motion_dim))
         self.occupancy = HeadOccupancy(128, s.backend)
         self.register_buffer("box", torch.tensor(s.aabb), persistent=False)
         self.register_buffer("background", torch.from_numpy(portrait.background).float() / 255)
@@ -193,7 +205,25 @@ class Network(nn.Module):
             usual = takes[self.portrait.reference_take]
             print(f"light of the takes, red, green and blue over that of {usual}: {', '.join(odd)}")
 
+    @property
+    def follows_shoulders(self) -> bool:
+        """Returns whether the torso is told the motion of the shoulders."""
+        return self.torso is not None and self.torso.follow is not None
+
+    def fit_torso(self, motion: Float[np.ndarray, "f m"]) -> None:
+        """Takes the motion of the shoulders in the training frames, [F, M], for the one that they were recorded with,
+        and for what the torso's input is standardised by."""
+        self.portrait = self.portrait.moving(motion)
+        self.torso_mean.copy_(torch.from_numpy(motion.mean(0)))
+        self.torso_scale.copy_(torch.from_numpy(1 / (motion.std(0) + 1e-3)))
+
     def _load_from_state_dict(self, state_dict, prefix, *rest) -> None:
+        if self.follows_shoulders:
+            # Checkpoints of before the torso followed the shoulders; a training that goes on measures them.
+            names = ("torso_mean", "torso_scale", "torso.follow.")
+            for name, value in self.state_dict().items():
+                if name.startswith(names):
+                    state_dict.setdefault(f"{prefix}{name}", value.clone())
         if self.settings.take_light:
             # Checkpoints of before there was a light of takes have none; a training that goes on measures it.
             state_dict.setdefault(f"{prefix}light", self.light.clone())
@@ -221,7 +251,10 @@ class Network(nn.Module):
             InputError: it was trained on other audio features than these; its `front_end` may be None: unknown.
         """
         portrait, name, dim = self.portrait, state["front_end"], state["feature_dim"]
-        self.portrait = portrait.noting(**_provenance(state))
+        self.portrait = portrait = portrait.noting(**_provenance(state))
+        torso = _torso(state, portrait.frames) if self.follows_shoulders else None
+        if torso is not None:
+            self.portrait = portrait.moving(torso)
         if dim == portrait.feature_dim and name in (None, portrait.front_end):
             return
         trained = f"{name or 'other ones'} ({dim} numbers a step)"
@@ -282,9 +315,24 @@ class Network(nn.Module):
             return None
         return self.light[condition.take]
 
-    def pose_of(self, head_pose: Float[np.ndarray, "3 4"]) -> Float[Tensor, " 6"]:
-        """Returns a head pose [3, 4] as the torso field takes it, [6]."""
-        return (send(pose_vector(head_pose), self.device) - self.pose_mean) * self.pose_scale
+    def torso_input(
+        self, head_pose: Float[np.ndarray, "3 4"], torso: Float[np.ndarray, " m"] | None = None
+    ) -> Float[Tensor, " c"]:
+        """Returns a head pose [3, 4] and a motion of the shoulders [M] as the torso field takes them, [6] or [6 + M].
+
+        torso: None: what the pose tells of it; the mean motion where none was measured.
+        """
+        pose = (send(pose_vector(head_pose), self.device) - self.pose_mean) * self.pose_scale
+        if not self.follows_shoulders:
+            return pose
+        torso = self.portrait.motion.torso_with(head_pose) if torso is None else torso
+        motion = self.torso_mean if torso is None else send(torso.astype(np.float32), self.device)
+        return torch.cat([pose, (motion - self.torso_mean) * self.torso_scale])
+
+    def torso_weights(self) -> tuple[Tensor, ...]:
+        """Returns all that decides how the torso looks under a pose and a motion; ValueError where there is none."""
+        own = (*self.torso_field().parameters(), self.pose_mean, self.pose_scale)
+        return (*own, self.torso_mean, self.torso_scale) if self.follows_shoulders else own
 
     def torso_field(self) -> TorsoField:
         """Returns the torso field.
@@ -312,8 +360,22 @@ class Network(nn.Module):
             groups["codes"] = [*self.codes.parameters()]
         if self.torso is not None:
             groups["torso_grid"] = [self.torso.grid.params]
-            groups["torso_mlps"] = [p for n, p in self.torso.named_parameters() if "grid" not in n]
+            of_pose = [self.torso.deform, self.torso.net]
+            groups["torso_mlps"] = [p for module in of_pose for p in module.parameters()]
+            if self.torso.follow is not None:
+                groups["torso_motion"] = [*self.torso.follow.parameters()]
         return groups
+
+
+def _torso(state: Mapping, frames: Int32[np.ndarray, " f"]) -> Float[np.ndarray, "f m"] | None:
+    """Returns the motion of the shoulders that a checkpoint's portrait has, [F, M]; None where it has none, or is of
+    other training frames than these [F]."""
+    portrait = state.get("portrait")
+    arrays = portrait.get("arrays") if isinstance(portrait, Mapping) else None
+    torso, own = (arrays.get(name) for name in ("torso", "frames")) if isinstance(arrays, Mapping) else (None, None)
+    if not (torch.is_tensor(torso) and torch.is_tensor(own) and np.array_equal(own.numpy(), frames)):
+        return None
+    return torso.numpy() if torso.shape == (len(frames), MOTION_DIM) and torch.isfinite(torso).all() else None
 
 
 def _provenance(state: Mapping) -> dict[str, str]:

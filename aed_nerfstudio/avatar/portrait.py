@@ -9,9 +9,10 @@ from dataclasses import asdict, dataclass, fields, replace
 from importlib.metadata import version
 
 import numpy as np
-from jaxtyping import Int32, Shaped, UInt8
+from jaxtyping import Float, Int32, Shaped, UInt8
 
 from aed_nerfstudio.dataset.schema import FPS, LARGEST_SIDE, Camera, Dataset
+from aed_nerfstudio.dataset.torso_motion import MOTION_DIM
 from aed_nerfstudio.driving.assembler import Assembler
 from aed_nerfstudio.driving.emotion import EmotionVocabulary
 from aed_nerfstudio.driving.head_motion import HeadMotion
@@ -23,7 +24,15 @@ MOST_LABELS = 64
 """Categories or intensities of a vocabulary."""
 LONGEST_TEXT = 10_000
 """Characters of a text about the avatar."""
-DTYPES = {"background": "uint8", "poses": "float32", "eye_openness": "float32", "takes": "int32", "frames": "int32"}
+DTYPES = {
+    "background": "uint8",
+    "poses": "float32",
+    "eye_openness": "float32",
+    "takes": "int32",
+    "frames": "int32",
+    "torso": "float32",
+}
+"""Kinds of the arrays. Portraits without a measured motion of the shoulders have no `torso`."""
 
 
 @dataclass(frozen=True)
@@ -129,6 +138,10 @@ class Portrait:
         """Returns the same with other words of its `provenance`; empty ones change nothing."""
         return replace(self, provenance=replace(self.provenance, **{k: v for k, v in words.items() if v}))
 
+    def moving(self, torso: Float[np.ndarray, "f m"]) -> Portrait:
+        """Returns the same with another motion of the shoulders in its training frames, [F, M]."""
+        return replace(self, motion=replace(self.motion, torso=torso.astype(np.float32)))
+
     # ---- as plain values, in checkpoints and avatar files
 
     def facts(self) -> dict:
@@ -154,7 +167,8 @@ class Portrait:
         """Returns the arrays by name, each of the type that `DTYPES` says."""
         motion = self.motion
         found = {"background": self.background, "poses": motion.poses, "eye_openness": motion.eye_openness}
-        return {**found, "takes": motion.takes, "frames": self.frames}
+        found |= {"takes": motion.takes, "frames": self.frames}
+        return found if motion.torso is None else {**found, "torso": motion.torso}
 
     @classmethod
     def restore(cls, facts: Mapping[str, object], arrays: Mapping[str, Shaped[np.ndarray, " ..."]]) -> Portrait:
@@ -175,9 +189,9 @@ class Portrait:
     @classmethod
     def _restored(cls, facts: Mapping, arrays: Mapping[str, np.ndarray]) -> Portrait:
         words, seen = facts["vocabulary"], facts["camera"]
-        arrays = {name: np.asarray(arrays[name]) for name in DTYPES}
+        arrays = {name: np.asarray(arrays[name]) for name in DTYPES if name != "torso" or name in arrays}
         for name, kind in DTYPES.items():
-            if arrays[name].dtype != kind:
+            if name in arrays and arrays[name].dtype != kind:
                 raise ValueError(f"its {name} are {arrays[name].dtype}, not {kind}")
         return cls(
             vocabulary=EmotionVocabulary(
@@ -195,7 +209,11 @@ class Portrait:
             ),
             background=arrays["background"],
             motion=HeadMotion(
-                arrays["poses"], arrays["eye_openness"], arrays["takes"], tuple(map(_text, facts["labels"]))
+                arrays["poses"],
+                arrays["eye_openness"],
+                arrays["takes"],
+                tuple(map(_text, facts["labels"])),
+                arrays.get("torso"),
             ),
             frames=arrays["frames"],
             frame_count=_whole(facts["frame_count"]),
@@ -211,6 +229,7 @@ class Portrait:
         camera, motion, words = self.camera, self.motion, self.vocabulary
         count = len(motion.poses)
         sides = 1 <= camera.w <= LARGEST_SIDE and 1 <= camera.h <= LARGEST_SIDE
+        torso = np.zeros((count, MOTION_DIM)) if motion.torso is None else motion.torso
         unique = all(len({*labels}) == len(labels) for labels in (words.categories, words.intensities))
         known = all(c in words.categories and i in words.intensities for c, i in words.recorded)
         posed = motion.poses.shape == (count, 3, 4) and np.isfinite(motion.poses).all() and count > 0
@@ -224,6 +243,7 @@ class Portrait:
             (np.allclose(rotation @ rotation.swapaxes(-1, -2), np.eye(3), atol=1e-2), "poses"),
             (np.linalg.det(rotation).min() > 0, "poses"),
             (motion.eye_openness.shape == (count,) and np.isfinite(motion.eye_openness).all(), "eyes"),
+            (torso.shape == (count, MOTION_DIM) and (np.abs(torso) < 1e3).all(), "motion of the shoulders"),
             (motion.takes.shape == (count,) and 0 <= motion.takes.min(initial=0), "takes"),
             (motion.takes.max(initial=0) < len(motion.labels) <= 10**6, "takes"),
             (len(self.takes) == len({*self.takes}) == len(motion.labels), "takes"),

@@ -51,17 +51,26 @@ class Assembler:
             poses: `dataset` plays the take that was recorded with the emotion, forth and back (`TakeChoice`), and goes
                 over to another where the emotion changes (`TakePlayer`); `still` holds the typical pose;
                 camera-to-world [N, 3, 4] of 25 a second are smoothed and played forth and back. The take's blinks are
-                played in all three.
+                played in all three. The shoulders move as they were recorded with the head, and as its pose tells
+                (`TorsoRegression`) where poses are given.
             fps: frames a second.
             take: see `FrameCondition.take`.
         """
         length = len(features) // STEPS_PER_FRAME
-        played, eyes = self._player(self._chosen(emotion, length))
+        played, eyes, torso = self._player(self._chosen(emotion, length))
         if isinstance(poses, np.ndarray):
             played = smooth(poses)[ping_pong(len(poses), length)]
+            torso = self._told_by(played)
         elif poses == "still":
             played = np.repeat(self.motion.typical_pose[None], length, axis=0)
-        return DrivingTrack(features, emotion, played, eyes, fps, take)
+            still = self.motion.typical_torso
+            torso = None if still is None else np.repeat(still[None], length, axis=0)
+        return DrivingTrack(features, emotion, played, eyes, fps, take, torso)
+
+    def _told_by(self, poses: np.ndarray) -> np.ndarray | None:
+        """Returns the motion of the shoulders that goes with head poses [F, 3, 4], [F, M]; None where none was
+        measured."""
+        return None if self.motion.torso is None else np.stack([self.motion.torso_with(pose) for pose in poses])
 
     def _chosen(self, emotion: Emotion, length: int) -> np.ndarray:
         """Returns the number of the take that goes with each frame of 25 a second, int64 [length]."""
@@ -77,7 +86,8 @@ class Assembler:
         eye_openness: Float[np.ndarray, " f"],
     ) -> DrivingTrack:
         """Returns the track of a clip as it was recorded, at 25 frames a second; poses [F, 3, 4], eye_openness [F]."""
-        return DrivingTrack(features, emotion, smooth(poses), eye_openness, FRAME_RATE)
+        poses = smooth(poses)
+        return DrivingTrack(features, emotion, poses, eye_openness, FRAME_RATE, torso=self._told_by(poses))
 
     def blinks(self, emotion: Float[np.ndarray, " dim"]) -> Float[np.ndarray, " n"]:
         """Returns eye openness of the take of an emotion [dim], forth and back, so that it can be repeated; [N], 25 a
@@ -88,7 +98,8 @@ class Assembler:
     def seen_from(self, condition: FrameCondition, camera_to_world: Float[np.ndarray, "3 4"]) -> FrameCondition:
         """Returns the condition for a camera that stands elsewhere, [3, 4]: the torso, which is a picture, follows it
         as far as the head was recorded."""
-        return replace(condition, head_pose=self.motion.range.nearest(camera_to_world))
+        pose = self.motion.range.nearest(camera_to_world)
+        return replace(condition, head_pose=pose, torso=self.motion.torso_with(pose))
 
     def changed(
         self,
@@ -102,5 +113,6 @@ class Assembler:
             condition,
             emotion=condition.emotion if emotion is None else emotion,
             head_pose=self.motion.typical_pose if still else condition.head_pose,
+            torso=self.motion.typical_torso if still else condition.torso,
             eye_openness=condition.eye_openness if eye_openness is None else eye_openness,
         )

@@ -10,6 +10,7 @@ from jaxtyping import Float, Int32
 
 from aed_nerfstudio.driving.head_pose import pose_vector
 from aed_nerfstudio.driving.pose_range import PoseRange
+from aed_nerfstudio.driving.torso_regression import TorsoRegression
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,8 @@ class HeadMotion:
     """int32 [F]: the number of the take that a frame belongs to; the frames of one take follow each other."""
     labels: tuple[str, ...]
     """Emotion and intensity of every take in one word, such as `happy strong`."""
+    torso: Float[np.ndarray, "f m"] | None = None
+    """float32 [F, M], motion of the shoulders (`aed_nerfstudio.dataset.torso_motion`); None: not measured."""
 
     @cached_property
     def range(self) -> PoseRange:
@@ -32,7 +35,26 @@ class HeadMotion:
 
     @cached_property
     def typical_pose(self) -> Float[np.ndarray, "3 4"]:
-        """Returns the pose [3, 4] of the most ordinary frame: the nearest to the median of all, where every label
+        """Returns the pose [3, 4] of the most ordinary frame."""
+        return self.poses[self.typical_frame]
+
+    @property
+    def typical_torso(self) -> Float[np.ndarray, " m"] | None:
+        """Returns the motion of the shoulders [M] of the most ordinary frame; None where it was not measured."""
+        return None if self.torso is None else self.torso[self.typical_frame]
+
+    @cached_property
+    def _regression(self) -> TorsoRegression | None:
+        return None if self.torso is None else TorsoRegression(self.poses, self.torso)
+
+    def torso_with(self, pose: Float[np.ndarray, "3 4"]) -> Float[np.ndarray, " m"] | None:
+        """Returns the motion of the shoulders [M] that most likely goes with a head pose [3, 4]; None where it was not
+        measured."""
+        return None if self._regression is None else self._regression(pose)
+
+    @cached_property
+    def typical_frame(self) -> int:
+        """Returns the number of the most ordinary frame: the nearest to the median of all poses, where every label
         counts alike.
 
         A median, because a take that was held apart from all others draws a mean to where the head never was.
@@ -44,7 +66,7 @@ class HeadMotion:
             weights[words == word] = 1 / (words == word).sum()
         middle = np.array([weighted_median(column, weights) for column in vectors.T])
         spread = vectors.std(axis=0) + 1e-6
-        return self.poses[np.square((vectors - middle) / spread).sum(axis=1).argmin()]
+        return int(np.square((vectors - middle) / spread).sum(axis=1).argmin())
 
     @cached_property
     def longest_first(self) -> list[int]:
@@ -55,7 +77,8 @@ class HeadMotion:
     def take(self, number: int) -> HeadMotion:
         """Returns the motion of one take."""
         kept = self.takes == number
-        return HeadMotion(self.poses[kept], self.eye_openness[kept], self.takes[kept], self.labels)
+        torso = None if self.torso is None else self.torso[kept]
+        return HeadMotion(self.poses[kept], self.eye_openness[kept], self.takes[kept], self.labels, torso)
 
     def __len__(self) -> int:
         return len(self.poses)

@@ -7,6 +7,9 @@ from jaxtyping import Float, Float32, Float64, Int64
 from scipy.ndimage import gaussian_filter1d
 from scipy.spatial.transform import Rotation, Slerp
 
+SMOOTHING = 1.5
+"""Deviation of the Gaussian that recorded motion is smoothed by when it is played, frames."""
+
 
 def ping_pong(count: int, length: int) -> Int64[np.ndarray, " length"]:
     """Returns indices [length] that run 0..count-1 and back again, without repeating the turning points."""
@@ -16,7 +19,7 @@ def ping_pong(count: int, length: int) -> Int64[np.ndarray, " length"]:
     return np.where(index < count, index, 2 * count - 2 - index)
 
 
-def smooth(poses: Float[np.ndarray, "f 3 4"], sigma: float = 1.5) -> Float[np.ndarray, "f 3 4"]:
+def smooth(poses: Float[np.ndarray, "f 3 4"], sigma: float = SMOOTHING) -> Float[np.ndarray, "f 3 4"]:
     """Returns camera-to-world poses [F,3,4], smoothed over time by a Gaussian; sigma in frames."""
     rotation = Rotation.from_matrix(poses[:, :, :3])
     mean = rotation.mean()
@@ -37,6 +40,16 @@ def pose_at(poses: Float[np.ndarray, "f 3 4"], frame: float) -> Float[np.ndarray
     rotation = Slerp([0, 1], Rotation.from_matrix(pair[:, :, :3]))(share).as_matrix()
     place = (1 - share) * pair[0, :, 3] + share * pair[1, :, 3]
     return np.concatenate([rotation, place[:, None]], 1).astype(poses.dtype)
+
+
+def value_at(values: Float[np.ndarray, "f m"], frame: float) -> Float[np.ndarray, " m"]:
+    """Returns the row [M] at a frame number of values [F, M]: between two, interpolated; beyond the last one, that
+    one."""
+    low = min(int(frame), len(values) - 1)
+    share = frame - low
+    if share == 0 or low + 1 >= len(values):
+        return values[low]
+    return ((1 - share) * values[low] + share * values[low + 1]).astype(values.dtype)
 
 
 def between(

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from scipy.ndimage import convolve1d
+from scipy.ndimage import convolve1d, gaussian_filter1d
 
 from aed_nerfstudio.audio.features import FRAME_RATE
 from aed_nerfstudio.driving.head_motion import HeadMotion
-from aed_nerfstudio.driving.head_pose import between, ping_pong, smooth, steps
+from aed_nerfstudio.driving.head_pose import SMOOTHING, between, ping_pong, smooth, steps
 
 SHORTEST, LONGEST = 0.6, 4.0
 """Seconds that a change from take to take lasts: the former, unless the head would move faster than it may."""
@@ -31,19 +31,20 @@ class TakePlayer:
         self.motion = motion
         self._smoothed: dict[int, np.ndarray] = {}
 
-    def __call__(self, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def __call__(self, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
         """Plays the takes that were chosen for each of F frames, 25 a second.
 
         Args:
             chosen: numbers of takes, int [F].
 
         Returns:
-            Camera-to-world [F, 3, 4] and eye openness [F], which is mixed while a take changes.
+            Camera-to-world [F, 3, 4]; eye openness [F] and, where it was measured, motion of the shoulders [F, M], both
+            of which are mixed while a take changes.
         """
         numbers = list(dict.fromkeys(chosen.tolist()))
-        poses, eyes = zip(*(self._played(number, len(chosen)) for number in numbers), strict=True)
+        poses, eyes, torso = zip(*(self._played(number, len(chosen)) for number in numbers), strict=True)
         if len(numbers) == 1:
-            return poses[0], eyes[0]
+            return poses[0], eyes[0], torso[0]
         shown, poses = chosen[:, None] == numbers, np.stack(poses)
         fastest = np.max([steps(self._smooth(number)).max(axis=0, initial=0) for number in numbers], axis=0)
         allowed = np.maximum(fastest, SPEED / FRAME_RATE)
@@ -53,14 +54,20 @@ class TakePlayer:
             mixed = mixture(poses, shares)
             excess = (steps(mixed) / allowed).max()
             if excess <= 1.001 or span >= LONGEST:
-                return mixed, np.einsum("fk,kf->f", shares, np.stack(eyes)).astype(eyes[0].dtype)
+                mixed_eyes = np.einsum("fk,kf->f", shares, np.stack(eyes)).astype(eyes[0].dtype)
+                if torso[0] is None:
+                    return mixed, mixed_eyes, None
+                return mixed, mixed_eyes, np.einsum("fk,kfm->fm", shares, np.stack(torso)).astype(np.float32)
             span = min(span * max(excess, 1.05), LONGEST)
 
-    def _played(self, number: int, frames: int) -> tuple[np.ndarray, np.ndarray]:
-        """Returns the poses and eyes of one take for a number of frames."""
-        poses = self._smooth(number)
+    def _played(self, number: int, frames: int) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+        """Returns the poses, eyes and shoulders of one take for a number of frames."""
+        poses, take = self._smooth(number), self.motion.take(number)
         order = ping_pong(len(poses), frames)
-        return poses[order], self.motion.take(number).eye_openness[order]
+        torso = None
+        if take.torso is not None:  # as smooth as the head that it goes with
+            torso = gaussian_filter1d(take.torso, SMOOTHING, axis=0, mode="nearest")[order]
+        return poses[order], take.eye_openness[order], torso
 
     def _smooth(self, number: int) -> np.ndarray:
         if number not in self._smoothed:

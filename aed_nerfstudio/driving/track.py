@@ -11,7 +11,7 @@ from jaxtyping import Float
 from aed_nerfstudio.audio.features import FRAME_RATE, STEPS_PER_FRAME, windows_at
 from aed_nerfstudio.dataset.schema import Dataset
 from aed_nerfstudio.driving.emotion import EmotionVocabulary
-from aed_nerfstudio.driving.head_pose import pose_at
+from aed_nerfstudio.driving.head_pose import pose_at, value_at
 
 
 @dataclass
@@ -29,6 +29,9 @@ class FrameCondition:
     """Index of a training frame's code; inference takes the mean of all."""
     take: int | None = None
     """Number of the take in whose light the avatar is shown; None: in that of the portrait's `reference_take`."""
+    torso: Float[np.ndarray, " motion_dim"] | None = None
+    """Motion of the shoulders, see `aed_nerfstudio.dataset.torso_motion.MOTION_DIM`; None: what the head's pose tells
+    of it."""
 
 
 class DrivingTrack(Sequence[FrameCondition]):
@@ -41,6 +44,7 @@ class DrivingTrack(Sequence[FrameCondition]):
         eye_openness: [P], 25 a second; open eyes where None.
         fps: frames a second of the track; what lies between two of 25 is interpolated.
         take: see `FrameCondition.take`.
+        torso: motion of the shoulders [P, M], 25 a second; see `FrameCondition.torso`.
     """
 
     def __init__(
@@ -51,6 +55,7 @@ class DrivingTrack(Sequence[FrameCondition]):
         eye_openness: Float[np.ndarray, " p"] | None = None,
         fps: float = FRAME_RATE,
         take: int | None = None,
+        torso: Float[np.ndarray, "p motion_dim"] | None = None,
     ) -> None:
         if len(features) % STEPS_PER_FRAME:
             raise ValueError(f"features must be [2 F, dim], not {list(features.shape)}")
@@ -60,6 +65,7 @@ class DrivingTrack(Sequence[FrameCondition]):
         self.eye_openness = eye_openness
         self.fps = fps
         self.take = take
+        self.torso = torso
 
     def __len__(self) -> int:
         count = len(self.features) // STEPS_PER_FRAME
@@ -76,6 +82,7 @@ class DrivingTrack(Sequence[FrameCondition]):
             head_pose=pose_at(self.poses, moment),
             eye_openness=1.0 if eyes is None else float(np.interp(moment, np.arange(len(eyes)), eyes)),
             take=self.take,
+            torso=None if self.torso is None else value_at(self.torso, moment),
         )
 
 
@@ -107,6 +114,8 @@ class DatasetTrack(Sequence[FrameCondition]):
         self.emotions = emotions
         self.poses = poses
         self.eye_openness = eye_openness
+        self.torso: dict[int, Float[np.ndarray, " motion_dim"]] = {}
+        """Motion of the shoulders, where it is known."""
 
     @classmethod
     def of(cls, dataset: Dataset, vocabulary: EmotionVocabulary) -> DatasetTrack:
@@ -136,4 +145,5 @@ class DatasetTrack(Sequence[FrameCondition]):
             eye_openness=float(self.eye_openness[index]),
             appearance=index,
             take=self._takes[self.clips[index]],
+            torso=self.torso.get(index),
         )

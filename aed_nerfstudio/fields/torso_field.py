@@ -1,4 +1,4 @@
-"""The torso field, paper eq. 2: an image-plane point, moved by a pose-conditioned deformation, -> alpha and colour."""
+"""The torso field, paper eq. 2: an image-plane point, moved by a conditioned deformation, -> alpha and colour."""
 
 from __future__ import annotations
 
@@ -24,20 +24,30 @@ def frequencies(x: Float[Tensor, "*n d"], count: int) -> Float[Tensor, "*n encod
 
 
 class TorsoField(nn.Module):
-    """Computes the alpha [N, 1] and colour [N, 3] of points [N, 2] in [-1, 1] at a head pose [6].
+    """Computes the alpha [N, 1] and colour [N, 3] of points [N, 2] in [-1, 1] at a head pose [6] and
+    a motion of the shoulders [M].
 
-    The pose moves the points and does nothing else, as in eq. 2: a network that also sees it paints a blurred average
-    of all torsos instead. (RAD-NeRF's sees it.) It comes standardised: a head turns by a few degrees only, and raw
+    They move the points and do nothing else, as in eq. 2: a network that also sees the pose paints a blurred average
+    of all torsos instead. (RAD-NeRF's sees it.) They come standardised: a head turns by a few degrees only, and raw
     matrices would hardly differ between frames.
+
+    The motion, where there is one (`motion_dim`), has a network of its own beside the paper's, so that a training can
+    go on from a checkpoint which knows none.
     """
 
-    def __init__(self, log2_size: int = 16, top_resolution: int = 2048, backend: Backend = "auto") -> None:
+    def __init__(
+        self, log2_size: int = 16, top_resolution: int = 2048, backend: Backend = "auto", motion_dim: int = 0
+    ) -> None:
         super().__init__()
         self.grid = HashGrid(HashGridLayout(2, log2_size=log2_size, top_resolution=top_resolution), backend)
         self.deform = MLP(2 * (1 + 2 * 6) + 6 * (1 + 2 * 1), 64, 2, 3)
         with torch.no_grad():
             self.deform.layers[-1].weight.mul_(0.1)
         self.net = MLP(32, 32, 4, 3)
+        self.follow = MLP(2 * (1 + 2 * 6) + (6 + motion_dim) * (1 + 2 * 1), 64, 2, 3) if motion_dim else None
+        if self.follow is not None:
+            with torch.no_grad():
+                self.follow.layers[-1].weight.mul_(0.1)
 
     def keep_to(self, cells: float) -> None:
         """Silences the levels of the grid with more than so many cells across the picture, for good: their entries are
@@ -54,12 +64,16 @@ class TorsoField(nn.Module):
         self.grid.params.register_hook(lambda grad: torch.cat([grad[:first], torch.zeros_like(grad[first:])]))
 
     def forward(
-        self, points: Float[Tensor, "n 2"], pose: Float[Tensor, " 6"]
+        self, points: Float[Tensor, "n 2"], condition: Float[Tensor, " c"]
     ) -> tuple[Float[Tensor, "n 1"], Float[Tensor, "n 3"]]:
-        """Returns the alpha [N, 1] and colour [N, 3] of points [N, 2]; the pose [6] is standardised."""
+        """Returns the alpha [N, 1] and colour [N, 3] of points [N, 2] under a pose and a motion, which are
+        standardised, [6 + M]."""
         # In units of three deviations, so that the sines' period holds the whole range.
-        pose = frequencies(pose.clamp(-3, 3) / 3, 1)
-        shift = self.deform.conditioned([frequencies(points, 6)], pose[None], [len(points)])
+        condition = condition.clamp(-3, 3) / 3
+        places, pose = frequencies(points, 6), frequencies(condition[:6], 1)
+        shift = self.deform.conditioned([places], pose[None], [len(points)])
+        if self.follow is not None:
+            shift = shift + self.follow.conditioned([places], frequencies(condition, 1)[None], [len(points)])
         moved = (points * SHRUNK + shift).clamp(-1, 1)
         h = self.net.conditioned([self.grid((moved + 1) / 2)], pose[None, :0], [len(points)])
         return torch.sigmoid(h[:, :1]), torch.sigmoid(h[:, 1:])

@@ -20,6 +20,7 @@ from aed_nerfstudio.avatar.portrait import Portrait
 from aed_nerfstudio.avatar.renderers.renderer import Renderer
 from aed_nerfstudio.dataset.schema import Dataset
 from aed_nerfstudio.dataset.take_light import take_light
+from aed_nerfstudio.dataset.torso_motion import torso_motion
 from aed_nerfstudio.driving.track import DatasetTrack, FrameCondition
 from aed_nerfstudio.fields.head_field import EncodedCondition, spherical_harmonics
 from aed_nerfstudio.nerfstudio_plugin import tone
@@ -98,6 +99,7 @@ class AedNerfModel(Model):
         super().__init__(config, **kwargs)
         self.register_state_dict_post_hook(_drop_name)
         self.register_load_state_dict_pre_hook(_add_name)
+        self.register_load_state_dict_post_hook(_know_shoulders)
 
     def populate_modules(self) -> None:
         super().populate_modules()
@@ -167,9 +169,9 @@ class AedNerfModel(Model):
         frames, conditions, counts = self._conditions(ray_bundle.metadata)
         if self.training and self.config.schedule.stage(self.step) == "torso":
             pixels = ray_bundle.metadata["pixel"].split(counts)
-            poses = (self.network.pose_of(condition.head_pose) for condition in conditions)
+            moved_by = (self.network.torso_input(condition.head_pose, condition.torso) for condition in conditions)
             torso = self.network.torso_field()
-            parts = [torso(p, pose) for p, pose in zip(pixels, poses, strict=True)]
+            parts = [torso(p, by) for p, by in zip(pixels, moved_by, strict=True)]
             alpha, colour = (torch.cat(x) for x in zip(*parts, strict=True))
             return {"torso_alpha": alpha, "torso_rgb": self._lit(colour, conditions, counts)}
         lips = self.lips if self.training else None
@@ -285,6 +287,12 @@ class AedNerfModel(Model):
                 if module is not None:
                     module.requires_grad_(not frozen)
 
+    def know_shoulders(self) -> None:
+        """Has the recording's own frames move their shoulders as the portrait says."""
+        motion = self.portrait.motion.torso
+        if self.track is not None and motion is not None:
+            self.track.torso = dict(zip(self.portrait.frames.tolist(), motion, strict=True))
+
     def _before_step(self, step: int) -> None:
         self.set_stage(step)
         self.occupancy.before_step(step)
@@ -296,6 +304,11 @@ class AedNerfModel(Model):
             self.lips.fit_linear(self.network)
         if self.config.take_light:
             self.network.fit_light(take_light(self._recording()[0], self.portrait.reference_take))
+        if self.network.follows_shoulders and self.portrait.motion.torso is None:
+            frames = self.portrait.frames.tolist()
+            reference = frames[self.portrait.motion.typical_frame]
+            self.network.fit_torso(torso_motion(self._recording()[0], frames, reference))
+            self.know_shoulders()
         return [
             TrainingCallback([TrainingCallbackLocation.BEFORE_TRAIN_ITERATION], self._before_step),
             TrainingCallback(
@@ -321,6 +334,12 @@ def _add_name(model: nn.Module, state: dict, prefix: str, *_) -> None:
     own = {name for name, _ in model.named_parameters(recurse=False)}
     for key in [key for key in state if key.startswith(prefix) and key.removeprefix(prefix) not in own]:
         state[prefix + NETWORK + key.removeprefix(prefix)] = state.pop(key)
+
+
+def _know_shoulders(model: nn.Module, _) -> None:
+    """Tells a model that was loaded what its checkpoint knows of the shoulders."""
+    if isinstance(model, AedNerfModel):
+        model.know_shoulders()
 
 
 def grey(image: Float[Tensor, "h w 1"]) -> Float[Tensor, "h w 3"]:

@@ -39,7 +39,7 @@ def fastest(found: HeadMotion) -> np.ndarray:
 
 def test_one_take_is_played_as_it_is():
     found = lively()
-    poses, eyes = TakePlayer(found)(np.full(FRAMES, 1))
+    poses, eyes, _ = TakePlayer(found)(np.full(FRAMES, 1))
     order = ([*range(70), *range(68, 0, -1)] * 2)[:FRAMES]
     np.testing.assert_array_equal(poses, smooth(found.take(1).poses)[order])
     np.testing.assert_array_equal(eyes, found.take(1).eye_openness[order])
@@ -47,7 +47,7 @@ def test_one_take_is_played_as_it_is():
 
 
 def test_a_change_begins_and_ends_at_rest_and_is_half_done_in_the_middle():
-    poses, _ = TakePlayer(still(0.0, 8.0))(np.repeat([0, 1], 50))
+    poses, *_ = TakePlayer(still(0.0, 8.0))(np.repeat([0, 1], 50))
     turns = degrees(poses)
     reach = round(SHORTEST * 25 / 2)
     np.testing.assert_allclose(turns[: 50 - reach], 0, atol=1e-4)
@@ -61,9 +61,9 @@ def test_a_change_begins_and_ends_at_rest_and_is_half_done_in_the_middle():
 def test_outside_of_a_change_takes_are_played_to_the_last_bit():
     found = lively()
     player = TakePlayer(found)
-    poses, eyes = player(np.repeat([0, 1], 100))
+    poses, eyes, _ = player(np.repeat([0, 1], 100))
     for take, kept in ((0, slice(0, 60)), (1, slice(140, 200))):
-        alone, blinks = player(np.full(FRAMES, take))
+        alone, blinks, _ = player(np.full(FRAMES, take))
         np.testing.assert_array_equal(poses[kept], alone[kept])
         np.testing.assert_array_equal(eyes[kept], blinks[kept])
 
@@ -74,7 +74,7 @@ def test_no_step_is_larger_than_the_persons_own(seed, held):
     """However often the take changes."""
     found = lively(seed)
     chosen = np.repeat(np.random.default_rng(seed).integers(0, 3, FRAMES // held + 1), held)[:FRAMES]
-    poses, eyes = TakePlayer(found)(chosen)
+    poses, eyes, _ = TakePlayer(found)(chosen)
     assert (steps(poses) <= fastest(found) * 1.002 + 1e-6).all()
     assert np.abs(np.diff(eyes)).max() < 0.2 and 0 <= eyes.min() <= eyes.max() <= 1
 
@@ -88,7 +88,7 @@ def test_a_long_way_takes_longer():
 
 def test_the_head_turns_in_front_of_the_camera():
     """It neither comes nearer nor leaves its place in the picture, as it would if the camera went the short way."""
-    poses, _ = TakePlayer(still(-40.0, 40.0))(np.repeat([0, 1], 100))
+    poses, *_ = TakePlayer(still(-40.0, 40.0))(np.repeat([0, 1], 100))
     assert np.ptp(degrees(poses)) == pytest.approx(80, abs=1e-3)
     places = pose_vector(poses)[:, 3:]
     np.testing.assert_allclose(places, places[:1].repeat(FRAMES, 0), atol=1e-5)
@@ -100,7 +100,7 @@ def test_the_heads_centre_goes_straight():
     found = HeadMotion(
         np.stack([near] * 5 + [far] * 5), np.ones(10, np.float32), np.repeat([0, 1], 5).astype(np.int32), ("a b", "c d")
     )
-    poses, _ = TakePlayer(found)(np.repeat([0, 1], 100))
+    poses, *_ = TakePlayer(found)(np.repeat([0, 1], 100))
     vectors = pose_vector(poses)
     distances = np.exp(vectors[:, 5])
     assert (np.diff(distances) > -1e-6).all() and distances[[0, -1]] == pytest.approx([3, 4], abs=1e-5)
@@ -112,7 +112,7 @@ def test_sound_shorter_than_a_change():
     found = still(0.0, 8.0)
     whole = degrees(TakePlayer(found)(np.repeat([0, 1], 50))[0])
     for frames in (2, 4, 6):
-        poses, eyes = TakePlayer(found)(np.repeat([0, 1], frames // 2))
+        poses, eyes, _ = TakePlayer(found)(np.repeat([0, 1], frames // 2))
         assert len(poses) == len(eyes) == frames
         np.testing.assert_allclose(degrees(poses), whole[50 - frames // 2 : 50 + frames // 2], atol=1e-4)
     assert len(TakePlayer(found)(np.array([1]))[0]) == 1

@@ -236,16 +236,18 @@ class CulledRenderer:
     def _torso(self, camera: Cameras, view: Hashable, condition: FrameCondition) -> tuple[Tensor, Tensor]:
         """Returns alpha [h*w, 1] and premultiplied colour [h*w, 3] of the torso in a camera's [1] picture."""
         network, field = self.network, self.network.torso_field()
-        depends = self._torso_weights()
+        depends = network.torso_weights()
+        head_pose, torso = condition.head_pose, condition.torso
 
         def paint() -> tuple[Tensor, ...]:
-            within, pixels = self._torso_pixels(camera, condition.head_pose)
-            alpha, rgb = field(pixels, network.pose_of(condition.head_pose))
+            within, pixels = self._torso_pixels(camera, head_pose)
+            alpha, rgb = field(pixels, network.torso_input(head_pose, torso))
             layer = torch.zeros(int(camera.height.item()) * int(camera.width.item()), 4, device=pixels.device)
             layer[within] = torch.cat([alpha, alpha * rgb], -1)
             return layer.split([1, 3], -1)
 
-        alpha, colour = self.still.reuse(("torso", view, condition.head_pose.tobytes()), depends, paint)
+        key = "torso", view, head_pose.tobytes(), None if torso is None else torso.tobytes()
+        alpha, colour = self.still.reuse(key, depends, paint)
         return alpha, colour
 
     def _torso_pixels(self, camera: Cameras, head_pose: np.ndarray) -> tuple[Tensor, ...]:
@@ -258,28 +260,25 @@ class CulledRenderer:
 
         pose = camera.camera_to_worlds[0]
         if np.allclose(pose.cpu().numpy(), head_pose, atol=SAME_POSE):
-            key, depends = ("torso pixels", _lens_key(camera)), self._torso_weights()
+            key, depends = ("torso pixels", _lens_key(camera)), self.network.torso_weights()
             return self.still.reuse(key, depends, lambda: within(self._recorded_pixels(camera)))
         x, y = plane(int(camera.height.item()), int(camera.width.item()), _intrinsics(camera))
         return within(on_torso(x, y, pose, send(head_pose, self.network.device), self.portrait.camera))
 
-    def _torso_weights(self) -> tuple[Tensor, ...]:
-        network = self.network
-        return (*network.torso_field().parameters(), network.pose_mean, network.pose_scale)
-
     def torso_region(self) -> Bool[Tensor, "s s"]:
         """Returns where in the recording's picture a torso is for some of its poses, and a margin: bool [S, S], by
         rows."""
-        return self._of_weights.reuse("torso region", self._torso_weights(), self._torso_region)[0]
+        return self._of_weights.reuse("torso region", self.network.torso_weights(), self._torso_region)[0]
 
     def _torso_region(self) -> tuple[Tensor]:
         network, field = self.network, self.network.torso_field()
-        poses = self.portrait.motion.poses
+        motion = network.portrait.motion
         middles = (torch.arange(REGION, device=network.device) + 0.5) * (2 / REGION) - 1
         points = torch.stack(torch.meshgrid(middles, middles, indexing="xy"), -1).reshape(-1, 2)
         most = torch.zeros(len(points), device=network.device)
-        for k in np.linspace(0, len(poses) - 1, REGION_POSES).astype(int):
-            alpha, _ = field(points, network.pose_of(poses[k]))
+        for k in np.linspace(0, len(motion) - 1, REGION_POSES).astype(int):
+            torso = None if motion.torso is None else motion.torso[k]
+            alpha, _ = field(points, network.torso_input(motion.poses[k], torso))
             most = torch.maximum(most, alpha[:, 0])
         found = nn.functional.max_pool2d(most.view(1, 1, REGION, REGION), 5, 1, 2)[0, 0]
         return (found > HAZE,)

@@ -21,7 +21,6 @@ from aed_nerfstudio.avatar.renderers.culled import SAME_POSE
 from aed_nerfstudio.avatar.renderers.layers import in_region, is_plain, layers, painted
 from aed_nerfstudio.avatar.renderers.picture_plane import directions_at, in_recording, on_torso, plane
 from aed_nerfstudio.backends import resolve
-from aed_nerfstudio.driving.head_pose import pose_vector
 from aed_nerfstudio.driving.track import FrameCondition
 from aed_nerfstudio.fields.head_field import EncodedCondition, spherical_harmonics
 from aed_nerfstudio.rendering.compositing import composite
@@ -33,8 +32,8 @@ FIRST, GRAIN, ROOM = 1 << 15, 1 << 13, 1.25
 """Samples of the first picture of a size, what their number is a multiple of, and the room that is left for more."""
 RECORDINGS = 4
 """Sizes of pictures, and what else decides their work, that are kept recorded."""
-NUMBERS = (12, 4, 12, 6, 1)
-"""Of a camera and a head pose: the camera's pose, fx fy cx cy, the head's pose, its vector, and 1 where both agree."""
+NUMBERS = (12, 4, 12, 1)
+"""Of a camera and a head pose: the camera's pose, fx fy cx cy, the head's pose, and 1 where both agree."""
 
 Images = dict[str, Tensor]
 
@@ -75,7 +74,7 @@ class RecordedRenderer:
         inputs = [numbers, network.occupancy.binaries[0], network.box, background, *encoded]
         shown = network.torso is not None and torso
         if shown:
-            inputs.append(self.torso_region())
+            inputs += [self.torso_region(), network.torso_input(condition.head_pose, condition.torso)]
         while True:
             capacity = self._capacity.get(size, FIRST)
 
@@ -95,7 +94,7 @@ class RecordedRenderer:
         network, c = self.network, self.network.settings
         numbers, occupied, box, background, *rest = inputs
         encoded = EncodedCondition(*rest[: len(EncodedCondition._fields)])
-        pose, intrinsics, head_pose, turn, same = numbers.split(NUMBERS)
+        pose, intrinsics, head_pose, same = numbers.split(NUMBERS)
         pose, head_pose = pose.view(3, 4), head_pose.view(3, 4)
         x, y = plane(*size, intrinsics)
         directions = directions_at(x, y, pose)
@@ -109,10 +108,11 @@ class RecordedRenderer:
         recorded = in_recording(x, y, self.portrait.camera)
         torso = torch.zeros_like(head[1]), torch.zeros_like(head[0])
         if shown:
+            region, moved_by = rest[-2:]
             turned = on_torso(x, y, pose, head_pose, self.portrait.camera)
             pixels = torch.where(same > 0, recorded, turned)
-            alpha, colour = network.torso_field()(pixels, (turn - network.pose_mean) * network.pose_scale)
-            alpha = alpha * in_region(pixels, rest[-1])[:, None]
+            alpha, colour = network.torso_field()(pixels, moved_by)
+            alpha = alpha * in_region(pixels, region)[:, None]
             torso = alpha, alpha * colour
         return {**layers(size, head, torso, painted(background, recorded)), "wanted": wanted}
 
@@ -133,4 +133,4 @@ def _numbers(camera: Cameras, head_pose: np.ndarray) -> np.ndarray:
     parts = camera.camera_to_worlds, camera.fx, camera.fy, camera.cx, camera.cy
     seen = torch.cat([part.flatten().float().cpu() for part in parts]).numpy()
     same = np.allclose(seen[:12].reshape(3, 4), head_pose, atol=SAME_POSE)
-    return np.concatenate([seen, head_pose.ravel(), pose_vector(head_pose), [same]], dtype=np.float32)
+    return np.concatenate([seen, head_pose.ravel(), [same]], dtype=np.float32)

@@ -204,7 +204,8 @@ SECTION_CONVENTIONS = {
     "pixel distance of the projected corners of a head-sized box)",
     "baselines.mean_frame": "the mean of up to 100 training frames, evenly spread, of the frame's own label",
     "self_driven.full": "held-out frames from their own audio, emotion, head pose and eyes; head and torso are "
-    "synthesised, the background is the static one",
+    "synthesised, the shoulders as the head pose tells (nothing of them is taken from these frames), the background is "
+    "the static one",
     "self_driven.ground_truth_torso": "the same head over the recorded torso and background: the usual setting of this "
     "family's published figures",
     "cross_driven": "other audio with the head motion of training frames; nothing recorded to compare it with",

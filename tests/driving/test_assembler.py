@@ -1,7 +1,10 @@
 """Conditions of frames: put together in one place, whoever asks for them."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from scipy.ndimage import gaussian_filter1d
 
 from aed_nerfstudio.avatar.portrait import Portrait
 from aed_nerfstudio.dataset.schema import read_dataset
@@ -9,7 +12,7 @@ from aed_nerfstudio.driving.assembler import Assembler
 from aed_nerfstudio.driving.emotion import EmotionVocabulary
 from aed_nerfstudio.driving.emotion_track import EmotionTrack, keyframe
 from aed_nerfstudio.driving.head_motion import HeadMotion
-from aed_nerfstudio.driving.head_pose import smooth, steps
+from aed_nerfstudio.driving.head_pose import SMOOTHING, smooth, steps
 from aed_nerfstudio.driving.take_player import SPEED
 from aed_nerfstudio.driving.track import FrameCondition
 from tests.driving.test_head_motion import seen_from
@@ -150,6 +153,55 @@ def test_the_torso_follows_a_camera_as_far_as_the_head_was_recorded(assembler, c
     np.testing.assert_array_equal(followed.head_pose, motion.range.nearest(far))
     assert not np.allclose(followed.head_pose, far, atol=0.1)
     assert followed.audio is condition.audio and followed.eye_openness == 0.5
+
+
+@pytest.fixture(scope="module")
+def shrugging(motion) -> HeadMotion:
+    """The shoulders follow the head's turn, and sink all the while, which the head does not tell."""
+    turns = np.array([0.0] * SHORT + list(np.linspace(0, 7, LONG)))
+    return replace(motion, torso=np.stack([turns / 10, np.arange(SHORT + LONG) / 50], axis=1).astype(np.float32))
+
+
+def shoulders(track) -> np.ndarray:
+    return np.array([condition.torso for condition in track])
+
+
+def test_shoulders_move_as_they_were_recorded_with_the_head(shrugging, features):
+    assembler = Assembler(shrugging, VOCABULARY)
+    played = shoulders(assembler.speech(features, EMOTION))
+    own = gaussian_filter1d(shrugging.torso[SHORT:], SMOOTHING, axis=0, mode="nearest")
+    np.testing.assert_allclose(played, own[FORTH_AND_BACK], atol=1e-6)
+    fast = shoulders(assembler.speech(features, EMOTION, fps=50))
+    np.testing.assert_allclose(fast[1:-1:2], (played[:-1] + played[1:])[: len(fast) // 2 - 1] / 2, atol=1e-6)
+    over = shoulders(assembler.speech(features, changing))
+    np.testing.assert_allclose(over[-7:], played[-7:], atol=1e-6)
+    assert np.abs(np.diff(over, axis=0)).max() < 0.2  # without a jump
+
+
+def test_still_shoulders_are_those_of_the_typical_pose(shrugging, features, condition):
+    assembler = Assembler(shrugging, VOCABULARY)
+    assert (shoulders(assembler.speech(features, EMOTION, "still")) == shrugging.typical_torso).all()
+    assert assembler.changed(condition, still=True).torso is not None
+    np.testing.assert_array_equal(shrugging.typical_torso, shrugging.torso[shrugging.typical_frame])
+
+
+def test_shoulders_of_a_free_pose_are_those_that_go_with_it(shrugging, features, condition):
+    assembler = Assembler(shrugging, VOCABULARY)
+    own = np.stack([seen_from(turn) for turn in (0.5, 4.0, 6.0)])
+    track = assembler.speech(features, EMOTION, own)
+    told = np.stack([shrugging.torso_with(pose) for pose in poses(track)])
+    np.testing.assert_array_equal(shoulders(track), told)
+    seen = assembler.seen_from(replace(condition, torso=shrugging.torso[0]), seen_from(5.0))
+    np.testing.assert_array_equal(seen.torso, shrugging.torso_with(seen_from(5.0)))
+    assert seen.torso[0] == pytest.approx(0.5, abs=0.06)
+    beyond = shrugging.torso_with(seen_from(80.0))
+    assert (beyond <= shrugging.torso.max(axis=0)).all()
+
+
+def test_without_a_measured_motion_there_is_none(assembler, motion, features, condition):
+    tracks = [assembler.speech(features, EMOTION, how) for how in ("dataset", "still", motion.poses)]
+    assert all(c.torso is None for track in tracks for c in track)
+    assert assembler.seen_from(condition, seen_from(3.0)).torso is None
 
 
 @pytest.fixture(scope="module")

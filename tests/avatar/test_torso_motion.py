@@ -101,6 +101,9 @@ def test_a_checkpoint_remembers_the_motion(following, portrait, motion):
     np.testing.assert_array_equal(again.portrait.motion.torso, motion)
     pose = portrait.motion.poses[7]
     assert torch.equal(again.torso_input(pose), following.torso_input(pose))
+
+
+def test_a_damaged_motion_is_refused(following, motion, unchecked_shapes):
     stored = following.get_extra_state()["portrait"]
     arrays = {name: value.numpy() for name, value in stored["arrays"].items()}
     np.testing.assert_array_equal(Portrait.restore(stored["facts"], arrays).motion.torso, motion)

@@ -25,7 +25,7 @@ class Moved(Dataset):
     """A dataset whose every frame is the first one's torso, enlarged and moved; the head stays."""
 
     layer: np.ndarray
-    labels: np.ndarray
+    parts: np.ndarray
 
     def torso(self, frame):
         layer, move = self.layer, matrix(*MOVES[frame.index % len(MOVES)])
@@ -33,9 +33,9 @@ class Moved(Dataset):
         return np.dstack([layer[..., :3], cv2.warpAffine(layer[..., 3], move, (SIDE, SIDE))])
 
     def parsing(self, frame):
-        body = np.where(self.labels == HEAD, BACKGROUND, self.labels)
+        body = np.where(self.parts == HEAD, BACKGROUND, self.parts)
         moved = cv2.warpAffine(body, matrix(*MOVES[frame.index % len(MOVES)]), (SIDE, SIDE), flags=cv2.INTER_NEAREST)
-        return np.where(self.labels == HEAD, HEAD, moved)
+        return np.where(self.parts == HEAD, HEAD, moved)
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +43,7 @@ def moved(data) -> Moved:
     found = Moved(**vars(read_dataset(data)))
     recorded = read_dataset(data)
     found.layer = cv2.resize(recorded.torso(recorded.frames[0]), (SIDE, SIDE), interpolation=cv2.INTER_CUBIC)
-    found.labels = cv2.resize(recorded.parsing(recorded.frames[0]), (SIDE, SIDE), interpolation=cv2.INTER_NEAREST)
+    found.parts = cv2.resize(recorded.parsing(recorded.frames[0]), (SIDE, SIDE), interpolation=cv2.INTER_NEAREST)
     # Takes of one frame each are not smoothed.
     found.frames = [replace(found.frames[k], clip=str(k)) for k in range(len(MOVES))]
     return found

@@ -28,9 +28,9 @@ class Moved(Dataset):
     parts: np.ndarray
 
     def torso(self, frame):
-        layer, move = self.layer, matrix(*MOVES[frame.index % len(MOVES)])
-        layer[..., :3] = cv2.warpAffine(layer[..., :3], move, (SIDE, SIDE), borderMode=cv2.BORDER_REPLICATE)
-        return np.dstack([layer[..., :3], cv2.warpAffine(layer[..., 3], move, (SIDE, SIDE))])
+        move = matrix(*MOVES[frame.index % len(MOVES)])
+        colours = cv2.warpAffine(self.layer[..., :3], move, (SIDE, SIDE), borderMode=cv2.BORDER_REPLICATE)
+        return np.dstack([colours, cv2.warpAffine(self.layer[..., 3], move, (SIDE, SIDE))])
 
     def parsing(self, frame):
         body = np.where(self.parts == HEAD, BACKGROUND, self.parts)

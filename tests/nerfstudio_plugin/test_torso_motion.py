@@ -17,7 +17,7 @@ def test_a_training_knows_the_shoulders_of_its_own_frames_only(trainer):
     model = trainer.pipeline.model
     motion, train = model.portrait.motion, model.train_frames
     assert motion.torso.shape == (len(train), MOTION_DIM) and np.ptp(motion.torso[:, 0]) > 0.01
-    assert not motion.torso[motion.typical_frame].any()
+    assert np.abs(motion.torso[motion.typical_frame]).max() < 0.01  # but for what smooths it
     for number, frame in enumerate(train):
         np.testing.assert_array_equal(model.track[frame].torso, motion.torso[number])
     assert all(model.track[frame].torso is None for frame in model.dataset.split("val"))

@@ -10,7 +10,7 @@ from aed_nerfstudio.dataset.schema import BACKGROUND, HEAD, Dataset, read_datase
 from aed_nerfstudio.dataset.torso_motion import MOTION_DIM, smoothed, torso_motion
 
 SIDE = 256
-MOVES = [(0, 0, 0, 1), (3.4, -2.2, 0, 1), (-30, 12, 0, 1), (5, 8, 4, 1), (-9, 3, -7, 1.06), (48, -20, 10, 0.92)]
+MOVES = [(0, 0, 0, 1), (3.4, -2.2, 0, 1), (-30, 12, 0, 1), (5, 8, 4, 1), (-9, 3, -7, 1.06), (20, -10, 5, 0.95)]
 """Shift to the right and down, pixels, turn, degrees, and size."""
 
 
@@ -22,15 +22,15 @@ def matrix(x: float, y: float, turn: float, size: float) -> np.ndarray:
 
 
 class Moved(Dataset):
-    """A dataset whose every frame is the first one's torso, enlarged and moved; the head stays."""
+    """A dataset whose every frame is the first one's torso, enlarged, in a patterned shirt and moved; the head
+    stays."""
 
     layer: np.ndarray
     parts: np.ndarray
 
     def torso(self, frame):
         move = matrix(*MOVES[frame.index % len(MOVES)])
-        colours = cv2.warpAffine(self.layer[..., :3], move, (SIDE, SIDE), borderMode=cv2.BORDER_REPLICATE)
-        return np.dstack([colours, cv2.warpAffine(self.layer[..., 3], move, (SIDE, SIDE))])
+        return cv2.warpAffine(self.layer, move, (SIDE, SIDE), borderMode=cv2.BORDER_REPLICATE)
 
     def parsing(self, frame):
         body = np.where(self.parts == HEAD, BACKGROUND, self.parts)
@@ -44,6 +44,8 @@ def moved(data) -> Moved:
     recorded = read_dataset(data)
     found.layer = cv2.resize(recorded.torso(recorded.frames[0]), (SIDE, SIDE), interpolation=cv2.INTER_CUBIC)
     found.parts = cv2.resize(recorded.parsing(recorded.frames[0]), (SIDE, SIDE), interpolation=cv2.INTER_NEAREST)
+    pattern = cv2.GaussianBlur(np.random.default_rng(0).normal(0, 500, (SIDE, SIDE, 1)), (0, 0), 4)
+    found.layer[..., :3] = np.clip(found.layer[..., :3] + pattern[..., None], 0, 255)
     # Takes of one frame each are not smoothed.
     found.frames = [replace(found.frames[k], clip=str(k)) for k in range(len(MOVES))]
     return found

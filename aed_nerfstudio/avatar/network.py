@@ -372,8 +372,10 @@ def _torso(state: Mapping, frames: Int32[np.ndarray, " f"]) -> Float[np.ndarray,
     other training frames than these [F]."""
     portrait = state.get("portrait")
     arrays = portrait.get("arrays") if isinstance(portrait, Mapping) else None
-    torso, own = (arrays.get(name) for name in ("torso", "frames")) if isinstance(arrays, Mapping) else (None, None)
-    if not (torch.is_tensor(torso) and torch.is_tensor(own) and np.array_equal(own.numpy(), frames)):
+    if not isinstance(arrays, Mapping):
+        return None
+    torso, own = arrays.get("torso"), arrays.get("frames")
+    if not (isinstance(torso, Tensor) and isinstance(own, Tensor) and np.array_equal(own.numpy(), frames)):
         return None
     return torso.numpy() if torso.shape == (len(frames), MOTION_DIM) and torch.isfinite(torso).all() else None
 

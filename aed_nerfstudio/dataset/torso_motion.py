@@ -134,7 +134,8 @@ def _places(size: tuple[int, ...]) -> Float32[np.ndarray, "h w 2"]:
 def _level(picture: Float32[np.ndarray, "h w 3"], middle: np.ndarray) -> _Level:
     """Returns what is compared of one of the reference's pictures."""
     size = picture.shape[1], picture.shape[0]
-    slopes = np.stack([cv2.Sobel(picture[..., :2], cv2.CV_32F, *way, ksize=3, scale=1 / 8) for way in ((1, 0), (0, 1))])
+    values = np.ascontiguousarray(picture[..., :2])
+    slopes = np.stack([cv2.Sobel(values, cv2.CV_32F, x, 1 - x, ksize=3, scale=1 / 8) for x in (1, 0)])
     slopes *= size[0] / 2  # a half width
     steep = np.square(slopes).sum(axis=(0, 3)) * (picture[..., 2] > 0.99)
     count = max(16, int(STRONGEST * steep.size))

@@ -70,7 +70,8 @@ class Assembler:
     def _told_by(self, poses: np.ndarray) -> np.ndarray | None:
         """Returns the motion of the shoulders that goes with head poses [F, 3, 4], [F, M]; None where none was
         measured."""
-        return None if self.motion.torso is None else np.stack([self.motion.torso_with(pose) for pose in poses])
+        tells = self.motion.regression
+        return None if tells is None else np.stack([tells(pose) for pose in poses])
 
     def _chosen(self, emotion: Emotion, length: int) -> np.ndarray:
         """Returns the number of the take that goes with each frame of 25 a second, int64 [length]."""

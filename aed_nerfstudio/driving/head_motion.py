@@ -44,13 +44,14 @@ class HeadMotion:
         return None if self.torso is None else self.torso[self.typical_frame]
 
     @cached_property
-    def _regression(self) -> TorsoRegression | None:
+    def regression(self) -> TorsoRegression | None:
+        """Returns what tells the motion of the shoulders from the head's pose; None where it was not measured."""
         return None if self.torso is None else TorsoRegression(self.poses, self.torso)
 
     def torso_with(self, pose: Float[np.ndarray, "3 4"]) -> Float[np.ndarray, " m"] | None:
         """Returns the motion of the shoulders [M] that most likely goes with a head pose [3, 4]; None where it was not
         measured."""
-        return None if self._regression is None else self._regression(pose)
+        return None if self.regression is None else self.regression(pose)
 
     @cached_property
     def typical_frame(self) -> int:

@@ -42,9 +42,10 @@ class TakePlayer:
             of which are mixed while a take changes.
         """
         numbers = list(dict.fromkeys(chosen.tolist()))
-        poses, eyes, torso = zip(*(self._played(number, len(chosen)) for number in numbers), strict=True)
+        poses, eyes = zip(*(self._played(number, len(chosen)) for number in numbers), strict=True)
+        torso = self._shoulders(numbers, len(chosen))
         if len(numbers) == 1:
-            return poses[0], eyes[0], torso[0]
+            return poses[0], eyes[0], None if torso is None else torso[0]
         shown, poses = chosen[:, None] == numbers, np.stack(poses)
         fastest = np.max([steps(self._smooth(number)).max(axis=0, initial=0) for number in numbers], axis=0)
         allowed = np.maximum(fastest, SPEED / FRAME_RATE)
@@ -55,19 +56,25 @@ class TakePlayer:
             excess = (steps(mixed) / allowed).max()
             if excess <= 1.001 or span >= LONGEST:
                 mixed_eyes = np.einsum("fk,kf->f", shares, np.stack(eyes)).astype(eyes[0].dtype)
-                if torso[0] is None:
-                    return mixed, mixed_eyes, None
-                return mixed, mixed_eyes, np.einsum("fk,kfm->fm", shares, np.stack(torso)).astype(np.float32)
+                if torso is not None:
+                    torso = np.einsum("fk,kfm->fm", shares, torso).astype(np.float32)
+                return mixed, mixed_eyes, torso
             span = min(span * max(excess, 1.05), LONGEST)
 
-    def _played(self, number: int, frames: int) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-        """Returns the poses, eyes and shoulders of one take for a number of frames."""
-        poses, take = self._smooth(number), self.motion.take(number)
+    def _played(self, number: int, frames: int) -> tuple[np.ndarray, np.ndarray]:
+        """Returns the poses and eyes of one take for a number of frames."""
+        poses = self._smooth(number)
         order = ping_pong(len(poses), frames)
-        torso = None
-        if take.torso is not None:  # as smooth as the head that it goes with
-            torso = gaussian_filter1d(take.torso, SMOOTHING, axis=0, mode="nearest")[order]
-        return poses[order], take.eye_openness[order], torso
+        return poses[order], self.motion.take(number).eye_openness[order]
+
+    def _shoulders(self, numbers: list[int], frames: int) -> np.ndarray | None:
+        """Returns the motion of the shoulders in K takes for a number of frames, [K, F, M], as smooth as the heads' that
+        it goes with; None where it was not measured."""
+        if self.motion.torso is None:
+            return None
+        takes = [self.motion.torso[self.motion.takes == number] for number in numbers]
+        smoothed = [gaussian_filter1d(take, SMOOTHING, axis=0, mode="nearest") for take in takes]
+        return np.stack([take[ping_pong(len(take), frames)] for take in smoothed])
 
     def _smooth(self, number: int) -> np.ndarray:
         if number not in self._smoothed:

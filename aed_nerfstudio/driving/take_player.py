@@ -68,8 +68,8 @@ class TakePlayer:
         return poses[order], self.motion.take(number).eye_openness[order]
 
     def _shoulders(self, numbers: list[int], frames: int) -> np.ndarray | None:
-        """Returns the motion of the shoulders in K takes for a number of frames, [K, F, M], as smooth as the heads' that
-        it goes with; None where it was not measured."""
+        """Returns the motion of the shoulders in K takes for a number of frames, [K, F, M], as smooth as the
+        heads' that it goes with; None where it was not measured."""
         if self.motion.torso is None:
             return None
         takes = [self.motion.torso[self.motion.takes == number] for number in numbers]

@@ -1,5 +1,6 @@
 """Shoulders that were moved by known amounts are found where they are."""
 
+from copy import copy
 from dataclasses import replace
 
 import cv2
@@ -10,7 +11,7 @@ from aed_nerfstudio.dataset.schema import BACKGROUND, HEAD, Dataset, read_datase
 from aed_nerfstudio.dataset.torso_motion import MOTION_DIM, smoothed, torso_motion
 
 SIDE = 256
-MOVES = [(0, 0, 0, 1), (3.4, -2.2, 0, 1), (-30, 12, 0, 1), (5, 8, 4, 1), (-9, 3, -7, 1.06), (20, -10, 5, 0.95)]
+MOVES = [(0, 0, 0, 1), (3.4, -2.2, 0, 1), (-16, 6, 0, 1), (5, 8, 4, 1), (-9, 3, -7, 1.06), (20, -10, 5, 0.95)]
 """Shift to the right and down, pixels, turn, degrees, and size."""
 
 
@@ -27,6 +28,7 @@ class Moved(Dataset):
 
     layer: np.ndarray
     parts: np.ndarray
+    gone: set[int] = set()
 
     def torso(self, frame):
         move = matrix(*MOVES[frame.index % len(MOVES)])
@@ -35,7 +37,7 @@ class Moved(Dataset):
     def parsing(self, frame):
         body = np.where(self.parts == HEAD, BACKGROUND, self.parts)
         moved = cv2.warpAffine(body, matrix(*MOVES[frame.index % len(MOVES)]), (SIDE, SIDE), flags=cv2.INTER_NEAREST)
-        return np.where(self.parts == HEAD, HEAD, moved)
+        return np.where(self.parts == HEAD, HEAD, moved) * (frame.index not in self.gone)
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +46,7 @@ def moved(data) -> Moved:
     recorded = read_dataset(data)
     found.layer = cv2.resize(recorded.torso(recorded.frames[0]), (SIDE, SIDE), interpolation=cv2.INTER_CUBIC)
     found.parts = cv2.resize(recorded.parsing(recorded.frames[0]), (SIDE, SIDE), interpolation=cv2.INTER_NEAREST)
-    pattern = cv2.GaussianBlur(np.random.default_rng(0).normal(0, 500, (SIDE, SIDE, 1)), (0, 0), 4)
+    pattern = cv2.GaussianBlur(np.random.default_rng(0).normal(0, 1500, (SIDE, SIDE, 1)), (0, 0), 12)
     found.layer[..., :3] = np.clip(found.layer[..., :3] + pattern[..., None], 0, 255)
     # Takes of one frame each are not smoothed.
     found.frames = [replace(found.frames[k], clip=str(k)) for k in range(len(MOVES))]
@@ -74,11 +76,8 @@ def test_known_moves_are_recovered(moved):
 
 
 def test_a_frame_without_a_torso_lies_between_its_neighbours(moved):
-    class Hidden(Moved):
-        def parsing(self, frame):
-            return super().parsing(frame) * (frame.index != 2)
-
-    hidden = Hidden(**vars(moved))
+    hidden = copy(moved)
+    hidden.gone = {2}
     hidden.frames = [replace(frame, clip="a") for frame in moved.frames]
     found = torso_motion(hidden, [1, 2, 3], 0)
     np.testing.assert_allclose(found[1], (found[0] + found[2]) / 2, atol=1e-6)

@@ -99,12 +99,9 @@ _OURS = {
     "lambda_distortion": 0.01,
     "lambda_depth": 10.0,
     "take_light": True,
-<<<<<<< HEAD
     "smooth_shading": True,
     "lambda_tone": 0.05,
-=======
     "torso_motion": True,
->>>>>>> 5266e77 (The torso follows the measured motion of the shoulders beside the head's pose, which alone does not tell where they are)
     "swapped_labels": 0.5,
     "occupancy_every": 64,
     "occupancy_warmup": 128,

@@ -141,7 +141,8 @@ def test_evaluates(run, data, tmp_path, in_process):
     assert metrics["frames"]["held_out"] == 4
     ours, nearest = metrics["self_driven"]["full"], metrics["baselines"]["nearest_pose"]
     with_torso = metrics["self_driven"]["ground_truth_torso"]
-    for row in (ours, nearest, with_torso, metrics["baselines"]["mean_frame"]):
+    with_shoulders = metrics["self_driven"]["recorded_shoulders"]
+    for row in (ours, nearest, with_torso, with_shoulders, metrics["baselines"]["mean_frame"]):
         assert (row["lpips"] is None) != (row["st_lpips"] is None)
         assert "--syncnet" in row["not_measured"]["sync_c"]
     # Thirty steps do not beat a training frame, which is another one; the recorded torso is nearer than ours.

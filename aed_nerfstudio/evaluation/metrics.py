@@ -15,7 +15,7 @@ from aed_nerfstudio.evaluation.pauses import AT_REST, PAUSE_DB, PAUSE_SECONDS
 from aed_nerfstudio.evaluation.regions import REGIONS
 
 FORMAT = "aed-metrics"
-VERSION = 4
+VERSION = 5
 
 
 @dataclass(frozen=True)
@@ -193,6 +193,7 @@ SECTIONS = {
     "baselines.nearest_pose": "nearest pose",
     "baselines.mean_frame": "mean frame",
     "self_driven.full": "ours, full",
+    "self_driven.recorded_shoulders": "ours, recorded shoulders",
     "self_driven.ground_truth_torso": "ours, GT torso",
     "cross_driven": "ours, other audio",
 }
@@ -206,6 +207,8 @@ SECTION_CONVENTIONS = {
     "self_driven.full": "held-out frames from their own audio, emotion, head pose and eyes; head and torso are "
     "synthesised, the shoulders as the head pose tells (nothing of them is taken from these frames), the background is "
     "the static one",
+    "self_driven.recorded_shoulders": "the same, but that the torso is told how the shoulders move in these frames, "
+    "six numbers a frame; what it looks like is synthesised still",
     "self_driven.ground_truth_torso": "the same head over the recorded torso and background: the usual setting of this "
     "family's published figures",
     "cross_driven": "other audio with the head motion of training frames; nothing recorded to compare it with",

@@ -12,6 +12,7 @@ from aed_nerfstudio.audio.features import SAMPLE_RATE
 from aed_nerfstudio.avatar.avatar import Avatar, to_uint8
 from aed_nerfstudio.dataset.frames import decode, over_background
 from aed_nerfstudio.dataset.schema import FPS, Dataset
+from aed_nerfstudio.dataset.torso_motion import torso_motion
 from aed_nerfstudio.driving.track import DatasetTrack
 from aed_nerfstudio.evaluation.held_out import HeldOut
 from aed_nerfstudio.evaluation.instruments import Instruments
@@ -21,6 +22,7 @@ from aed_nerfstudio.evaluation.sequence_figures import measure_frames
 from aed_nerfstudio.evaluation.spooled import spooled
 
 HEAD_CORNERS = np.stack(np.meshgrid(*[[-0.4, 0.4]] * 3), -1).reshape(-1, 3)
+NOT_TOLD = "the avatar is not told how the shoulders move, or was made of another dataset"
 MEAN_FRAMES = 100
 """Training frames that a label's mean frame is made of, at most."""
 
@@ -102,7 +104,7 @@ def unmeasured(avatar: Avatar, reason: str) -> dict:
     return {
         "frames": {"held_out": 0, "training": len(avatar.portrait.frames)},
         "ground_truth": empty_row(reason),
-        "self_driven": {"full": empty_row(reason), "ground_truth_torso": empty_row(reason)},
+        "self_driven": {name: empty_row(reason) for name in ("full", "recorded_shoulders", "ground_truth_torso")},
         "baselines": {"nearest_pose": empty_row(reason), "mean_frame": empty_row(reason)},
         "speed": {**speed, "device": str(avatar.device), "frame_size": list(avatar.frame_size())},
     }
@@ -124,6 +126,11 @@ def evaluate(
     count, height, width = len(held), dataset.camera.h, dataset.camera.w
     ours, with_true_torso = spooled(count, height, width), spooled(count, height, width)
     speed = _render(avatar, held, track, ours, with_true_torso, progress)
+    shoulders = _shoulders(avatar, held)
+
+    def with_shoulders(k: int) -> np.ndarray:
+        told = replace(track[held.indices[k]], torso=None if shoulders is None else shoulders[k])
+        return to_uint8(avatar.images(told)["rgb"])
 
     def with_others_audio() -> Iterator[np.ndarray]:
         partners = shuffled_partners(count, seed)
@@ -142,6 +149,10 @@ def evaluate(
     true_torso, _ = scale.row(
         with_true_torso.__getitem__, "measuring with the recorded torso", "the head is that of self_driven.full"
     )
+    moved = empty_row(NOT_TOLD)
+    if shoulders is not None:
+        what = "rendering and measuring with the recorded shoulders"
+        moved, _ = scale.row(with_shoulders, what, "the head is that of self_driven.full")
     no_audio = "no audio drives a recorded frame"
     near, near_marks = scale.row(
         lambda k: training_image(dataset, int(nearest[k])), "measuring the nearest poses", no_audio
@@ -150,12 +161,21 @@ def evaluate(
     sections = {
         "frames": {"held_out": count, "training": len(training)},
         "ground_truth": scale.ground_truth(),
-        "self_driven": {"full": full, "ground_truth_torso": true_torso},
+        "self_driven": {"full": full, "recorded_shoulders": moved, "ground_truth_torso": true_torso},
         "baselines": {"nearest_pose": near, "mean_frame": mean},
         "speed": {**speed, "device": str(avatar.device), "frame_size": [height, width]},
     }
     openings = {"recorded": scale.truth, "ours": marks, "ours, shuffled audio": shuffled, "nearest pose": near_marks}
     return SelfDriven(held, sections, ours, nearest, {name: found.opening for name, found in openings.items()})
+
+
+def _shoulders(avatar: Avatar, held: HeldOut) -> np.ndarray | None:
+    """Returns how the shoulders move in the held-out frames, [F, M], against the frame that the avatar's own are told
+    against; None where it is not told."""
+    portrait, dataset = avatar.portrait, held.dataset
+    if portrait.motion.torso is None or portrait.frame_count != len(dataset.frames):
+        return None
+    return torso_motion(dataset, held.indices, int(portrait.frames[portrait.motion.typical_frame]))
 
 
 def _render(

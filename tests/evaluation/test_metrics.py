@@ -275,7 +275,7 @@ def complete() -> dict:
         "settings": {},
         "frames": {"held_out": 4, "training": 40},
         "ground_truth": none,
-        "self_driven": {"full": measured, "ground_truth_torso": none},
+        "self_driven": {"full": measured, "recorded_shoulders": none, "ground_truth_torso": none},
         "baselines": {"nearest_pose": none, "mean_frame": none},
         "cross_driven": none,
         "depth": no_surface("why").section,

@@ -42,6 +42,8 @@ RENDERED_SIDE = Between(16, 4096, "pixels")
 """The larger side of what is rendered, and its width."""
 FRAME_RATE = Between(1, 240, "frames a second")
 """The frame rate of what is rendered."""
+LIP_GAIN = Between(0, 2)
+"""How far lips move over how far they would."""
 SHIFT = Between(-2.0, 2.0, "s")
 """How late sound may be."""
 SEED = Between(0, 2**32 - 1)

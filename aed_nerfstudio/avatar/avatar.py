@@ -16,7 +16,7 @@ from aed_nerfstudio.audio.hearing import hear
 from aed_nerfstudio.avatar.frame_range import part_of_track
 from aed_nerfstudio.avatar.packaged import is_config, packaged
 from aed_nerfstudio.avatar.video import Video, video_frames
-from aed_nerfstudio.bounds import RENDERED_SIDE
+from aed_nerfstudio.bounds import LIP_GAIN, RENDERED_SIDE
 from aed_nerfstudio.dataset.schema import FPS
 from aed_nerfstudio.driving.assembler import Emotion, Poses
 from aed_nerfstudio.driving.camera_path import CameraPath
@@ -156,6 +156,7 @@ class Avatar:
         features: Float[np.ndarray, "steps dim"] | None = None,
         fps: float = FPS,
         take: str | None = None,
+        lip_gain: float = 1.0,
     ) -> DrivingTrack:
         """Returns what drives the avatar through a stretch of sound, one condition a frame.
 
@@ -170,14 +171,17 @@ class Avatar:
             features: from `features`; made there from the sound when None.
             fps: frames a second.
             take: name of the take in whose light the avatar is shown; a neutral one's when None.
+            lip_gain: how far the lips move over how far they would, 0 to 2.
 
         Raises:
-            InputError: sound shorter than one frame, features that sound alone does not give, or an unknown take.
+            InputError: sound shorter than one frame, features that sound alone does not give, an unknown take, or lips
+                beyond these bounds.
         """
+        LIP_GAIN.check("lip_gain", lip_gain)
         if features is None:
             features = self.features(audio)
         number = None if take is None else self.portrait.take_number(take)
-        return self._assembler.speech(features, emotion, poses, fps, number)
+        return self._assembler.speech(features, emotion, poses, fps, number, lip_gain)
 
     def recorded_view(self, condition: FrameCondition, size: int | None) -> Cameras:
         """Returns the recording's camera [1], where the head's pose puts it."""

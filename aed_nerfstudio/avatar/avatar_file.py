@@ -28,6 +28,7 @@ from aed_nerfstudio.avatar.portrait import DTYPES, Portrait
 from aed_nerfstudio.backends import had_here
 from aed_nerfstudio.errors import InputError
 from aed_nerfstudio.fields.hash_grid import HashGridLayout
+from aed_nerfstudio.fields.linear_lips import LATER as LATER_LIPS
 from aed_nerfstudio.files import write
 from aed_nerfstudio.outside import can_be_name, parse_json, read_bytes
 
@@ -228,6 +229,9 @@ def _fill(network: Network, tensors: dict[str, Tensor]) -> None:
     state = {name: value for name, value in network.state_dict().items() if torch.is_tensor(value)}
     occupied = tensors.pop("occupied", torch.zeros(0))
     cells = state["occupancy.binaries"]
+    for name in (f"linear_lips.{name}" for name in LATER_LIPS):
+        if name in state:  # of files of before they were there: as they are at first
+            tensors.setdefault(name, state[name].clone())
     if occupied.dtype != torch.uint8 or occupied.numel() * 8 != cells.numel():
         raise ValueError("has no occupancy grid of this size")
     stored = {name for name in state if not name.startswith(DERIVED)}

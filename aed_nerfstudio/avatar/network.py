@@ -292,6 +292,8 @@ class Network(nn.Module):
     def encode(self, conditions: Sequence[FrameCondition]) -> EncodedCondition:
         """Returns what the head field takes of C conditions."""
         a_h, _, articulation = self.encode_audio([condition.audio for condition in conditions])
+        if not self.training:  # speech that was learned from is read as far as it was
+            articulation = self._widened(articulation, conditions)
         emotion = send(np.stack([condition.emotion for condition in conditions]), a_h.device)
         eye = send(np.array([[condition.eye_openness] for condition in conditions], np.float32), a_h.device)
         return EncodedCondition(
@@ -301,6 +303,11 @@ class Network(nn.Module):
             articulation=articulation,
             code=a_h[:, :0] if self.codes is None else self._codes_of(self.codes.weight, conditions),
         )
+
+    def _widened(self, lips: Float[Tensor, "b lips"], conditions: Sequence[FrameCondition]) -> Float[Tensor, "b lips"]:
+        """Returns the lip shapes [B, 4] of B conditions as far from the middle as the person's, and as is asked for."""
+        asked = lips * send(np.array([[condition.lip_gain] for condition in conditions], np.float32), lips.device)
+        return asked if self.linear_lips is None else self.linear_lips.widened(asked)
 
     def _codes_of(self, weight: Tensor, conditions: Sequence[FrameCondition]) -> Tensor:
         """Returns appearance codes [C, K]: in training the frames' own; else the mean, for held-out ones were never

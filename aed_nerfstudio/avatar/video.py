@@ -101,6 +101,8 @@ class Video:
             "sound": array_digest(self.samples),
             "emotion": self._emotions(),
             "audio features and poses": [array_digest(t.features, t.poses, t.eye_openness) for t in tracks],
+            "lip gain": [t.lip_gain for t in tracks],
+            "take": [t.take for t in tracks],
             "size": list(whole),
             "fps": self._fps,
             "background": "original" if background is None else f"{background.name} {background.stamp}".strip(),

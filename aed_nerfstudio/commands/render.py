@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
 
-from aed_nerfstudio.bounds import FRAME_RATE, RENDERED_SIDE
+from aed_nerfstudio.bounds import FRAME_RATE, LIP_GAIN, RENDERED_SIDE
 from aed_nerfstudio.commands.avatar_flags import AvatarFlags
 from aed_nerfstudio.commands.flags import check_flags
 from aed_nerfstudio.driving.emotion import parse_mixture
@@ -82,6 +82,8 @@ class Render(AvatarFlags):
     """Only the frames A:B of the video, from A to before B, counted from 0; either may be left out."""
     resume: bool = False
     """Go on where an earlier render into the same file, with the same options, was stopped."""
+    lip_gain: Annotated[float, LIP_GAIN] = 1.0
+    """How far the lips move over how far they would: 1 for as far as the person's do, 1.3 for a clearer speaker."""
     lip_smoothing: bool = False
     """Smooth what the lips follow over time, as RAD-NeRF does (0.35 / 0.65): steadier, and less exact."""
     label: tuple[str, ...] | None = None
@@ -121,7 +123,7 @@ class Render(AvatarFlags):
             print("note: this avatar was trained without sound, so its lips follow nothing")
         features = avatar.features(samples, self.audio_features_file)
         tracks = {
-            caption: avatar.track(samples, emotion, poses, features, self.fps, self.take)
+            caption: avatar.track(samples, emotion, poses, features, self.fps, self.take, self.lip_gain)
             for caption, emotion in emotions.items()
         }
         frames = self._frames(len(next(iter(tracks.values()))))

@@ -42,6 +42,7 @@ class Assembler:
         poses: Poses = "dataset",
         fps: float = FRAME_RATE,
         take: int | None = None,
+        lip_gain: float = 1.0,
     ) -> DrivingTrack:
         """Returns the track of a stretch of sound, one condition a frame.
 
@@ -55,6 +56,7 @@ class Assembler:
                 (`TorsoRegression`) where poses are given.
             fps: frames a second.
             take: see `FrameCondition.take`.
+            lip_gain: see `FrameCondition.lip_gain`.
         """
         length = len(features) // STEPS_PER_FRAME
         played, eyes, torso = self._player(self._chosen(emotion, length))
@@ -65,7 +67,7 @@ class Assembler:
             played = np.repeat(self.motion.typical_pose[None], length, axis=0)
             still = self.motion.typical_torso
             torso = None if still is None else np.repeat(still[None], length, axis=0)
-        return DrivingTrack(features, emotion, played, eyes, fps, take, torso)
+        return DrivingTrack(features, emotion, played, eyes, fps, take, torso, lip_gain)
 
     def _told_by(self, poses: np.ndarray) -> np.ndarray | None:
         """Returns the motion of the shoulders that goes with head poses [F, 3, 4], [F, M]; None where none was

@@ -32,6 +32,8 @@ class FrameCondition:
     torso: Float[np.ndarray, " motion_dim"] | None = None
     """Motion of the shoulders, see `aed_nerfstudio.dataset.torso_motion.MOTION_DIM`; None: what the head's pose tells
     of it."""
+    lip_gain: float = 1.0
+    """How far the lips move over how far they would."""
 
 
 class DrivingTrack(Sequence[FrameCondition]):
@@ -45,6 +47,7 @@ class DrivingTrack(Sequence[FrameCondition]):
         fps: frames a second of the track; what lies between two of 25 is interpolated.
         take: see `FrameCondition.take`.
         torso: motion of the shoulders [P, M], 25 a second; see `FrameCondition.torso`.
+        lip_gain: see `FrameCondition.lip_gain`.
     """
 
     def __init__(
@@ -56,6 +59,7 @@ class DrivingTrack(Sequence[FrameCondition]):
         fps: float = FRAME_RATE,
         take: int | None = None,
         torso: Float[np.ndarray, "p motion_dim"] | None = None,
+        lip_gain: float = 1.0,
     ) -> None:
         if len(features) % STEPS_PER_FRAME:
             raise ValueError(f"features must be [2 F, dim], not {list(features.shape)}")
@@ -66,6 +70,7 @@ class DrivingTrack(Sequence[FrameCondition]):
         self.fps = fps
         self.take = take
         self.torso = torso
+        self.lip_gain = lip_gain
 
     def __len__(self) -> int:
         count = len(self.features) // STEPS_PER_FRAME
@@ -83,6 +88,7 @@ class DrivingTrack(Sequence[FrameCondition]):
             eye_openness=1.0 if eyes is None else float(np.interp(moment, np.arange(len(eyes)), eyes)),
             take=self.take,
             torso=None if self.torso is None else value_at(self.torso, moment),
+            lip_gain=self.lip_gain,
         )
 
 

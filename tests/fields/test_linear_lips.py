@@ -1,9 +1,10 @@
 """Ridge regression of lip shapes: against the normal equations, and on what it cannot know."""
 
 import numpy as np
+import pytest
 import torch
 
-from aed_nerfstudio.fields.linear_lips import PENALTIES, LinearLips
+from aed_nerfstudio.fields.linear_lips import COST, LATER, MOST_GAIN, PENALTIES, LinearLips, gains
 
 
 def recording(noise: float, frames: int = 400):
@@ -40,3 +41,41 @@ def test_a_fit_travels_with_the_weights():
     other.load_state_dict(lips.state_dict())
     assert other.fitted
     torch.testing.assert_close(other(torch.from_numpy(windows)), lips(torch.from_numpy(windows)))
+
+
+def test_a_reading_is_widened_to_the_spread_of_the_truth():
+    """Unless it follows the truth so badly that the error would grow by more than `COST`."""
+    rng = np.random.default_rng(0)
+    true, chance = rng.normal(size=(2, 50_000, 4))
+    r = np.array([0.9, 0.7, 0.5, 0.0])
+    read = 3 * (r**2 * true + r * np.sqrt(1 - r**2) * chance) + 5  # as ridge regression has it: its spread is r
+    found = gains(read, 3 * true - 1)
+    widened = (read - read.mean(0)) * found / 3
+    spread, error = widened.std(0), np.square(widened - true).mean(0)
+    np.testing.assert_allclose(spread[:2], 1, atol=0.02)
+    assert 0.85 < spread[2] < 0.92 and error[2] == pytest.approx((1 + COST) * (1 - r[2] ** 2), abs=0.02)
+    assert (error[:2] < (1 + COST) * (1 - r[:2] ** 2)).all()
+    assert found[3] == MOST_GAIN and spread[3] < 0.01  # nothing is read, and that stays so
+    np.testing.assert_array_equal(gains(2 * true, true), 1)  # never narrower
+
+
+def test_lips_stay_within_what_was_seen():
+    windows, shapes = recording(30.0)
+    lips = LinearLips(3, 4)
+    read = torch.linspace(-1e4, 1e4, 101)[:, None].repeat(1, 4)
+    torch.testing.assert_close(lips.widened(read / 100), read / 100)  # before anything is known
+    lips.fit(windows, shapes)
+    assert (lips.gain > 1.05).all()
+    found = lips.widened(read).numpy()
+    np.testing.assert_allclose(found.min(0), shapes.min(0), rtol=1e-6)
+    np.testing.assert_allclose(found.max(0), shapes.max(0), rtol=1e-6)
+    torch.testing.assert_close(lips.widened(torch.full((1, 4), 0.1)), 0.1 * lips.gain[None])
+
+
+def test_a_fit_of_before_there_was_a_gain_reads_as_it_did():
+    lips, other = LinearLips(3, 4), LinearLips(3, 4)
+    windows, shapes = recording(30.0)
+    lips.fit(windows, shapes)
+    other.load_state_dict({name: value for name, value in lips.state_dict().items() if name not in LATER})
+    read = torch.linspace(-9, 9, 20)[:, None].repeat(1, 4)
+    torch.testing.assert_close(other.widened(read), read)

@@ -107,7 +107,6 @@ def test_a_training_goes_on_from_it(config, trained, tmp_path):
     printed = trained(
         *(data, tmp_path, "--load-dir", load, "--max-num-iterations", 32),
         *("--pipeline.model.appearance-dim", 4, "--pipeline.model.log2-size", 8),
-        *("--pipeline.model.smooth-shading", "False"),
     )
     assert "Training Finished" in printed
     shutil.rmtree(data)

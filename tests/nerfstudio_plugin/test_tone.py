@@ -68,7 +68,9 @@ def test_only_skin_is_looked_at(scene, monkeypatch):
 
 
 def test_a_training_looks_at_it_every_few_steps(data, tmp_path):
-    pipeline = set_up(small_config(data, tmp_path, tone.EVERY + 1)).pipeline
+    config = small_config(data, tmp_path, tone.EVERY + 1)
+    config.pipeline.model.smooth_shading = True
+    pipeline = set_up(config).pipeline
     losses = []
     for step in range(tone.EVERY + 1):
         pipeline.model.set_stage(step)

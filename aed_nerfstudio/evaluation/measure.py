@@ -6,12 +6,13 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 
+from aed_nerfstudio.evaluation.closures import closures, closures_hit, widest_closure
 from aed_nerfstudio.evaluation.detail import SHARPNESS, STEADINESS, Detail
 from aed_nerfstudio.evaluation.held_out import HeldOut
 from aed_nerfstudio.evaluation.instruments import Instruments
 from aed_nerfstudio.evaluation.landmark_distance import detect
 from aed_nerfstudio.evaluation.metrics import row
-from aed_nerfstudio.evaluation.pauses import PAUSE_SECONDS, closed_share, widest_closed
+from aed_nerfstudio.evaluation.pauses import PAUSE_SECONDS, closed_share, relative_opening, widest_closed
 from aed_nerfstudio.evaluation.sequence_figures import Marks, lip_figures, measure_frames, spread, sync_figures
 from aed_nerfstudio.evaluation.sync import correlation
 from aed_nerfstudio.face.face_mesh import mouth_opening
@@ -25,13 +26,15 @@ def unseen_progress(items: Iterable, total: int, what: str) -> Iterable:
     return items
 
 
-IMAGE = ("psnr", "psnr_face", "ssim", "ssim_face", "lpips", "st_lpips")
+IMAGE = ("psnr", "psnr_face", "psnr_mouth", "ssim", "ssim_face", "lpips", "st_lpips")
 LIPS = ("lmd_px", "lmd_percent", "lmd_fan_px")
-FOLLOWING = ("mouth_correlation", "mouth_correlation_shuffled")
+FOLLOWING = ("mouth_correlation", "mouth_correlation_shuffled", "closures_hit", "closures_hit_shuffled")
+SHUFFLED = ("mouth_correlation_shuffled", "closures_hit_shuffled")
 HEARD = ("audio_mouth_correlation", "audio_mouth_shift")
 SYNC = ("sync_c", "sync_d", "sync_shift")
 NO_FACE = "no face was found in any frame"
 NO_PAUSE = f"no held-out frame lies in a pause of its clip's sound (of more than {PAUSE_SECONDS} s)"
+NO_CLOSURE = "the recorded mouth never closes between two frames in which it is open"
 NO_MOVEMENT = "the mouth does not move within a label, or fewer than three frames show a face"
 PAUSING_FRAMES = 100
 """Recorded frames that tell how far the person's mouth opens in pauses, at most."""
@@ -39,6 +42,7 @@ USUAL_REASONS = {
     "ssim_face": "the face's box lies within 5 pixels of the border",
     **dict.fromkeys((*LIPS, "mouth_std_px", "silent_mouth_closed"), NO_FACE),
     **dict.fromkeys((*FOLLOWING, *HEARD), NO_MOVEMENT),
+    "closures_hit": NO_CLOSURE,
     **dict.fromkeys(SHARPNESS, "the recorded frames do not show it, or without any edge"),
     **dict.fromkeys(STEADINESS, "no three recorded frames follow each other and show it, or nothing changes there"),
 }
@@ -62,6 +66,9 @@ class Scale:
         self.detail = Detail(held.regions, held.follows)
         recorded = (held.image(k) for k in self._order("looking at the recorded frames"))
         _, self.truth = measure_frames(self.detail.watching(recorded), instruments)
+        opening = relative_opening(self.truth.mesh)
+        self.closure = widest_closure(opening)
+        self.closures = closures(opening, self.closure, held.follows)
         self.pausing = held.pausing(held.frames)
         self.closed = self._widest_closed() if self.pausing.any() else float("nan")
 
@@ -81,11 +88,13 @@ class Scale:
         """Returns the row of the recorded frames themselves."""
         why = "a recorded frame is not compared with itself"
         own = mouth_opening(self.held.landmarks)
+        tracked = relative_opening(self.held.landmarks)
         seen = {
             "mouth_correlation": correlation(self.truth.opening, own, self.held.groups),
+            "closures_hit": closures_hit(tracked, self.closures, widest_closure(tracked)),
             **self.detail.means(),
         }
-        reasons: dict[str, str] = dict.fromkeys((*IMAGE, *LIPS, "mouth_correlation_shuffled"), why)
+        reasons: dict[str, str] = dict.fromkeys((*IMAGE, *LIPS, *SHUFFLED), why)
         return self._row(seen, self.truth, self.held.image, reasons)
 
     def row(
@@ -102,13 +111,18 @@ class Scale:
         images = detail.watching(frame(k) for k in self._order(what))
         figures, marks = measure_frames(images, self.instruments, self.held)
         figures |= lip_figures(marks, self.truth, self.held.groups) | detail.over(self.detail)
+        figures["closures_hit"] = self._hit(marks)
         reasons = {}
         if isinstance(shuffled, str):
-            reasons["mouth_correlation_shuffled"] = shuffled
+            reasons |= dict.fromkeys(SHUFFLED, shuffled)
         else:
             opening = shuffled.opening
             figures["mouth_correlation_shuffled"] = correlation(opening, self.truth.opening, self.held.groups)
+            figures["closures_hit_shuffled"] = self._hit(shuffled)
         return self._row(figures, marks, frame, reasons), marks
+
+    def _hit(self, marks: Marks) -> float:
+        return closures_hit(relative_opening(marks.mesh), self.closures, self.closure)
 
     def _row(
         self,

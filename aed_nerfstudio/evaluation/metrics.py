@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from aed_nerfstudio.evaluation.closures import NEAR
 from aed_nerfstudio.evaluation.pauses import AT_REST, PAUSE_DB, PAUSE_SECONDS
 from aed_nerfstudio.evaluation.regions import REGIONS
 
@@ -50,6 +51,7 @@ ROW: dict[str, Metric] = {
         "PSNR ↑", "dB over all pixels of a frame, background included, of 8-bit RGB; mean of the frames' values"
     ),
     "psnr_face": Metric("PSNR face ↑", "the same over the pixels of the face's box (landmarks' box padded by 5 %)"),
+    "psnr_mouth": Metric("PSNR mouth ↑", "the same over the pixels of the lips' box, teeth and tongue included"),
     "ssim": Metric(
         "SSIM ↑",
         "structural similarity (Wang et al. 2004: Gaussian window 11 x 11, sigma 1.5, K 0.01 and 0.03, range 255) of "
@@ -92,6 +94,16 @@ ROW: dict[str, Metric] = {
         "mouth std px",
         "standard deviation in pixels of the mouth's opening about its label's mean: compare with the recorded frames' "
         "own, for a mouth that moves too little",
+    ),
+    "closures_hit": Metric(
+        "closures hit ↑",
+        "share of the recorded mouth's closures (frames among the quarter with the smallest openings, over the "
+        f"face's width, open before and after) in which this one is closed as well, at most {NEAR} frames earlier or "
+        "later; ground_truth has that of the dataset's own landmarks, by their own quarter: how well closures can be "
+        "seen at this resolution",
+    ),
+    "closures_hit_shuffled": Metric(
+        "hit, shuffled", "the same when every frame is rendered with the audio of another held-out frame: chance"
     ),
     "silent_mouth_closed": Metric(
         "closed in pauses",

@@ -53,7 +53,7 @@ def measure_frames(
 
     images: uint8 [H, W, 3] each. held: the recorded frames, as many.
     """
-    found: dict[str, list] = {name: [] for name in ("psnr", "psnr_face", "ssim", "ssim_face")}
+    found: dict[str, list] = {name: [] for name in ("psnr", "psnr_face", "psnr_mouth", "ssim", "ssim_face")}
     mesh, fan, perceptual = [], [], []
     slowly = set(instruments.perceptual_frames(len(held))) if held else set()
     with FaceFinder() as finder:
@@ -63,8 +63,8 @@ def measure_frames(
                 fan.append(instruments.fan.landmarks(image))
             if held is None:
                 continue
-            truth, box = held.image(k), held.frames[k].face_box
-            values = psnr(image, truth), psnr(image, truth, box), *ssim(image, truth, box)
+            truth, box, lips = held.image(k), held.frames[k].face_box, held.frames[k].lips_box
+            values = psnr(image, truth), psnr(image, truth, box), psnr(image, truth, lips), *ssim(image, truth, box)
             for name, value in zip(found, values, strict=True):
                 found[name].append(value)
             if k in slowly:

@@ -14,6 +14,8 @@ import cv2
 import numpy as np
 from websockets.sync.client import connect
 
+from tests.viewer.page_client import PATIENCE
+
 PROGRAM = next((p for p in map(shutil.which, ("chromium", "chromium-browser", "google-chrome")) if p), None)
 
 
@@ -61,7 +63,7 @@ class Chromium:
             self.process.kill()
 
     @staticmethod
-    def wait(ready, seconds: float = 30, every: float = 0.1):
+    def wait(ready, seconds: float = PATIENCE, every: float = 0.1):
         """What `ready` returns once that is true; it may raise OSError until then."""
         end, last = time.monotonic() + seconds, None
         while time.monotonic() < end:
@@ -106,7 +108,7 @@ class Chromium:
         self.call("Input.dispatchMouseEvent", type="mousePressed", **at)
         self.call("Input.dispatchMouseEvent", type="mouseReleased", **at)
 
-    def click(self, element: str, seconds: float = 30) -> None:
+    def click(self, element: str, seconds: float = PATIENCE) -> None:
         """Clicks in the middle of what a JavaScript expression finds, once it is in sight and stands still."""
         script = f"""(() => {{ const e = {element}; if (!e) return null; e.scrollIntoView({{block: "center"}});
             const b = e.getBoundingClientRect(), x = b.x + b.width / 2, y = b.y + b.height / 2;

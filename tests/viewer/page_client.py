@@ -13,6 +13,8 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 PART = 512 * 1024
+PATIENCE = 120
+"""Seconds that something is waited for: a machine that tests has other work as well."""
 """Bytes of an upload in one message."""
 
 
@@ -63,7 +65,7 @@ class Page:
         elif kind == "RunJavascriptMessage":
             self.scripts.append(message["source"])
 
-    def wait(self, ready: Callable, seconds: float = 30):
+    def wait(self, ready: Callable, seconds: float = PATIENCE):
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             if found := ready():
@@ -125,11 +127,11 @@ class Page:
 
     # ---- what it is shown
 
-    def told(self, text: str, seconds: float = 30) -> str:
+    def told(self, text: str, seconds: float = PATIENCE) -> str:
         """Waits for a notification that holds a text."""
         return self.wait(lambda: next((note for note in self.notes if text in note), None), seconds)
 
-    def another_picture(self, seconds: float = 30) -> bytes:
+    def another_picture(self, seconds: float = PATIENCE) -> bytes:
         """Turns the camera a little, and waits for what it then sees."""
         count = len(self.pictures)
         angle = 1e-3 * math.sin(count)

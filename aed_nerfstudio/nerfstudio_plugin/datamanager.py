@@ -23,6 +23,7 @@ from aed_nerfstudio.dataparsers.talking_face import TalkingFaceDataParserConfig
 from aed_nerfstudio.dataset.face_depth import FaceDepth
 from aed_nerfstudio.dataset.frames import FramePixels, FrameStore, over_background
 from aed_nerfstudio.dataset.schema import Dataset, check_pictures
+from aed_nerfstudio.face.face_mesh import EYE_OUTLINES
 from aed_nerfstudio.nerfstudio_plugin.stages import StageSchedule
 from aed_nerfstudio.rendering.transfer import send
 
@@ -32,6 +33,14 @@ AnyDataParser = tyro.conf.OmitSubcommandPrefixes[
     )
 ]
 """Those that give what training needs; `ns-train aed-nerf rad-nerf-data --data FOLDER` chooses."""
+
+
+CLOSED_EYES = 0.5
+"""Eyes that are less open than this share of the person's widest count as closed."""
+MOST_OFTEN = 5
+"""How much more often than by chance a frame with closed eyes is drawn, at most."""
+EYE_MARGIN = 0.15
+"""Around the eyes, of the width of both."""
 
 
 @dataclass
@@ -52,8 +61,15 @@ class AedDataManagerConfig(VanillaDataManagerConfig):
     """Share of the rays drawn in the lip box."""
     face_share: float = 0.0
     """Share of the rays drawn in the face box."""
+    eyes_share: float = 0.0
+    """Share of the rays drawn in the box of both eyes."""
+    blinks: float = 0.0
+    """Share of the frames drawn that show closed eyes, at least, where there are some: they are few, and an avatar that
+    saw hardly any does not blink."""
     patch_size_lips: int = 64
     """Largest side of the lip patch, pixels."""
+    face_patches: float = 0.0
+    """Share of the patches of the lip stage that lie anywhere on the face instead: lips alone would become sharp."""
     frame_cache: Path | None = None
     """Folder of the decoded frames, 8 bytes a pixel (2 MiB a frame of 512x512). None: `.frames` in the dataset folder
     or, where that cannot be written, ~/.cache/aed-nerfstudio/frames. It may be deleted between trainings."""
@@ -106,6 +122,7 @@ class AedDataManager(VanillaDataManager[InputDataset]):
         self.background = send(self.train_dataparser_outputs.metadata["background"].reshape(-1, 3), self.device)
         self.train_indices = self.dataset.split("train")
         self.chances = self._chances()
+        self._eyes = self._eye_boxes()
         self.face_depth = FaceDepth.of(self.dataset) if self.config.face_depth else None
         # nerfstudio seeds NumPy with the machine's seed.
         self.generator = np.random.default_rng(np.random.randint(1 << 31))
@@ -123,11 +140,30 @@ class AedDataManager(VanillaDataManager[InputDataset]):
 
     def _chances(self) -> np.ndarray:
         """Returns the probability of each training frame."""
-        if not self.config.balance_labels:
-            return np.full(len(self.train_indices), 1 / len(self.train_indices))
-        labels = np.array(self.dataset.labels)[self.train_indices]
-        _, number, counts = np.unique(labels, return_inverse=True, return_counts=True)
-        return 1 / (counts[number] * len(counts))
+        labels = np.array(self.dataset.labels if self.config.balance_labels else [""] * len(self.dataset.frames))
+        _, number, counts = np.unique(labels[self.train_indices], return_inverse=True, return_counts=True)
+        chances = 1 / (counts[number] * len(counts))
+        closed = np.array([self.dataset.frames[i].eye_openness for i in self.train_indices]) < CLOSED_EYES
+        now = chances[closed].sum()
+        if 0 < now < self.config.blinks:
+            wanted = min(self.config.blinks, MOST_OFTEN * now)
+            chances = chances * np.where(closed, wanted / now, (1 - wanted) / (1 - now))
+        return chances
+
+    def _eye_boxes(self) -> dict[int, list[int]]:
+        """Returns the box of both eyes, pixels, of each training frame."""
+        if not self.config.eyes_share:
+            return {}
+        marks = {clip.name: self.dataset.landmarks(clip.name) for clip in self.dataset.clips}
+        outlines = np.concatenate(EYE_OUTLINES)
+        boxes = {}
+        for index in self.train_indices:
+            frame = self.dataset.frames[index]
+            eyes = marks[frame.clip][frame.index][outlines, :2]
+            low, high = eyes.min(axis=0), eyes.max(axis=0)
+            margin = EYE_MARGIN * (high[0] - low[0])
+            boxes[index] = [*(low - margin).astype(int).tolist(), *np.ceil(high + margin).astype(int).tolist()]
+        return boxes
 
     def setup_eval(self) -> None:
         self.fixed_indices_eval_dataloader = FixedIndicesEvalDataloader(self.eval_dataset, device=self.device)
@@ -213,8 +249,11 @@ class AedDataManager(VanillaDataManager[InputDataset]):
             frame = self.dataset.frames[frame_index]
             left, top, right, bottom = frame.lips_box
             side = int(min(max(right - left, bottom - top, 32), self.config.patch_size_lips, w, h))
-            left = int(np.clip((left + right - side) // 2, 0, w - side))
-            top = int(np.clip((top + bottom - side) // 2, 0, h - side))
+            x, y = (left + right) // 2, (top + bottom) // 2
+            if self.generator.random() < self.config.face_patches:
+                left, top, right, bottom = frame.face_box
+                x, y = self.generator.integers(left, right), self.generator.integers(top, bottom)
+            left, top = int(np.clip(x - side // 2, 0, w - side)), int(np.clip(y - side // 2, 0, h - side))
             y, x = np.meshgrid(np.arange(side) + top, np.arange(side) + left, indexing="ij")
             bundle, batch = self._rays(frame_index, (y * w + x).reshape(-1))
             batch["patch"] = side
@@ -224,13 +263,15 @@ class AedDataManager(VanillaDataManager[InputDataset]):
         n = (c.torso_rays_per_batch if stage == "torso" else c.train_num_rays_per_batch) // count
         lips = int(n * c.lips_share) if stage != "torso" else 0
         face = int(n * c.face_share) if stage != "torso" else 0
+        eyes = int(n * c.eyes_share) if stage != "torso" else 0
         drawn = []
         for index in self.generator.choice(self.train_indices, count, replace=False, p=self.chances):
             frame = self.dataset.frames[index]
             parts = [
                 self._boxed(frame.lips_box, lips, w, h),
                 self._boxed(frame.face_box, face, w, h),
-                self._boxed([0, 0, w, h], n - lips - face, w, h),
+                *([self._boxed(self._eyes[int(index)], eyes, w, h)] if eyes else []),
+                self._boxed([0, 0, w, h], n - lips - face - eyes, w, h),
             ]
             pixels = np.concatenate(parts)
             if not c.beyond_face or stage == "torso":

@@ -24,6 +24,7 @@ def test_the_paper_has_none_of_our_additions():
     assert model.lambda_mask == model.lambda_saturation == model.lambda_articulation == model.appearance_dim == 0
     assert model.torso_cells == 0
     assert data.lips_share == data.face_share == pipeline.ema_decay == 0 and pipeline.final_lr_share == 1
+    assert data.eyes_share == data.blinks == data.face_patches == 0 and not (model.torso_motion or model.smooth_shading)
     assert model.use_emotion and model.audio_compression and model.schedule.use_lips and model.schedule.use_torso
 
 

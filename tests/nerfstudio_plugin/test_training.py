@@ -1,6 +1,7 @@
 """Batches, learning rates, stages and the watch over the audio branch, on the actor's dataset."""
 
 import copy
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,6 +13,8 @@ from nerfstudio.engine.callbacks import TrainingCallbackAttributes, TrainingCall
 from nerfstudio.engine.optimizers import Optimizers
 
 from aed_nerfstudio.dataset.schema import read_image
+from aed_nerfstudio.face.face_mesh import EYE_OUTLINES
+from aed_nerfstudio.nerfstudio_plugin.datamanager import MOST_OFTEN
 from aed_nerfstudio.nerfstudio_plugin.stages import StageSchedule
 
 
@@ -116,6 +119,65 @@ def test_every_label_is_drawn_equally_often(config, data):
     assert datamanager.chances[happy].sum() == pytest.approx(0.5) == datamanager.chances[~happy].sum()
     datamanager.config.balance_labels = False
     assert np.ptp(datamanager._chances()) == 0
+
+
+def drawn_from(config, **changes):
+    """A data manager with other options, as a training has it."""
+    changed = copy.deepcopy(config.pipeline.datamanager)
+    for name, value in changes.items():
+        setattr(changed, name, value)
+    return changed.setup(device="cpu")
+
+
+def test_closed_eyes_are_drawn_more_often(config):
+    datamanager = drawn_from(config)
+    usual, numbers = datamanager.chances.copy(), datamanager.train_indices
+    dataset = copy.copy(datamanager.dataset)
+    dataset.frames = [replace(frame, eye_openness=1.0) for frame in dataset.frames]
+    shut = numbers[4:6]
+    for index in shut:
+        dataset.frames[index] = replace(dataset.frames[index], eye_openness=0.3)
+    datamanager.train_dataparser_outputs.metadata["dataset"] = dataset
+    closed = np.isin(numbers, shut)
+    before = usual[closed].sum()
+    for blinks, share in ((0.0, before), (2 * before, 2 * before), (0.9, MOST_OFTEN * before)):
+        datamanager.config.blinks = blinks
+        chances = datamanager._chances()
+        assert chances.sum() == pytest.approx(1) and chances[closed].sum() == pytest.approx(share)
+        np.testing.assert_allclose(chances[~closed] / usual[~closed], (1 - share) / (1 - before))
+    dataset.frames = [replace(frame, eye_openness=1.0) for frame in dataset.frames]
+    np.testing.assert_allclose(datamanager._chances(), usual)  # nobody blinks
+
+
+def test_some_rays_are_drawn_from_the_eyes(config):
+    datamanager = drawn_from(config, lips_share=0.0, face_share=0.0, eyes_share=0.75)
+    dataset = datamanager.dataset
+    camera, marks = dataset.camera, {clip.name: dataset.landmarks(clip.name) for clip in dataset.clips}
+    bundle, _ = datamanager.next_train(0)
+    inside = []
+    for number, pixel in zip(bundle.metadata["frame"][:, 0].tolist(), bundle.metadata["pixel"], strict=True):
+        frame = dataset.frames[number]
+        eyes = marks[frame.clip][frame.index][np.concatenate(EYE_OUTLINES), :2]
+        xy = (pixel.numpy() + 1) / 2 * [camera.w, camera.h]
+        margin = 0.2 * np.ptp(eyes[:, 0]) + 1
+        inside.append(bool((xy > eyes.min(0) - margin).all() and (xy < eyes.max(0) + margin).all()))
+    assert len(inside) == 256 and 0.75 <= np.mean(inside) < 0.95
+
+
+def test_some_patches_lie_elsewhere_on_the_face(config):
+    places = {}
+    for share in (0.0, 1.0):
+        datamanager = drawn_from(config, face_patches=share)
+        dataset, found = datamanager.dataset, []
+        for _ in range(20):
+            bundle, batch = datamanager.next_train(10)
+            number, side = bundle.metadata["frame"][0, 0].item(), batch["patch"]
+            assert len(batch["image"]) == side**2
+            left, top, right, bottom = dataset.frames[number].lips_box
+            middle = (bundle.metadata["pixel"].mean(0).numpy() + 1) / 2 * [dataset.camera.w, dataset.camera.h]
+            found.append(np.abs(middle - [(left + right) / 2, (top + bottom) / 2]).max())
+        places[share] = np.array(found)
+    assert places[0.0].max() < 2 and places[1.0].max() > 8
 
 
 ABLATIONS = {

@@ -37,6 +37,9 @@ class NetworkSettings:
     use_emotion: bool = True
     """False: the paper's ablation without emotion (Fig. 9)."""
     use_eye: bool = True
+    lid_gain: float = 0.0
+    """The field is told how far the eyes are closed, times this, in place of how far they are open (0, as in the
+    paper): eyes are open nearly always, and an input that hardly varies teaches little."""
     """Eye openness as an input (RAD-NeRF; the paper is silent)."""
     audio_compression: bool = True
     """False: a_h enters the density network as it is, not through a_l and its grid (ablation)."""
@@ -295,7 +298,9 @@ class Network(nn.Module):
         if not self.training:  # speech that was learned from is read as far as it was
             articulation = self._widened(articulation, conditions)
         emotion = send(np.stack([condition.emotion for condition in conditions]), a_h.device)
-        eye = send(np.array([[condition.eye_openness] for condition in conditions], np.float32), a_h.device)
+        openness = np.array([[condition.eye_openness] for condition in conditions], np.float32)
+        gain = self.settings.lid_gain
+        eye = send(gain * (1 - openness) if gain else openness, a_h.device)
         return EncodedCondition(
             audio=a_h,
             emotion=emotion if self.settings.use_emotion else a_h[:, :0],

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from nerfstudio.configs.base_config import MachineConfig, ViewerConfig
 from nerfstudio.plugins.types import MethodSpecification
@@ -21,11 +23,8 @@ def _trainer(
     lr_grids: float,
     lr_mlps: float,
     model: dict,
-    lips_share: float = 0.0,
-    face_share: float = 0.0,
     final_lr_share: float = 1.0,
-    frames_per_step: int = 1,
-    balance_labels: bool = True,
+    **drawing: Any,
 ) -> AedTrainerConfig:
     gpu = torch.cuda.is_available()
     chunk = 1 << (16 if gpu else 14)  # a CPU gains nothing by more at once, and loses by less than half of it
@@ -43,10 +42,7 @@ def _trainer(
             datamanager=AedDataManagerConfig(
                 train_num_rays_per_batch=rays,
                 torso_rays_per_batch=min(4 * rays, 65_536),
-                frames_per_step=frames_per_step,
-                balance_labels=balance_labels,
-                lips_share=lips_share,
-                face_share=face_share,
+                **drawing,
             ),
             model=AedNerfModelConfig(schedule=schedule, bfloat16=not gpu, eval_num_rays_per_chunk=chunk, **model),
             final_lr_share=final_lr_share,
@@ -70,7 +66,8 @@ def _trainer(
 # - articulation: four lip distances are supervised at the audio encoder; without it the audio branch dies.
 # - linear lips: the encoder learns a minute of speech by heart; half of the lip shape is read by ridge regression.
 # - expression grid: linear in emotion and lip shape; the density network alone hardly learns to move brows and lips.
-# - rays on the lips and the face, and from several frames a step.
+# - rays on lips, eyes and face, from several frames a step; patches anywhere on the face: lips alone would be sharp.
+# - closed eyes are shown more often, and are an input of their own weight: an avatar of a short training stares.
 # - visual hull and a start with long rays: 16 samples from the box's front do not reach the face, they fit fog before
 #   it.
 # - distortion loss: surfaces instead of fog, a third of the samples a picture needs.
@@ -91,6 +88,7 @@ _OURS = {
     "linear_lips": True,
     "lambda_articulation": 0.01,
     "expression_grid": True,
+    "lid_gain": 8.0,
     "lambda_saturation": 1e-3,
     "lambda_audio": 1e-4,
     "lambda_alpha": 1e-4,
@@ -111,7 +109,15 @@ _OURS = {
     "carving_steps": 400,
     "torso_cells": 1.0,
 }
-_OUR_RAYS = {"lips_share": 0.2, "face_share": 0.3, "frames_per_step": 4, "final_lr_share": 0.1}
+_OUR_RAYS = {
+    "lips_share": 0.2,
+    "face_share": 0.3,
+    "eyes_share": 0.1,
+    "blinks": 0.25,
+    "face_patches": 0.5,
+    "frames_per_step": 4,
+    "final_lr_share": 0.1,
+}
 
 aed_nerf = MethodSpecification(
     config=_trainer("aed-nerf", StageSchedule(6000, 1000, 2000), 4096, 5e-3, 1e-3, _OURS, **_OUR_RAYS),

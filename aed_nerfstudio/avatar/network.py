@@ -82,6 +82,7 @@ class NetworkSettings:
 BOUNDS = {
     "eval_num_rays_per_chunk": Between(1, 1 << 22),
     "appearance_dim": Between(0, 1024),
+    "lid_gain": Between(0, 100),
     "log2_size": Between(4, 26),
     "top_resolution": Between(16, 1 << 16),
     "step_size": Between(1e-4, 1),

@@ -10,9 +10,11 @@ from torch import Tensor, nn
 PENALTIES = (3e2, 1e3, 3e3, 1e4, 3e4)
 FOLDS = 5
 MOST_FRAMES = 3000
-COST = 0.2
+COST = 0.1
 """By how much the mean squared error of a lip distance may grow so that it moves as far as the person's."""
 MOST_GAIN = 2.0
+RARE = 0.01
+"""Share of the recorded frames whose lips lie below, and above, the range that a reading is kept to."""
 FURTHEST = 1e3
 """Beyond any lip shape: the bounds while none is known."""
 LATER = ("gain", "lowest", "highest")
@@ -39,7 +41,7 @@ class LinearLips(nn.Module):
         self.gain: Tensor
         """[outputs]: by what a reading is multiplied, so that it moves as far as the person's lips do."""
         self.lowest: Tensor
-        """[outputs]: the range in which the person's lips were seen."""
+        """[outputs]: the range in which the person's lips are usually seen."""
         self.highest: Tensor
         self.register_buffer("weight", torch.zeros(outputs, window * feature_dim))
         self.register_buffer("bias", torch.zeros(outputs))
@@ -82,8 +84,8 @@ class LinearLips(nn.Module):
         self.weight.copy_(torch.from_numpy(weight.T))
         self.bias.copy_(torch.from_numpy(mean_y - mean_x @ weight))
         self.gain.copy_(torch.from_numpy(gains(read[best], y)))
-        self.lowest.copy_(torch.from_numpy(shapes.min(0)))
-        self.highest.copy_(torch.from_numpy(shapes.max(0)))
+        self.lowest.copy_(torch.from_numpy(np.quantile(shapes, RARE, axis=0)))
+        self.highest.copy_(torch.from_numpy(np.quantile(shapes, 1 - RARE, axis=0)))
         self.fitted.fill_(True)
         return best
 

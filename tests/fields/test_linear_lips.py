@@ -47,13 +47,13 @@ def test_a_reading_is_widened_to_the_spread_of_the_truth():
     """Unless it follows the truth so badly that the error would grow by more than `COST`."""
     rng = np.random.default_rng(0)
     true, chance = rng.normal(size=(2, 50_000, 4))
-    r = np.array([0.9, 0.7, 0.5, 0.0])
+    r = np.array([0.9, 0.85, 0.6, 0.0])
     read = 3 * (r**2 * true + r * np.sqrt(1 - r**2) * chance) + 5  # as ridge regression has it: its spread is r
     found = gains(read, 3 * true - 1)
     widened = (read - read.mean(0)) * found / 3
     spread, error = widened.std(0), np.square(widened - true).mean(0)
     np.testing.assert_allclose(spread[:2], 1, atol=0.02)
-    assert 0.85 < spread[2] < 0.92 and error[2] == pytest.approx((1 + COST) * (1 - r[2] ** 2), abs=0.02)
+    assert 0.82 < spread[2] < 0.88 and error[2] == pytest.approx((1 + COST) * (1 - r[2] ** 2), abs=0.02)
     assert (error[:2] < (1 + COST) * (1 - r[:2] ** 2)).all()
     assert found[3] == MOST_GAIN and spread[3] < 0.01  # nothing is read, and that stays so
     np.testing.assert_array_equal(gains(2 * true, true), 1)  # never narrower
@@ -67,8 +67,8 @@ def test_lips_stay_within_what_was_seen():
     lips.fit(windows, shapes)
     assert (lips.gain > 1.05).all()
     found = lips.widened(read).numpy()
-    np.testing.assert_allclose(found.min(0), shapes.min(0), rtol=1e-6)
-    np.testing.assert_allclose(found.max(0), shapes.max(0), rtol=1e-6)
+    np.testing.assert_allclose(found.min(0), np.quantile(shapes, 0.01, axis=0), rtol=1e-4)
+    np.testing.assert_allclose(found.max(0), np.quantile(shapes, 0.99, axis=0), rtol=1e-4)
     torch.testing.assert_close(lips.widened(torch.full((1, 4), 0.1)), 0.1 * lips.gain[None])
 
 

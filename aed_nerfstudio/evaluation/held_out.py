@@ -12,6 +12,7 @@ from aed_nerfstudio.dataset.schema import Dataset, Frame
 from aed_nerfstudio.errors import InputError
 from aed_nerfstudio.evaluation.pauses import pauses
 from aed_nerfstudio.evaluation.regions import regions
+from aed_nerfstudio.evaluation.seam import Places, seam_places
 from aed_nerfstudio.evaluation.sync import SAMPLES_PER_FRAME, loudness, shifted_levels
 from aed_nerfstudio.media.audio_io import is_silent, read_if_there
 
@@ -65,6 +66,10 @@ class HeldOut:
     def regions(self, k: int) -> dict[str, np.ndarray]:
         """Returns where face, eyes, mouth and the torso's outline are in the recorded frame at a position."""
         return regions(self.landmarks[k], self.dataset.parsing(self.frames[k]))
+
+    def seam(self, k: int) -> Places:
+        """Returns where chin and neck meet in the recorded frame at a position."""
+        return seam_places(self.landmarks[k], self.dataset.parsing(self.frames[k]))
 
     @functools.cached_property
     def landmarks(self) -> np.ndarray:

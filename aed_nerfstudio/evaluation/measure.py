@@ -13,6 +13,7 @@ from aed_nerfstudio.evaluation.instruments import Instruments
 from aed_nerfstudio.evaluation.landmark_distance import detect
 from aed_nerfstudio.evaluation.metrics import row
 from aed_nerfstudio.evaluation.pauses import PAUSE_SECONDS, closed_share, relative_opening, widest_closed
+from aed_nerfstudio.evaluation.seam import Seam
 from aed_nerfstudio.evaluation.sequence_figures import Marks, lip_figures, measure_frames, spread, sync_figures
 from aed_nerfstudio.evaluation.sync import correlation
 from aed_nerfstudio.face.face_mesh import mouth_opening
@@ -43,6 +44,7 @@ USUAL_REASONS = {
     **dict.fromkeys((*LIPS, "mouth_std_px", "silent_mouth_closed"), NO_FACE),
     **dict.fromkeys((*FOLLOWING, *HEARD), NO_MOVEMENT),
     "closures_hit": NO_CLOSURE,
+    "seam": "no recorded frame shows a neck under the chin",
     **dict.fromkeys(SHARPNESS, "the recorded frames do not show it, or without any edge"),
     **dict.fromkeys(STEADINESS, "no three recorded frames follow each other and show it, or nothing changes there"),
 }
@@ -63,9 +65,9 @@ class Scale:
         self.instruments = instruments
         self.progress = progress
         self.levels = held.levels()
-        self.detail = Detail(held.regions, held.follows)
+        self.detail, self.seam = Detail(held.regions, held.follows), Seam(held.seam, len(held))
         recorded = (held.image(k) for k in self._order("looking at the recorded frames"))
-        _, self.truth = measure_frames(self.detail.watching(recorded), instruments)
+        _, self.truth = measure_frames(self.seam.watching(self.detail.watching(recorded)), instruments)
         opening = relative_opening(self.truth.mesh)
         self.closure = widest_closure(opening)
         self.closures = closures(opening, self.closure, held.follows)
@@ -93,6 +95,7 @@ class Scale:
             "mouth_correlation": correlation(self.truth.opening, own, self.held.groups),
             "closures_hit": closures_hit(tracked, self.closures, widest_closure(tracked)),
             **self.detail.means(),
+            "seam": self.seam.mean(),
         }
         reasons: dict[str, str] = dict.fromkeys((*IMAGE, *LIPS, *SHUFFLED), why)
         return self._row(seen, self.truth, self.held.image, reasons)
@@ -107,11 +110,11 @@ class Scale:
             what: shown while it is measured.
             shuffled: landmarks of the same frames rendered with shuffled audio, or why there are none.
         """
-        detail = Detail(self.held.regions, self.held.follows)
-        images = detail.watching(frame(k) for k in self._order(what))
+        detail, seam = Detail(self.held.regions, self.held.follows), Seam(self.held.seam, len(self.held))
+        images = seam.watching(detail.watching(frame(k) for k in self._order(what)))
         figures, marks = measure_frames(images, self.instruments, self.held)
         figures |= lip_figures(marks, self.truth, self.held.groups) | detail.over(self.detail)
-        figures["closures_hit"] = self._hit(marks)
+        figures |= {"seam": seam.over(self.seam), "closures_hit": self._hit(marks)}
         reasons = {}
         if isinstance(shuffled, str):
             reasons |= dict.fromkeys(SHUFFLED, shuffled)

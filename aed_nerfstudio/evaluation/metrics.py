@@ -67,6 +67,12 @@ ROW: dict[str, Metric] = {
         3,
     ),
     **_detail(),
+    "seam": Metric(
+        "seam → 1",
+        "mean step of colour (Delta E 1976) across the line between chin and neck, taken 3 % of the face's width to "
+        "both sides of the jaw's landmarks where the recorded frame's parsing has head and neck there; over that of "
+        "the recorded frames (ground_truth: theirs)",
+    ),
     "lmd_px": Metric(
         "LMD px ↓",
         "lip landmark distance: mean distance in pixels of MediaPipe's 40 lip landmarks (outer and inner contour) in "

@@ -51,7 +51,8 @@ _BLINK_SHAPE = (0.45, 1.0, 0.75, 0.3)
 
 @dataclass
 class Performance:
-    """A take: per frame, weights of face units, the head's pose, and the eyes' openness (0 closed .. 1 open)."""
+    """A take: per frame, weights of face units, the head's pose, and the eyes' openness: 0 closed, 1 as open as they
+    are in this emotion, which is how it is measured of people too."""
 
     units: list[dict[str, float]]
     poses: list[HeadPose]
@@ -143,22 +144,18 @@ def head_motion(frames: int, seed: int, posture: HeadPose | None = None) -> list
     return [HeadPose(float(t[0]), float(t[1]), float(t[2]), (float(t[3]), float(t[4]), float(t[5]))) for t in tracks]
 
 
-def lid_droop(emotion: dict[str, float]) -> float:
-    """Returns how far the face units of an emotion close the lids, 0..1."""
-    return emotion.get("eyeBlinkLeft", 0.0)
-
-
-def express(emotion: dict[str, float], speech: dict[str, float], blink: float, closed: float) -> dict[str, float]:
+def express(emotion: dict[str, float], speech: dict[str, float], blink: float) -> dict[str, float]:
     """Returns the face units of a moment.
 
-    emotion, speech: their face units, which add up. blink: 0..1; wide or squinting eyes shut all the same. closed: how
-    far the lids are, 0..1, the blink and the emotion's droop together.
+    emotion, speech: their face units, which add up. blink: 0..1, of what the emotion leaves open; wide or squinting
+    eyes shut all the same.
     """
     units = {name: min(_LIMIT, emotion.get(name, 0.0) + speech.get(name, 0.0)) for name in emotion | speech}
     for name in units:
         if name.startswith(("eyeWide", "eyeSquint", "eyeLookDown")):
             units[name] *= 1 - blink
-    units.update(_both(eyeBlink=closed))
+    droop = emotion.get("eyeBlinkLeft", 0.0)
+    units.update(_both(eyeBlink=droop + (1 - droop) * blink))
     return units
 
 
@@ -177,8 +174,6 @@ def perform(
     Raises InputError for an unknown emotion or intensity.
     """
     base = emotion_units(emotion, intensity)
-    lids, droop = blinks(frames, seed), lid_droop(base)
-    closed = droop + (1 - droop) * lids
-    speech = speech_units(samples, frames)
-    units = [express(base, *moment) for moment in zip(speech, lids.tolist(), closed.tolist(), strict=True)]
-    return Performance(units, head_motion(frames, seed, posture), 1 - closed)
+    lids = blinks(frames, seed)
+    units = [express(base, *moment) for moment in zip(speech_units(samples, frames), lids.tolist(), strict=True)]
+    return Performance(units, head_motion(frames, seed, posture), 1 - lids)

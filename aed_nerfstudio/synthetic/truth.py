@@ -11,7 +11,7 @@ from aed_nerfstudio.dataset.schema import Dataset, Frame
 from aed_nerfstudio.errors import InputError
 from aed_nerfstudio.media.audio_io import read_audio
 from aed_nerfstudio.synthetic.actor import Actor
-from aed_nerfstudio.synthetic.performance import emotion_units, express, lid_droop, speech_units
+from aed_nerfstudio.synthetic.performance import emotion_units, express, speech_units
 from aed_nerfstudio.synthetic.record import RECORDER, SOURCE
 from aed_nerfstudio.synthetic.scene import HeadPose, Rendering, Scene
 
@@ -50,7 +50,7 @@ class Truth:
     def render(
         self, frame: Frame, emotion: str, intensity: str | float = "strong", pose: HeadPose | None = None
     ) -> Rendering:
-        """Draws a frame with another emotion: its lips speak what they spoke, its lids are as far open as they were.
+        """Draws a frame with another emotion: its lips speak what they spoke, and it blinks where it did.
 
         frame: of the dataset. intensity: a label or a weight 0..1. pose: of the head; the frame's own when None.
 
@@ -58,10 +58,6 @@ class Truth:
 
         Raises InputError for an unknown emotion or intensity.
         """
-        clip = self.dataset.clip(frame.clip)
-        droop = lid_droop(emotion_units(clip.emotion, clip.intensity))
-        closed = 1 - frame.eye_openness
-        blink = max(0.0, (closed - droop) / (1 - droop))
         speech = self._speech(frame.clip)[frame.index]
-        units = express(emotion_units(emotion, intensity), speech, blink, closed)
+        units = express(emotion_units(emotion, intensity), speech, 1 - frame.eye_openness)
         return self.scene.render(units, self.pose(frame) if pose is None else pose)

@@ -25,7 +25,7 @@ from aed_nerfstudio.evaluation.rigid_face import rigid_region, similarity
 from aed_nerfstudio.evaluation.typical_view import TypicalView
 from aed_nerfstudio.media.audio_io import read_audio
 from aed_nerfstudio.synthetic.actor import Actor
-from aed_nerfstudio.synthetic.performance import HeadPose, emotion_units, head_motion, speech_units
+from aed_nerfstudio.synthetic.performance import HeadPose, emotion_units, express, head_motion, speech_units
 from aed_nerfstudio.synthetic.record import record_dataset
 from aed_nerfstudio.synthetic.scene import Scene
 
@@ -80,10 +80,8 @@ class ActorAsAvatar:
 
     def draw(self, index: int, category: str, intensity: float, eye_openness: float) -> dict[str, torch.Tensor]:
         frame = self.dataset.frames[index]
-        units = dict(self.speech[frame.clip][frame.index])
-        for name, weight in emotion_units(category, 0.4 + 0.6 * intensity).items():
-            units[name] = min(1.0, units.get(name, 0.0) + weight)
-        units["eyeBlinkLeft"] = units["eyeBlinkRight"] = 1 - eye_openness
+        speech = self.speech[frame.clip][frame.index]
+        units = express(emotion_units(category, 0.4 + 0.6 * intensity), speech, 1 - eye_openness)
         drawn = self.scene.render(units, pose_of(self.dataset, index))
         return {
             "rgb": torch.from_numpy(drawn.image.astype(np.float32) / 255),

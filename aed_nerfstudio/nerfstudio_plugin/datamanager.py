@@ -69,7 +69,8 @@ class AedDataManagerConfig(VanillaDataManagerConfig):
     patch_size_lips: int = 64
     """Largest side of the lip patch, pixels."""
     face_patches: float = 0.0
-    """Share of the patches of the lip stage that lie anywhere on the face instead: lips alone would become sharp."""
+    """Share of the lip stage's steps between two lip patches that show a patch anywhere on the face: lips alone would
+    become sharp."""
     frame_cache: Path | None = None
     """Folder of the decoded frames, 8 bytes a pixel (2 MiB a frame of 512x512). None: `.frames` in the dataset folder
     or, where that cannot be written, ~/.cache/aed-nerfstudio/frames. It may be deleted between trainings."""
@@ -244,13 +245,14 @@ class AedDataManager(VanillaDataManager[InputDataset]):
         camera = self.dataset.camera
         stage = self.config.schedule.stage(step)
         w, h = camera.w, camera.h
-        if stage == "lips" and step % 2 == 0:
+        elsewhere = stage == "lips" and step % 2 == 1 and self.generator.random() < self.config.face_patches
+        if stage == "lips" and (step % 2 == 0 or elsewhere):
             frame_index = int(self.generator.choice(self.train_indices, p=self.chances))
             frame = self.dataset.frames[frame_index]
             left, top, right, bottom = frame.lips_box
             side = int(min(max(right - left, bottom - top, 32), self.config.patch_size_lips, w, h))
             x, y = (left + right) // 2, (top + bottom) // 2
-            if self.generator.random() < self.config.face_patches:
+            if elsewhere:
                 left, top, right, bottom = frame.face_box
                 x, y = self.generator.integers(left, right), self.generator.integers(top, bottom)
             left, top = int(np.clip(x - side // 2, 0, w - side)), int(np.clip(y - side // 2, 0, h - side))

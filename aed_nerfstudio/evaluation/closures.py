@@ -9,6 +9,8 @@ CLOSED = 0.25
 """The share of the recorded frames whose mouth counts as closed: those with the smallest openings."""
 NEAR = 2
 """Frames by which a closure may come early or late."""
+ELSEWHERE = 25
+"""Frames, a second: further away a mouth knows nothing of a closure."""
 
 
 def widest_closure(opening: Float[np.ndarray, " f"]) -> float:
@@ -47,3 +49,11 @@ def closures_hit(opening: Float[np.ndarray, " f"], found: list[tuple[int, int]],
     """
     hit = [bool((opening[max(0, a - NEAR) : b + NEAR] <= widest).any()) for a, b in found]
     return float(np.mean(hit)) if hit else float("nan")
+
+
+def hit_by_chance(opening: Float[np.ndarray, " f"], found: list[tuple[int, int]], widest: float) -> float:
+    """Returns what `closures_hit` is for the same mouth at other times: the mean over all shifts of a second or more,
+    round the end; NaN where there are none."""
+    shifts = range(ELSEWHERE, len(opening) - ELSEWHERE + 1)
+    hits = [closures_hit(np.roll(opening, shift), found, widest) for shift in shifts]
+    return float(np.mean(hits)) if hits else float("nan")

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 
-from aed_nerfstudio.evaluation.closures import closures, closures_hit, widest_closure
+from aed_nerfstudio.evaluation.closures import closures, closures_hit, hit_by_chance, widest_closure
 from aed_nerfstudio.evaluation.detail import SHARPNESS, STEADINESS, Detail
 from aed_nerfstudio.evaluation.held_out import HeldOut
 from aed_nerfstudio.evaluation.instruments import Instruments
@@ -29,8 +29,7 @@ def unseen_progress(items: Iterable, total: int, what: str) -> Iterable:
 
 IMAGE = ("psnr", "psnr_face", "psnr_mouth", "ssim", "ssim_face", "lpips", "st_lpips")
 LIPS = ("lmd_px", "lmd_percent", "lmd_fan_px")
-FOLLOWING = ("mouth_correlation", "mouth_correlation_shuffled", "closures_hit", "closures_hit_shuffled")
-SHUFFLED = ("mouth_correlation_shuffled", "closures_hit_shuffled")
+FOLLOWING = ("mouth_correlation", "mouth_correlation_shuffled", "closures_hit", "closures_hit_by_chance")
 HEARD = ("audio_mouth_correlation", "audio_mouth_shift")
 SYNC = ("sync_c", "sync_d", "sync_shift")
 NO_FACE = "no face was found in any frame"
@@ -44,6 +43,7 @@ USUAL_REASONS = {
     **dict.fromkeys((*LIPS, "mouth_std_px", "silent_mouth_closed"), NO_FACE),
     **dict.fromkeys((*FOLLOWING, *HEARD), NO_MOVEMENT),
     "closures_hit": NO_CLOSURE,
+    "closures_hit_by_chance": NO_CLOSURE + ", or there are less than two seconds",
     "seam": "no recorded frame shows a neck under the chin",
     **dict.fromkeys(SHARPNESS, "the recorded frames do not show it, or without any edge"),
     **dict.fromkeys(STEADINESS, "no three recorded frames follow each other and show it, or nothing changes there"),
@@ -93,11 +93,11 @@ class Scale:
         tracked = relative_opening(self.held.landmarks)
         seen = {
             "mouth_correlation": correlation(self.truth.opening, own, self.held.groups),
-            "closures_hit": closures_hit(tracked, self.closures, widest_closure(tracked)),
+            **self._hits(tracked, widest_closure(tracked)),
             **self.detail.means(),
             "seam": self.seam.mean(),
         }
-        reasons: dict[str, str] = dict.fromkeys((*IMAGE, *LIPS, *SHUFFLED), why)
+        reasons: dict[str, str] = dict.fromkeys((*IMAGE, *LIPS, "mouth_correlation_shuffled"), why)
         return self._row(seen, self.truth, self.held.image, reasons)
 
     def row(
@@ -114,18 +114,20 @@ class Scale:
         images = seam.watching(detail.watching(frame(k) for k in self._order(what)))
         figures, marks = measure_frames(images, self.instruments, self.held)
         figures |= lip_figures(marks, self.truth, self.held.groups) | detail.over(self.detail)
-        figures |= {"seam": seam.over(self.seam), "closures_hit": self._hit(marks)}
+        figures |= {"seam": seam.over(self.seam), **self._hits(relative_opening(marks.mesh), self.closure)}
         reasons = {}
         if isinstance(shuffled, str):
-            reasons |= dict.fromkeys(SHUFFLED, shuffled)
+            reasons["mouth_correlation_shuffled"] = shuffled
         else:
             opening = shuffled.opening
             figures["mouth_correlation_shuffled"] = correlation(opening, self.truth.opening, self.held.groups)
-            figures["closures_hit_shuffled"] = self._hit(shuffled)
         return self._row(figures, marks, frame, reasons), marks
 
-    def _hit(self, marks: Marks) -> float:
-        return closures_hit(relative_opening(marks.mesh), self.closures, self.closure)
+    def _hits(self, opening: np.ndarray, widest: float) -> dict[str, float]:
+        """Returns which share of the recorded closures a mouth of these openings hits, and by chance."""
+        found = self.closures
+        hit, chance = closures_hit(opening, found, widest), hit_by_chance(opening, found, widest)
+        return {"closures_hit": hit, "closures_hit_by_chance": chance}
 
     def _row(
         self,

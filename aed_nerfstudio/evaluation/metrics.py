@@ -108,8 +108,10 @@ ROW: dict[str, Metric] = {
         "later; ground_truth has that of the dataset's own landmarks, by their own quarter: how well closures can be "
         "seen at this resolution",
     ),
-    "closures_hit_shuffled": Metric(
-        "hit, shuffled", "the same when every frame is rendered with the audio of another held-out frame: chance"
+    "closures_hit_by_chance": Metric(
+        "hit by chance",
+        "the same of the sequence moved in time by a second or more: mean of all such shifts, round its end. A mouth "
+        "that is always closed hits all closures, and all by chance",
     ),
     "silent_mouth_closed": Metric(
         "closed in pauses",

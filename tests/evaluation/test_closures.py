@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from aed_nerfstudio.evaluation.closures import CLOSED, NEAR, closures, closures_hit, widest_closure
+from aed_nerfstudio.evaluation.closures import CLOSED, NEAR, closures, closures_hit, hit_by_chance, widest_closure
 
 FOLLOWS = np.array([False, *[True] * 19, False, *[True] * 19])
 
@@ -33,6 +33,17 @@ def test_a_closure_may_come_a_little_early_or_late(opening):
         assert closures_hit(other, found, 0.2) == pytest.approx(share * 2 / 3)
     assert closures_hit(np.full(40, np.nan), found, 0.2) == 0
     assert np.isnan(closures_hit(opening, [], 0.2))
+
+
+def test_chance_is_that_of_the_same_mouth_at_other_times():
+    opening = np.ones(200)
+    opening[100:103] = 0
+    found = closures(opening, 0.5, np.arange(200) > 0)
+    assert found == [(100, 103)]
+    assert closures_hit(opening, found, 0.5) == 1 and hit_by_chance(opening, found, 0.5) == 0
+    opening[::4] = 0  # one that flaps hits everything, and says nothing by it
+    assert hit_by_chance(opening, found, 0.5) == 1
+    assert np.isnan(hit_by_chance(opening[:40], found, 0.5))
 
 
 def test_what_counts_as_closed_is_the_persons_own():

@@ -10,14 +10,14 @@ from torch import Tensor, nn
 PENALTIES = (3e2, 1e3, 3e3, 1e4, 3e4)
 FOLDS = 5
 MOST_FRAMES = 3000
-COST = 0.1
+COST = 0.2
 """By how much the mean squared error of a lip distance may grow so that it moves as far as the person's."""
 MOST_GAIN = 2.0
-RARE = 0.01
-"""Share of the recorded frames whose lips lie below, and above, the range that a reading is kept to."""
-FURTHEST = 1e3
-"""Beyond any lip shape: the bounds while none is known."""
-LATER = ("gain", "lowest", "highest")
+EXAMPLES = 256
+"""Recorded lip shapes that are kept, evenly spread over the recording."""
+USUAL = 0.75
+"""Share of the recorded frames whose lips lie no further from the examples of the others than a widened reading may."""
+LATER = ("gain", "examples", "whitening", "reach")
 """Buffers that are not in what was saved before they were there."""
 
 
@@ -40,15 +40,19 @@ class LinearLips(nn.Module):
         self.fitted: Tensor
         self.gain: Tensor
         """[outputs]: by what a reading is multiplied, so that it moves as far as the person's lips do."""
-        self.lowest: Tensor
-        """[outputs]: the range in which the person's lips are usually seen."""
-        self.highest: Tensor
+        self.examples: Tensor
+        """[EXAMPLES, outputs]: lip shapes of the person."""
+        self.whitening: Tensor
+        """[outputs, outputs]: the length of a difference of lip shapes times this is their Mahalanobis distance."""
+        self.reach: Tensor
+        """Such a distance, within which the person's lips are usually found from an example."""
         self.register_buffer("weight", torch.zeros(outputs, window * feature_dim))
         self.register_buffer("bias", torch.zeros(outputs))
         self.register_buffer("fitted", torch.tensor(False))
         self.register_buffer("gain", torch.ones(outputs))
-        self.register_buffer("lowest", torch.full((outputs,), -FURTHEST))
-        self.register_buffer("highest", torch.full((outputs,), FURTHEST))
+        self.register_buffer("examples", torch.zeros(EXAMPLES, outputs))
+        self.register_buffer("whitening", torch.zeros(outputs, outputs))
+        self.register_buffer("reach", torch.tensor(1.0))
 
     def _load_from_state_dict(self, state_dict, prefix, *rest) -> None:
         for name in LATER:
@@ -84,8 +88,14 @@ class LinearLips(nn.Module):
         self.weight.copy_(torch.from_numpy(weight.T))
         self.bias.copy_(torch.from_numpy(mean_y - mean_x @ weight))
         self.gain.copy_(torch.from_numpy(gains(read[best], y)))
-        self.lowest.copy_(torch.from_numpy(np.quantile(shapes, RARE, axis=0)))
-        self.highest.copy_(torch.from_numpy(np.quantile(shapes, 1 - RARE, axis=0)))
+        spread = y.T @ y / len(y)
+        least = 1e-3 * np.trace(spread) / len(spread) + 1e-12  # lips that never move have no directions
+        whitening = np.linalg.inv(np.linalg.cholesky(spread + least * np.eye(len(spread))))
+        known = y @ whitening.T
+        apart = [_from_nearest(known[part], _spread_out(np.delete(known, part, axis=0))) for part in parts]
+        self.examples.copy_(torch.from_numpy(_spread_out(y + mean_y)))
+        self.whitening.copy_(torch.from_numpy(whitening))
+        self.reach.copy_(torch.tensor(np.quantile(np.concatenate(apart), USUAL)))
         self.fitted.fill_(True)
         return best
 
@@ -95,8 +105,22 @@ class LinearLips(nn.Module):
 
     def widened(self, read: Float[Tensor, "b outputs"]) -> Float[Tensor, "b outputs"]:
         """Returns lip shapes [B, outputs], read from speech that was not learned from, as far from the middle as the
-        person's; within what was seen of these."""
-        return torch.minimum(torch.maximum(read * self.gain, self.lowest), self.highest)
+        person's, but no further from one of these than they usually are from each other: four distances that were each
+        seen can together be a grimace."""
+        wide = read * self.gain
+        apart, nearest = torch.cdist(wide @ self.whitening.T, self.examples @ self.whitening.T).min(dim=-1)
+        example = self.examples[nearest]
+        return example + (wide - example) * (self.reach / apart.clamp_min(1e-6)).clamp(max=1)[:, None]
+
+
+def _spread_out(shapes: np.ndarray) -> np.ndarray:
+    """Returns `EXAMPLES` of lip shapes [F, outputs], evenly spread; some of them more than once where F is less."""
+    return shapes[np.linspace(0, len(shapes) - 1, EXAMPLES).astype(int)]
+
+
+def _from_nearest(shapes: np.ndarray, examples: np.ndarray) -> np.ndarray:
+    """Returns how far each of F lip shapes is from its nearest example, [F]."""
+    return np.linalg.norm(shapes[:, None] - examples[None], axis=-1).min(axis=1)
 
 
 def gains(read: Float[np.ndarray, "f outputs"], true: Float[np.ndarray, "f outputs"]) -> Float[np.ndarray, " outputs"]:

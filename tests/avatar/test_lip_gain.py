@@ -30,7 +30,7 @@ def test_what_is_read_is_widened_in_pictures_alone(avatar, track):
     network = avatar.network
     conditions = list(track)
     lips = network.linear_lips
-    assert lips.fitted and (lips.gain >= 1).all() and (lips.lowest < 0).all() and (lips.highest > 0).all()
+    assert lips.fitted and (lips.gain >= 1).all() and lips.reach > 0
     read = network.encode_audio([condition.audio for condition in conditions])[2]
     torch.testing.assert_close(network.encode(conditions).articulation, lips.widened(1.5 * read))
     still = network.encode([replace(condition, lip_gain=0.0) for condition in conditions])

@@ -245,7 +245,9 @@ class AedDataManager(VanillaDataManager[InputDataset]):
         camera = self.dataset.camera
         stage = self.config.schedule.stage(step)
         w, h = camera.w, camera.h
-        elsewhere = stage == "lips" and step % 2 == 1 and self.generator.random() < self.config.face_patches
+        # Not by chance: all processes of a training show patches in the same steps.
+        number, share = step // 2, self.config.face_patches
+        elsewhere = stage == "lips" and step % 2 == 1 and int((number + 1) * share) > int(number * share)
         if stage == "lips" and (step % 2 == 0 or elsewhere):
             frame_index = int(self.generator.choice(self.train_indices, p=self.chances))
             frame = self.dataset.frames[frame_index]

@@ -23,7 +23,7 @@ def config(data):
     config = copy.deepcopy(aed_nerf_tiny.config)
     config.pipeline.datamanager.data = data
     config.pipeline.datamanager.train_num_rays_per_batch = 256
-    config.pipeline.datamanager.face_patches = 0.0  # by chance, which has a test of its own
+    config.pipeline.datamanager.face_patches = 0.0  # has a test of its own
     config.pipeline.model.schedule = StageSchedule(10, 10, 10)
     return config
 
@@ -131,7 +131,7 @@ def drawn_from(config, **changes):
 
 
 def test_closed_eyes_are_drawn_more_often(config):
-    datamanager = drawn_from(config)
+    datamanager = drawn_from(config, blinks=0.0)
     usual, numbers = datamanager.chances.copy(), datamanager.train_indices
     dataset = copy.copy(datamanager.dataset)
     dataset.frames = [replace(frame, eye_openness=1.0) for frame in dataset.frames]
@@ -179,7 +179,9 @@ def test_some_patches_lie_elsewhere_on_the_face(config):
             found.append(np.abs(middle - [(left + right) / 2, (top + bottom) / 2]).max())
         places[step] = np.array(found)
     assert places[10].max() < 2 and places[11].max() > 8
-    assert "patch" not in drawn_from(config, face_patches=0.0).next_train(11)[1]
+    for share, shown in ((0.0, 0), (0.4, 2), (1.0, 5)):
+        datamanager = drawn_from(config, face_patches=share)
+        assert sum("patch" in datamanager.next_train(step)[1] for step in range(11, 20, 2)) == shown
 
 
 ABLATIONS = {

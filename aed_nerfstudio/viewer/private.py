@@ -14,6 +14,7 @@ import ipaddress
 import math
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -46,6 +47,8 @@ REFUSED = "This cannot be used"
 THIS_MACHINE, EVERYBODY = "127.0.0.1", "0.0.0.0"
 HOST_FLAGS = "--viewer.websocket-host", "--websocket-host"
 """Of nerfstudio's commands, and of `aed view`."""
+ARRIVING = 1.0
+"""Seconds that a page's first value waits for its camera."""
 LONGEST_TEXT = 1000
 """Characters in a text field."""
 LONGEST_NAME = 100
@@ -398,6 +401,15 @@ def _client(gui: viser.GuiApi, client_id: int) -> viser.ClientHandle | None:
     return owner if isinstance(owner, viser.ClientHandle) else owner.get_clients().get(client_id)
 
 
+def _arrived(gui: viser.GuiApi, client_id: int) -> viser.ClientHandle | None:
+    """Returns who has sent a message, also where viser, whose threads take messages in any order, has not yet seen the
+    camera that was sent before it; None: there is none for a while, or the page is gone."""
+    end = time.monotonic() + ARRIVING
+    while (client := _client(gui, client_id)) is None and time.monotonic() < end:
+        time.sleep(0.01)
+    return client
+
+
 @contextmanager
 def _answering(client: viser.ClientHandle) -> Iterator[None]:
     """Says in the page what is wrong with what it has sent."""
@@ -418,8 +430,11 @@ def _create(theirs: Callable, gui: viser.GuiApi, value: Any, message: _messages.
 
 def _take_value(theirs: Callable, gui: viser.GuiApi, client_id: int, message: _messages.GuiUpdateMessage) -> None:
     """Takes the value that a page has set a control to; viser takes what is sent, for any attribute of it."""
-    handle, client = gui._gui_input_handle_from_id.get(message.id), _client(gui, client_id)
-    if handle is None or client is None or set(message.updates) != {"value"}:
+    handle = gui._gui_input_handle_from_id.get(message.id)
+    if handle is None or set(message.updates) != {"value"}:
+        return
+    client = _arrived(gui, client_id)
+    if client is None:
         return
     with _answering(client):
         value = allowed(handle, message.updates["value"])

@@ -1,6 +1,7 @@
 """`aed view`: the avatar that comes with the package in the viewer, with neither a training run nor a dataset."""
 
 import socket
+import time
 from pathlib import Path
 
 import cv2
@@ -47,3 +48,20 @@ def test_an_emotion_is_what_it_shows(viewer, port):
         happy = portrait.vocabulary.encode("happy", "strong")
         page.wait(lambda: np.array_equal(panel._emotion.vector, happy))
         assert picture(page).std() > 10
+
+
+class Hasty(Page):
+    """Says what it wants before it says where its camera is, as viser's threads may hear it."""
+
+    def look(self, **camera) -> None:
+        pass
+
+
+def test_a_value_that_is_heard_before_its_page_s_camera_counts(viewer, port):
+    category = viewer.pipeline.control_panel._emotion.category
+    with Hasty(port) as page:
+        page.set("Emotion > Emotion", "sad")
+        time.sleep(0.3)
+        assert category.value != "sad"
+        Page.look(page)
+        page.wait(lambda: category.value == "sad")

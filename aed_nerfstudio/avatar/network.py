@@ -37,10 +37,10 @@ class NetworkSettings:
     use_emotion: bool = True
     """False: the paper's ablation without emotion (Fig. 9)."""
     use_eye: bool = True
-    lid_gain: float = 0.0
-    """The field is told how far the eyes are closed, times this, in place of how far they are open (0, as in the
-    paper): eyes are open nearly always, and an input that hardly varies teaches little."""
     """Eye openness as an input (RAD-NeRF; the paper is silent)."""
+    lid_gain: float = 0.0
+    """The field is told how far the eyes are closed, times this, in place of how far they are open (0, as in RAD-NeRF):
+    eyes are open nearly always, and an input that hardly varies teaches little."""
     audio_compression: bool = True
     """False: a_h enters the density network as it is, not through a_l and its grid (ablation)."""
     appearance_dim: int = 0

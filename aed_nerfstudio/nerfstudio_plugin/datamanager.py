@@ -152,7 +152,7 @@ class AedDataManager(VanillaDataManager[InputDataset]):
         return chances
 
     def _eye_boxes(self) -> dict[int, list[int]]:
-        """Returns the box of both eyes, pixels, of each training frame."""
+        """Returns the box of both eyes, pixels, of each training frame; the face's where the eyes are not known."""
         if not self.config.eyes_share:
             return {}
         marks = {clip.name: self.dataset.landmarks(clip.name) for clip in self.dataset.clips}
@@ -161,6 +161,9 @@ class AedDataManager(VanillaDataManager[InputDataset]):
         for index in self.train_indices:
             frame = self.dataset.frames[index]
             eyes = marks[frame.clip][frame.index][outlines, :2]
+            if not np.isfinite(eyes).all():  # folders of other projects have not all landmarks
+                boxes[index] = [*frame.face_box]
+                continue
             low, high = eyes.min(axis=0), eyes.max(axis=0)
             margin = EYE_MARGIN * (high[0] - low[0])
             boxes[index] = [*(low - margin).astype(int).tolist(), *np.ceil(high + margin).astype(int).tolist()]

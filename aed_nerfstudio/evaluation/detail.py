@@ -23,7 +23,9 @@ def luminance(image: UInt8[np.ndarray, "h w 3"]) -> Float32[np.ndarray, "h w"]:
 
 def gradient(bright: Float32[np.ndarray, "h w"]) -> Float32[np.ndarray, "h w"]:
     """Returns the magnitude of the gradient of a luminance by Sobel's 3 x 3 filters, grey levels a pixel."""
-    return cv2.magnitude(*(cv2.Sobel(bright, cv2.CV_32F, *axis, scale=1 / 8) for axis in ((1, 0), (0, 1))))
+    across, down = (cv2.Sobel(bright, cv2.CV_32F, *axis, scale=1 / 8) for axis in ((1, 0), (0, 1)))
+    # The last bit of cv2.magnitude depends on where an array lies in memory; here equal pictures have equal gradients.
+    return np.sqrt(across * across + down * down)
 
 
 class Detail:

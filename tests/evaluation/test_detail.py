@@ -48,6 +48,15 @@ def test_the_gradient_is_in_grey_levels_a_pixel():
     assert gradient(luminance(ramp.transpose(1, 0, 2)))[1:-1, 1:-1] == pytest.approx(3)
 
 
+def test_the_gradient_is_the_same_wherever_a_picture_lies_in_memory(acted):
+    bright = luminance(acted[0][0])
+    room = np.empty(bright.size + 16, np.float32)
+    for start in range(16):
+        moved = room[start : start + bright.size].reshape(bright.shape)
+        moved[:] = bright
+        assert np.array_equal(gradient(moved), gradient(bright))
+
+
 def test_the_same_sequence_is_as_sharp_and_as_steady(acted):
     for values in over_recorded(acted, lambda image, k: image):
         assert (values == 1).all()

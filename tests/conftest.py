@@ -57,7 +57,7 @@ from aed_nerfstudio.errors import InputError
 from aed_nerfstudio.face.engine import fetch, has_solutions
 from aed_nerfstudio.face.models import FACE_LANDMARKER, SELFIE_SEGMENTATION, SETTING
 from aed_nerfstudio.synthetic.record import record_dataset
-from tests.forks import forked
+from tests.forks import forked, load_methods
 from tests.viewer.chromium import PROGRAM
 
 SHARED = ROOT.parent / "shared" / "data" / "models"
@@ -88,6 +88,12 @@ def pytest_configure(config):
         fetch(FACE_LANDMARKER, SELFIE_SEGMENTATION)  # from their makers, where they are still missing
     except InputError as error:
         pytest.exit(f"the tests need MediaPipe's models: {error}", returncode=4)
+
+
+def pytest_collection(session):
+    """Imports what takes longest; not in the process that only hands tests out."""
+    if not getattr(session.config.option, "numprocesses", None):
+        load_methods()
 
 
 def pytest_collection_modifyitems(items):

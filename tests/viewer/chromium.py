@@ -142,6 +142,7 @@ class Chromium:
         for step in range(1, steps + 1):
             at = {"x": x + way[0] * step / steps, "y": y + way[1] * step / steps}
             self.call("Input.dispatchMouseEvent", type="mouseMoved", **at, **held)
+            self.run("new Promise(requestAnimationFrame)")  # a page may look where the mouse is once a frame
         self.call("Input.dispatchMouseEvent", type="mouseReleased", **at, **held)
 
     def upload(self, element: str, path: Path) -> None:

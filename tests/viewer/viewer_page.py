@@ -32,6 +32,25 @@ window.lastPictureBase64 = async () => {
 };
 """
 """Every picture of the avatar comes as an image file; the last one is kept for the tests."""
+PACE = """
+const draws = new Map(), next = window.requestAnimationFrame.bind(window);
+const forget = window.cancelAnimationFrame.bind(window);
+let draw = 0;
+window.pace = 150;
+window.requestAnimationFrame = (work) => {
+  const name = ++draw;
+  const begin = () => {
+    const frame = next((time) => { draws.delete(name); work(time); });
+    draws.set(name, () => forget(frame));
+  };
+  if (window.pace) { const timer = setTimeout(begin, window.pace); draws.set(name, () => clearTimeout(timer)); }
+  else begin();
+  return name;
+};
+window.cancelAnimationFrame = (name) => { draws.get(name)?.(); draws.delete(name); };
+"""
+"""viser draws its scene again as often as a browser lets it, which without a GPU takes a core for itself: it is made
+to wait `pace` milliseconds longer for each frame."""
 SHOWN_OPTIONS = "[...document.querySelectorAll('[role=option]')].filter(b => b.offsetParent)"
 
 
@@ -41,7 +60,7 @@ class ViewerPage(Chromium):
     def __init__(self, port: int, folder: Path, size: tuple[int, int] = (1280, 900)) -> None:
         self.before: int | None = None
         """Pictures that the page had been sent before the last click."""
-        super().__init__(f"http://127.0.0.1:{port}", folder, size, KEEP_PICTURES)
+        super().__init__(f"http://127.0.0.1:{port}", folder, size, KEEP_PICTURES + PACE)
         self.wait(lambda: self.run("document.body && document.body.innerText.includes('Emotion')"), 60)
         self.settled()
 
@@ -142,6 +161,14 @@ class ViewerPage(Chromium):
             return np.zeros((1, 1, 3), np.uint8)
         image = cv2.imdecode(np.frombuffer(base64.b64decode(data), np.uint8), cv2.IMREAD_COLOR)
         return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+
+    @contextmanager
+    def at_full_pace(self) -> Iterator[None]:
+        """Has the page draw as often as the browser lets it, as a person's does."""
+        pace = self.run("window.pace")
+        self.run("window.pace = 0")
+        yield
+        self.run(f"window.pace = {pace}")
 
     def mouse(self, x: float, y: float) -> None:
         self.before = self.run("window.pictures")

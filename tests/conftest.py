@@ -57,10 +57,10 @@ from aed_nerfstudio.errors import InputError
 from aed_nerfstudio.face.engine import fetch, has_solutions
 from aed_nerfstudio.face.models import FACE_LANDMARKER, SELFIE_SEGMENTATION, SETTING
 from aed_nerfstudio.synthetic.record import record_dataset
-from tests.forks import forked, load_methods
+from tests.forks import SHARED, address, forked, load_methods
 from tests.viewer.chromium import PROGRAM
 
-SHARED = ROOT.parent / "shared" / "data" / "models"
+MODELS = ROOT.parent / "shared" / "data" / "models"
 """Where a machine without a network may keep the model of faces."""
 STEPS = 30
 SIZE = 64
@@ -75,12 +75,14 @@ os.environ["no_proxy"] = os.environ["NO_PROXY"] = "localhost,127.0.0.1"
 
 def pytest_configure(config):
     """Python 3.12's MediaPipe needs model files, and nearly every test needs MediaPipe: without them none is run."""
+    if getattr(config.option, "numprocesses", None) and sys.platform == "linux":
+        os.environ[SHARED] = address()  # one for all workers
     if has_solutions():
         return
     if SETTING not in os.environ:
         folder = config.cache.mkdir("models")
-        if not (folder / FACE_LANDMARKER.name).exists() and (SHARED / FACE_LANDMARKER.name).exists():
-            shutil.copy(SHARED / FACE_LANDMARKER.name, folder)
+        if not (folder / FACE_LANDMARKER.name).exists() and (MODELS / FACE_LANDMARKER.name).exists():
+            shutil.copy(MODELS / FACE_LANDMARKER.name, folder)
         if not (folder / SELFIE_SEGMENTATION.name).exists():
             take_from_wheel(folder)
         os.environ[SETTING] = str(folder)

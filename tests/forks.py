@@ -28,6 +28,8 @@ from unittest import mock
 
 BIN = Path(sys.executable).parent
 NERFSTUDIOS = ("train", "viewer.run_viewer", "eval", "render")
+SHARED = "AED_TEST_FORKS"
+"""Environment variable: where a server listens that several processes ask."""
 PASSED_ON = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -39,8 +41,13 @@ def forked(program: str | Path, *arguments: object) -> list[str]:
     path = BIN / program
     words = [str(path), *map(str, arguments)]
     if sys.platform == "linux":
-        return [sys.executable, "-I", __file__, "ask", _server()[0], *words]
+        return [sys.executable, "-I", __file__, "ask", address(), *words]
     return words if path.parent == BIN else [sys.executable, *words]
+
+
+def address() -> str:
+    """Returns where a server listens: that of the process which started this one, or one of its own."""
+    return os.environ.get(SHARED) or _server()[0]
 
 
 @functools.cache
@@ -95,8 +102,11 @@ def load_methods() -> None:
     For each of two dozen methods that are not installed it asks for the whole stack with all sources, and needs one
     function's name.
     """
-    frames = lambda: [SimpleNamespace(function=frame.f_code.co_name) for frame, _ in walk_stack(sys._getframe(1))]
-    with mock.patch("inspect.stack", frames):
+
+    def names() -> list[SimpleNamespace]:
+        return [SimpleNamespace(function=frame.f_code.co_name) for frame, _ in walk_stack(sys._getframe(1))]
+
+    with mock.patch("inspect.stack", names):
         importlib.import_module("nerfstudio.configs.method_configs")
 
 

@@ -14,6 +14,11 @@ from aed_nerfstudio.face.engine import has_solutions, load_mediapipe, open_task,
 from aed_nerfstudio.face.face_mesh import COUNT
 from aed_nerfstudio.face.models import FACE_LANDMARKER
 
+LANDMARK = np.dtype(
+    [("record", "<u2"), ("x_tag", "u1"), ("x", "<f4"), ("y_tag", "u1"), ("y", "<f4"), ("z_tag", "u1"), ("z", "<f4")]
+)
+"""A landmark in 0.10.9's messages, in protobuf's wire format: field 1, of 15 bytes; in it fields 1 to 3, floats."""
+TAGS = {"record": 0x0F0A, "x_tag": 0x0D, "y_tag": 0x15, "z_tag": 0x1D}
 SURE = 0.5  # confidence from which on a face is one, and is the face of the frame before
 
 
@@ -31,7 +36,7 @@ class FaceFinder:
     def __init__(self, still: bool = True, max_faces: int = 1) -> None:
         self.still, self.max_faces = still, max_faces
         self._engine: Any = None
-        self._look: Callable[[np.ndarray], list] = list
+        self._look: Callable[[np.ndarray], list[np.ndarray]] = list
 
     @property
     def uses_last_frame(self) -> bool:
@@ -51,14 +56,14 @@ class FaceFinder:
         # z has the scale of x, so it is multiplied by the width.
         scale = np.array([width, height, width], np.float32)
         faces = self._look(np.ascontiguousarray(image))
-        return [np.array([[p.x, p.y, p.z] for p in face], np.float32) * scale for face in faces]
+        return [face * scale for face in faces]
 
     def landmarks(self, image: np.ndarray) -> np.ndarray:
         """Returns the first face of a picture, uint8 [H, W, 3] RGB -> float32 [478, 3] pixels, NaN where none is."""
         faces = self.find(image)
         return faces[0] if faces else np.full((COUNT, 3), np.nan, np.float32)
 
-    def _open_solution(self) -> tuple[Any, Callable[[np.ndarray], list]]:
+    def _open_solution(self) -> tuple[Any, Callable[[np.ndarray], list[np.ndarray]]]:
         mesh = load_mediapipe().solutions.face_mesh.FaceMesh(
             static_image_mode=self.still,
             refine_landmarks=True,
@@ -66,9 +71,12 @@ class FaceFinder:
             min_detection_confidence=SURE,
             min_tracking_confidence=SURE,
         )
-        return mesh, lambda image: [face.landmark for face in mesh.process(image).multi_face_landmarks or []]
+        # The messages as they are: on Python 3.11 the old protobuf that it needs takes as long to read them as it takes
+        # to find a face.
+        mesh._get_packet_content = lambda kind, packet: packet
+        return mesh, lambda image: _read_faces(mesh.process(image).multi_face_landmarks)
 
-    def _open_task(self) -> tuple[Any, Callable[[np.ndarray], list]]:
+    def _open_task(self) -> tuple[Any, Callable[[np.ndarray], list[np.ndarray]]]:
         landmarker = open_task(
             "FaceLandmarker",
             FACE_LANDMARKER,
@@ -76,4 +84,28 @@ class FaceFinder:
             min_face_detection_confidence=SURE,
             min_face_presence_confidence=SURE,
         )
-        return landmarker, lambda image: landmarker.detect(task_image(image)).face_landmarks
+        return landmarker, lambda image: [
+            np.array([[p.x, p.y, p.z] for p in face], np.float32)
+            for face in landmarker.detect(task_image(image)).face_landmarks
+        ]
+
+
+def _read_faces(packet: Any) -> list[np.ndarray]:
+    """Returns the landmarks of the faces in a packet of 0.10.9's, float32 [478, 3] each, in shares of the picture."""
+    from mediapipe.python import _framework_bindings as bindings
+
+    if packet is None or packet.is_empty():
+        return []
+    return [_read_landmarks(message) for message in bindings._packet_getter._get_serialized_proto_list(packet)]
+
+
+def _read_landmarks(message: bytes) -> np.ndarray:
+    """Returns the landmarks of a list of them in protobuf's wire format, float32 [478, 3].
+
+    Raises:
+        ValueError: it is none as 0.10.9 writes it.
+    """
+    found = np.frombuffer(message, LANDMARK)
+    if len(found) != COUNT or any((found[name] != tag).any() for name, tag in TAGS.items()):
+        raise ValueError("MediaPipe's landmarks are not written as version 0.10.9 writes them")
+    return np.stack([found["x"], found["y"], found["z"]], axis=1)

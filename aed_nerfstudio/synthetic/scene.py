@@ -170,10 +170,11 @@ class Scene:
 
     def _reduce(self, colour: np.ndarray, covered: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Averages supersampled colours and bool coverage -> premultiplied float [S, S, 3] and coverage [S, S, 1]."""
-        k, n = SUPERSAMPLING, self.size
-        alpha = covered.astype(float)
-        colour = (colour * alpha[..., None]).reshape(n, k, n, k, 3).mean((1, 3))
-        return colour, alpha.reshape(n, k, n, k).mean((1, 3))[..., None]
+        k = SUPERSAMPLING
+        alpha = covered.astype(float)[..., None]
+        parts = np.concatenate([colour * alpha, alpha], axis=-1)
+        mean = sum(parts[row::k, column::k] for row in range(k) for column in range(k)) / k**2
+        return mean[..., :3], mean[..., 3:]
 
     def _prepare(self, units: dict[str, float], pose: HeadPose) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         vertices = self.pose_vertices(self.actor.deform(units), pose)

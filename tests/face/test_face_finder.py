@@ -8,7 +8,7 @@ import pytest
 from aed_nerfstudio.capture.landmarks import FaceTracker
 from aed_nerfstudio.dataset.schema import BACKGROUND
 from aed_nerfstudio.face.engine import engine_name, has_solutions, version
-from aed_nerfstudio.face.face_finder import FaceFinder
+from aed_nerfstudio.face.face_finder import FaceFinder, _read_landmarks
 from aed_nerfstudio.face.person_mask import PersonMask
 from aed_nerfstudio.synthetic.actor import Actor
 from aed_nerfstudio.synthetic.performance import HeadPose
@@ -45,6 +45,22 @@ def test_no_face(frames):
         assert finder.find(BLACK) == []
         assert finder.landmarks(BLACK).shape == (478, 3) and np.isnan(finder.landmarks(BLACK)).all()
         assert np.isfinite(finder.landmarks(frames[0].image)).all()
+
+
+@pytest.mark.skipif(not has_solutions(), reason="needs MediaPipe 0.10.9's solutions")
+def test_landmarks_are_those_of_mediapipes_own_messages(frames):
+    from mediapipe.python.solutions.face_mesh import FaceMesh
+
+    with FaceMesh(static_image_mode=True, refine_landmarks=True) as mesh, FaceFinder() as finder:
+        (face,) = mesh.process(frames[1].image).multi_face_landmarks
+        assert np.array_equal(
+            finder.landmarks(frames[1].image), SIZE * np.float32([[p.x, p.y, p.z] for p in face.landmark])
+        )
+        with pytest.raises(ValueError, match="0.10.9"):
+            _read_landmarks(face.SerializeToString()[:-17])
+        face.landmark[7].visibility = 0.5
+        with pytest.raises(ValueError):
+            _read_landmarks(face.SerializeToString())
 
 
 def test_several_faces(frames):

@@ -24,10 +24,12 @@ def _trainer(
     lr_mlps: float,
     model: dict,
     final_lr_share: float = 1.0,
+    lr_torso_mlps: float | None = None,
     **drawing: Any,
 ) -> AedTrainerConfig:
     gpu = torch.cuda.is_available()
     chunk = 1 << (16 if gpu else 14)  # a CPU gains nothing by more at once, and loses by less than half of it
+    lr_torso_mlps = lr_torso_mlps or lr_mlps
     adam = lambda lr: {"optimizer": FusedAdamConfig(lr=lr, eps=1e-15), "scheduler": None}  # noqa: E731
     return AedTrainerConfig(
         method_name=name,
@@ -54,8 +56,8 @@ def _trainer(
             "audio_attention": adam(lr_mlps),
             "codes": adam(lr_mlps),
             "torso_grid": adam(lr_grids),
-            "torso_mlps": adam(lr_mlps),
-            "torso_motion": adam(lr_mlps),
+            "torso_mlps": adam(lr_torso_mlps),
+            "torso_motion": adam(lr_torso_mlps),
         },
         viewer=ViewerConfig(num_rays_per_chunk=chunk, websocket_host="127.0.0.1"),
         vis="viewer",
@@ -80,6 +82,7 @@ def _trainer(
 # - another label leaves skin in its tone: else the light of a take's posture is learned with its label.
 # - the torso's alpha is supervised: before one background alone it would let that shine through.
 # - the torso follows the measured motion of the shoulders: the head's pose does not tell where they are.
+# - the torso's networks learn faster, from more frames a step: what moves it has few weights and many poses to see.
 # - the torso's grid is no finer than the recording: what is finer shows as a lattice at other poses.
 # - L1 of a_l at 1e-4 (0.1 holds a_l at zero), a penalty against a saturated tanh, the parsing mask against fog.
 # - rarer sweeps of the occupancy grid; falling learning rates.
@@ -116,7 +119,9 @@ _OUR_RAYS = {
     "blinks": 0.25,
     "face_patches": 0.5,
     "frames_per_step": 4,
+    "torso_frames_per_step": 8,
     "final_lr_share": 0.1,
+    "lr_torso_mlps": 4e-3,
 }
 
 aed_nerf = MethodSpecification(

@@ -55,6 +55,8 @@ class AedDataManagerConfig(VanillaDataManagerConfig):
     frames_per_step: int = 1
     """Frames among which a step's rays are divided. One, as the paper has it, needs its 65 536 rays: with a CPU's few
     thousand, each step would overfit its frame's label and light."""
+    torso_frames_per_step: int = 1
+    """The same in the torso stage: each shows another pose of head and shoulders."""
     balance_labels: bool = True
     """Every (emotion, intensity) is drawn equally often, however many frames show it."""
     lips_share: float = 0.0
@@ -265,8 +267,9 @@ class AedDataManager(VanillaDataManager[InputDataset]):
             bundle, batch = self._rays(frame_index, (y * w + x).reshape(-1))
             batch["patch"] = side
             return bundle, batch
-        count = min(self.config.frames_per_step, len(self.train_indices))
         c = self.config
+        frames = c.torso_frames_per_step if stage == "torso" else c.frames_per_step
+        count = min(frames, len(self.train_indices))
         n = (c.torso_rays_per_batch if stage == "torso" else c.train_num_rays_per_batch) // count
         lips = int(n * c.lips_share) if stage != "torso" else 0
         face = int(n * c.face_share) if stage != "torso" else 0

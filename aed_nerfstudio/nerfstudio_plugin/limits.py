@@ -38,6 +38,7 @@ LIMITS = {
     "pipeline.datamanager.eval_num_rays_per_batch": _RAYS,
     "pipeline.datamanager.torso_rays_per_batch": _RAYS,
     "pipeline.datamanager.frames_per_step": Between(1, 4096),
+    "pipeline.datamanager.torso_frames_per_step": Between(1, 4096),
     "pipeline.datamanager.lips_share": _SHARE,
     "pipeline.datamanager.face_share": _SHARE,
     "pipeline.datamanager.eyes_share": _SHARE,

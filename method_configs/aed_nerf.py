@@ -83,7 +83,6 @@ def _trainer(
 # - the torso's alpha is supervised: before one background alone it would let that shine through.
 # - the torso follows the measured motion of the shoulders: the head's pose does not tell where they are.
 # - the torso's networks learn faster, from more frames a step: what moves it has few weights and many poses to see.
-# - rays where the torso has edges: collar, lapels and outline are few of its pixels.
 # - the torso's grid is no finer than the recording: what is finer shows as a lattice at other poses.
 # - L1 of a_l at 1e-4 (0.1 holds a_l at zero), a penalty against a saturated tanh, the parsing mask against fog.
 # - rarer sweeps of the occupancy grid; falling learning rates.
@@ -121,9 +120,8 @@ _OUR_RAYS = {
     "face_patches": 0.5,
     "frames_per_step": 4,
     "torso_frames_per_step": 8,
-    "torso_edges_share": 0.3,
     "final_lr_share": 0.1,
-    "lr_torso_mlps": 6e-3,
+    "lr_torso_mlps": 4e-3,
 }
 
 aed_nerf = MethodSpecification(

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 import tyro
@@ -40,8 +39,6 @@ CLOSED_EYES = 0.5
 """Eyes that are less open than this share of the person's widest count as closed."""
 MOST_OFTEN = 5
 """How much more often than by chance a frame with closed eyes is drawn, at most."""
-EVEN = 1e-3
-"""Steepness that each pixel of a torso counts to have at least, grey levels: without edges they are drawn evenly."""
 EYE_MARGIN = 0.15
 """Around the eyes, of the width of both."""
 
@@ -60,8 +57,6 @@ class AedDataManagerConfig(VanillaDataManagerConfig):
     thousand, each step would overfit its frame's label and light."""
     torso_frames_per_step: int = 1
     """The same in the torso stage: each shows another pose of head and shoulders."""
-    torso_edges_share: float = 0.0
-    """Share of the torso stage's rays drawn where the torso has edges, its outline too, the steeper the more often."""
     balance_labels: bool = True
     """Every (emotion, intensity) is drawn equally often, however many frames show it."""
     lips_share: float = 0.0
@@ -209,16 +204,6 @@ class AedDataManager(VanillaDataManager[InputDataset]):
         y = self.generator.integers(min(top, height - 1), bottom, count)
         return y * width + x
 
-    def _on_edges(self, frame_index: int, count: int) -> np.ndarray:
-        """Draws pixels [N] of a frame, each as often as its torso is steep there in brightness and in alpha."""
-        camera = self.dataset.camera
-        torso = self.store().draw(frame_index).torso.reshape(camera.h, camera.w, 4).astype(np.float32)
-        bright = cv2.cvtColor(torso[..., :3], cv2.COLOR_RGB2GRAY) * torso[..., 3] / 255
-        slopes = [cv2.Sobel(plane, cv2.CV_32F, x, 1 - x) for plane in (bright, torso[..., 3]) for x in (0, 1)]
-        steep = np.sqrt(np.square(slopes[:2]).sum(axis=0)) + np.sqrt(np.square(slopes[2:]).sum(axis=0))
-        below = np.cumsum(steep.ravel() + EVEN, dtype=np.float64)
-        return np.searchsorted(below, below[-1] * self.generator.random(count))
-
     def _in_face(self, frame_index: int, pixels: np.ndarray) -> np.ndarray:
         """Returns which pixels [N] of a frame lie in its face box, bool [N]."""
         left, top, right, bottom = self.dataset.frames[frame_index].face_box
@@ -289,7 +274,6 @@ class AedDataManager(VanillaDataManager[InputDataset]):
         lips = int(n * c.lips_share) if stage != "torso" else 0
         face = int(n * c.face_share) if stage != "torso" else 0
         eyes = int(n * c.eyes_share) if stage != "torso" else 0
-        edges = int(n * c.torso_edges_share) if stage == "torso" else 0
         drawn = []
         for index in self.generator.choice(self.train_indices, count, replace=False, p=self.chances):
             frame = self.dataset.frames[index]
@@ -297,8 +281,7 @@ class AedDataManager(VanillaDataManager[InputDataset]):
                 self._boxed(frame.lips_box, lips, w, h),
                 self._boxed(frame.face_box, face, w, h),
                 *([self._boxed(self._eyes[int(index)], eyes, w, h)] if eyes else []),
-                *([self._on_edges(int(index), edges)] if edges else []),
-                self._boxed([0, 0, w, h], n - lips - face - eyes - edges, w, h),
+                self._boxed([0, 0, w, h], n - lips - face - eyes, w, h),
             ]
             pixels = np.concatenate(parts)
             if not c.beyond_face or stage == "torso":

@@ -43,7 +43,6 @@ LIMITS = {
     "pipeline.datamanager.face_share": _SHARE,
     "pipeline.datamanager.eyes_share": _SHARE,
     "pipeline.datamanager.blinks": _SHARE,
-    "pipeline.datamanager.torso_edges_share": _SHARE,
     "pipeline.datamanager.face_patches": _SHARE,
     "pipeline.datamanager.patch_size_lips": Between(4, 2048, "pixels"),
     "pipeline.datamanager.frames_on_gpu": Between(0, 1e6, "GiB"),

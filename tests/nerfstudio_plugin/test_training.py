@@ -4,7 +4,6 @@ import copy
 from dataclasses import replace
 from types import SimpleNamespace
 
-import cv2
 import numpy as np
 import pytest
 import torch
@@ -165,29 +164,6 @@ def test_some_rays_are_drawn_from_the_eyes(config):
         margin = 0.2 * np.ptp(eyes[:, 0]) + 1
         inside.append(bool((xy > eyes.min(0) - margin).all() and (xy < eyes.max(0) + margin).all()))
     assert len(inside) == 256 and 0.75 <= np.mean(inside) < 0.95
-
-
-def test_some_rays_of_the_torso_stage_lie_on_its_edges(config):
-    datamanager = drawn_from(config, torso_frames_per_step=3, torso_rays_per_batch=3000)
-    size = datamanager.dataset.camera.w, datamanager.dataset.camera.h
-
-    def on_outline(share: float) -> float:
-        """The share of rays within a pixel of the torso's outline."""
-        datamanager.config.torso_edges_share = share
-        bundle, batch = datamanager.next_train(20)
-        numbers = bundle.metadata["frame"][:, 0].numpy()
-        assert len(numbers) == 3000 and len(set(numbers.tolist())) == 3 and len(batch["torso_alpha"]) == 3000
-        column, row = np.floor((bundle.metadata["pixel"].numpy() + 1) / 2 * size).astype(int).T
-        near = np.zeros(len(numbers), bool)
-        for number in set(numbers.tolist()):
-            alpha = datamanager.dataset.torso(datamanager.dataset.frames[number])[..., 3]
-            outline = cv2.dilate(alpha, np.ones((3, 3))) != cv2.erode(alpha, np.ones((3, 3)))
-            near |= (numbers == number) & outline[row, column]
-        return near.mean()
-
-    evenly, half, all_of_them = (on_outline(share) for share in (0.0, 0.5, 1.0))
-    assert evenly < 0.25 and all_of_them > 2 * evenly
-    assert half == pytest.approx((evenly + all_of_them) / 2, abs=0.05)
 
 
 def test_some_patches_lie_elsewhere_on_the_face(config):

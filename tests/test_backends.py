@@ -188,6 +188,45 @@ def test_grid_at_the_edges(backend, device):
     assert table.grad.abs().max() > 0 and x.grad.abs().max() > 0
 
 
+@runs(("triton", "cpu"))
+@pytest.mark.parametrize("dims", [2, 3])
+def test_grid_gradient_adds_once_for_all_points_of_a_cell(dims, backend, device, monkeypatch):
+    """The worst case, all points in one cell, and another with few points a cell: what is counted is additions to each
+    number of the table, which have to wait for each other on a GPU."""
+    from triton.runtime.interpreter import InterpreterBuilder
+
+    from aed_nerfstudio.fields.grid_triton import backward_table
+
+    layout, added = HashGridLayout(dims, n_levels=2, log2_size=10, top_resolution=64), []
+    add = InterpreterBuilder.create_atomic_rmw
+
+    def counted(self, kind, pointers, values, mask, *more):
+        added.append(pointers.data[np.broadcast_to(mask.data, pointers.data.shape)])
+        return add(self, kind, pointers, values, mask, *more)
+
+    monkeypatch.setattr(InterpreterBuilder, "create_atomic_rmw", counted)
+    table, count = random_table(layout), 600
+    width, corners = backward_table.configs[0].kwargs["width"], 2**dims
+    blocks = -(-count // width)
+    assert blocks == 2
+    spread = torch.rand(count, dims, generator=torch.Generator().manual_seed(3))
+    cell = (30 - 0.5 + 0.2 + 0.6 * spread) / float(layout.scales[1])  # the same one, on both levels
+    few = torch.where(torch.arange(count)[:, None] % 3 == 0, cell, spread.round(decimals=1))
+    for x in (cell, few):
+        added.clear()
+        got = encoded(lambda x, table: encode(x, table, layout, backend), x.to(device), table.to(device))[2]
+        want = encoded(lambda x, table: encode_torch(x, table, layout), x, table)[2]
+        torch.testing.assert_close(got, want, rtol=1e-4, atol=1e-5 * want.abs().max().item())
+        # One addition a block, cell and corner of each of the two features.
+        cells = [(part * float(scale) + 0.5).floor() for part in x.split(width) for scale in layout.scales]
+        additions = 2 * corners * sum(len(part.unique(dim=0)) for part in cells)
+        numbers, times = np.unique(np.concatenate(added), return_counts=True)
+        assert times.sum() == additions < 0.7 * 2 * corners * layout.n_levels * count
+        if x is cell:
+            assert additions == 2 * corners * layout.n_levels * blocks
+            assert (times == blocks).all() and len(numbers) == (want != 0).sum()
+
+
 PRESETS = [
     HashGridLayout(dims, levels, log2_size=size, top_resolution=top)
     for dims, levels, size, top in [(2, 16, 16, 2048), (3, 16, 16, 2048), (2, 16, 14, 512), (3, 16, 14, 512)]
@@ -204,6 +243,46 @@ def test_tiny_cuda_nn_gets_our_layout(layout):
     assert (resolutions[dense] == layout.resolutions[dense]).all()
     assert (resolutions[layout.hashed] ** layout.n_dims > 2**layout.log2_size).all()
     np.testing.assert_allclose(scales, layout.scales, atol=2e-3)
+
+
+def looked_up_as_tiny_cuda_nn_does(x: np.ndarray, params: np.ndarray, layout: HashGridLayout) -> np.ndarray:
+    """Features [N, 2L] of points [N, D] from a flat vector of parameters, by the rules of tiny-cuda-nn's sources, as
+    docs/backends.md lists them: common_device.h (hash, index, scale, resolution) and encodings/grid.h (offsets)."""
+    config, primes = encoding_config(layout), (1, 2654435761, 805459861)
+    features, offset, dims = [], 0, x.shape[1]
+    for level in range(config["n_levels"]):
+        log2_growth = np.log2(np.float32(config["per_level_scale"]))
+        scale = np.exp2(np.float32(level) * log2_growth) * np.float32(config["base_resolution"]) - np.float32(1)
+        resolution = int(np.ceil(scale)) + 1
+        size = min(-(-(resolution**dims) // 8) * 8, 1 << config["log2_hashmap_size"])
+        position = x.astype(np.float64) * float(scale) + 0.5  # fmaf rounds once
+        lower = np.floor(position).astype(np.int64)
+        fraction, value = position - lower, np.zeros((len(x), 2))
+        for corner in range(1 << dims):
+            upper = [(corner >> axis) & 1 for axis in range(dims)]
+            weight = np.prod([f if u else 1 - f for f, u in zip(fraction.T, upper, strict=True)], axis=0)
+            vertex = [lower[:, axis] + upper[axis] for axis in range(dims)]
+            index = sum(v * resolution**axis for axis, v in enumerate(vertex))
+            if size < resolution**dims:
+                index = np.bitwise_xor.reduce(
+                    [v * p & 0xFFFFFFFF for v, p in zip(vertex, primes, strict=False)], axis=0
+                )
+            row = 2 * (offset + index % size)
+            value += weight[:, None] * np.stack([params[row], params[row + 1]], -1)
+        features.append(value)
+        offset += size
+    assert 2 * offset == len(params)  # as the wrapper checks it of the module
+    return np.concatenate(features, -1)
+
+
+@pytest.mark.parametrize("layout", PRESETS, ids=str)
+def test_parameters_laid_out_by_tiny_cuda_nn_s_rules_give_our_values(layout):
+    x = points_for(layout, 200).clamp(0, 1)
+    table = random_table(layout)
+    want = encode_torch(x, table, layout).double()
+    got = looked_up_as_tiny_cuda_nn_does(x.numpy(), table.flatten().numpy(), layout)
+    # Its finest scale is smaller by up to two thousandths of a cell, see `test_tiny_cuda_nn_gets_our_layout`.
+    torch.testing.assert_close(torch.from_numpy(got), want, rtol=0, atol=1e-2 * want.abs().max().item())
 
 
 # ---- marching
@@ -318,7 +397,7 @@ def test_triton_s_kernels_in_the_interpreter_and_numba_s_in_two_threads():
 
 @needs_triton
 @not_interpreted
-@pytest.mark.parametrize("capability", [75, 90])
+@pytest.mark.parametrize("capability", [75, 80, 89, 90])
 def test_triton_kernels_compile_for_a_gpu(capability, monkeypatch, tmp_path):
     """Down to machine code; that needs no GPU, and the interpreter takes much that the compiler does not."""
     from triton import compile

@@ -6,7 +6,10 @@ import mmap
 import os
 import shutil
 import struct
+import threading
 import zlib
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -15,6 +18,7 @@ from typing import Any, BinaryIO, TypeVar
 import numpy as np
 import platformdirs
 from jaxtyping import Bool, Integer, UInt8
+from tqdm import tqdm
 
 from aed_nerfstudio.dataset.schema import HEAD, Dataset
 from aed_nerfstudio.errors import InputError
@@ -81,10 +85,11 @@ def over_background(torso: Array, background: Array) -> Array:
 class FrameStore:
     """Keeps a dataset's pixels in one file.
 
-    A frame is decoded when it is first asked for and written into a file, out of which it is read from then on, also in
-    later runs. Each process checks each frame once: that its pictures are still those it was decoded from (by name,
-    size and time of change) and that its pixels are whole (by their checksum); if not, it is decoded anew. So nothing
-    that ends a program or changes the dataset leaves wrong pixels behind, and several processes may share the file.
+    A frame is decoded when it is first asked for, or with many others by `fill`, and written into a file, out of which
+    it is read from then on, also in later runs. Each process checks each frame once: that its pictures are still those
+    it was decoded from (by name, size and time of change) and that its pixels are whole (by their checksum); if not, it
+    is decoded anew. So nothing that ends a program or changes the dataset leaves wrong pixels behind, and several
+    processes may share the file.
 
     Drawn pages are given back to the system at once: they stay in its cache as long as it has room, and do not count
     as memory of this process.
@@ -113,6 +118,37 @@ class FrameStore:
             self._file.truncate(size)
         self._map = mmap.mmap(self._file.fileno(), size, access=mmap.ACCESS_READ)
         self._checked: set[int] = set()
+        self._writing = threading.Lock()
+
+    def fill(self, indices: Sequence[int], progress: bool = True) -> None:
+        """Decodes frames that are not in the file yet, on all cores, and checks the others.
+
+        Args:
+            indices: of the frames.
+            progress: whether to show how far it is.
+
+        Raises:
+            InputError: a picture is missing or damaged, or the disk is full.
+        """
+        pool = ThreadPoolExecutor(os.cpu_count())
+        try:
+            done = pool.map(self._filled, indices)
+            for _ in tqdm(done, "frames", len(indices), leave=False, unit="frame", disable=not progress):
+                pass
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+    def _filled(self, index: int) -> None:
+        """Has a frame in its place, and its pages not in memory."""
+        start = index * self._slot
+        if index not in self._checked:
+            self._check(index, start, np.frombuffer(self._map, np.uint8, self._frame_bytes, start))
+            self._give_back(start)
+
+    def _give_back(self, start: int) -> None:
+        advise = getattr(self._map, "madvise", None)  # Windows has none
+        if advise and hasattr(mmap, "MADV_DONTNEED"):
+            advise(mmap.MADV_DONTNEED, start, self._slot)
 
     def draw(self, index: int, pixels: Integer[np.ndarray, " n"] | None = None) -> FramePixels:
         """Copies pixels [N] (row-major numbers) of a frame, or all of them where None: N = H * W.
@@ -128,8 +164,7 @@ class FrameStore:
         if index not in self._checked:
             self._check(index, start, stored)
         drawn = stored.copy() if pixels is None else stored[pixels]
-        if advise and hasattr(mmap, "MADV_DONTNEED"):
-            advise(mmap.MADV_DONTNEED, start, self._slot)
+        self._give_back(start)
         return FramePixels(drawn)
 
     def _check(self, index: int, start: int, stored: np.ndarray) -> None:
@@ -138,13 +173,15 @@ class FrameStore:
         end = start + self._frame_bytes
         if self._map[end : end + _MARK.size] != _MARK.pack(sources, zlib.crc32(stored.data)):
             values = decode(self.dataset, index).values
+            mark = _MARK.pack(sources, zlib.crc32(values.data))
             try:
                 # Through the file and not through the mapping, in which a full disk would kill the process.
-                self._file.seek(start)
-                self._file.write(values.data)
-                self._file.flush()
-                self._file.write(_MARK.pack(sources, zlib.crc32(values.data)))
-                self._file.flush()
+                with self._writing:
+                    self._file.seek(start)
+                    self._file.write(values.data)
+                    self._file.flush()
+                    self._file.write(mark)
+                    self._file.flush()
             except OSError as error:
                 raise InputError(
                     f"{self.path}: {error.strerror}; make room, or give a folder on a larger disk with {OPTION}"

@@ -23,6 +23,8 @@ from aed_nerfstudio.fields.grid_layout import HashGridLayout
 # A program of the interpreter costs the same however wide it is.
 _WIDTHS = [(8192, 4)] if interpreted() else [(128, 4), (256, 4), (256, 8), (512, 8)]
 _CONFIGS = [triton.Config({"width": width}, num_warps=warps) for width, warps in _WIDTHS]
+# The sums of the table's gradient are sorted, which a program of the interpreter pays for by its width.
+_SORTING = [triton.Config({"width": 512}, num_warps=4)] if interpreted() else _CONFIGS
 # Points differ in number from call to call: they are no key, else every call would tune anew.
 _TUNED = {"configs": _CONFIGS, "key": ["n_dims"]}
 
@@ -58,7 +60,7 @@ def _cell(x, offset, inside, scale):
 
 
 @triton.jit
-def _row(ix, iy, iz, corner: tl.constexpr, resolution, begin, size, is_hashed):
+def _row(ix, iy, iz, corner, resolution, begin, size, is_hashed):
     """Returns the table's row of a cell's corner; bit 0 of its number: the upper one in x, bit 1: in y, bit 2: in z."""
     jx = ix + (corner & 1)
     jy = iy + ((corner >> 1) & 1)
@@ -103,27 +105,78 @@ def forward_features(
     tl.store(out + 1, second, mask=inside)
 
 
-@triton.autotune(**_TUNED, reset_to_zero=["grad_table"])
+@triton.jit
+def _sorted(key, lane, width: tl.constexpr):
+    """Returns the keys of a block in ascending order. Bitonic, by gathering: the interpreter takes minutes for
+    `tl.sort`."""
+    length = 2
+    while length <= width:
+        apart = length // 2
+        while apart > 0:
+            other = tl.gather(key, lane ^ apart, 0)
+            lower = ((lane & apart) == 0) == ((lane & length) == 0)
+            key = tl.where(lower, tl.minimum(key, other), tl.maximum(key, other))
+            apart = apart // 2
+        length = length * 2
+    return key
+
+
+@triton.jit
+def _sums_of_runs(value, cell, lane):
+    """Sums the columns of value [W, C] over runs of rows with equal cells [W]: the last row of a run has its sum.
+
+    In doubling steps, as many as the longest run needs: one for points in cells of their own.
+    """
+    apart = 1
+    same = (lane >= apart) & (tl.gather(cell, tl.maximum(lane - apart, 0), 0) == cell)
+    while tl.max(same.to(tl.int32), axis=0) != 0:
+        from_row = tl.broadcast_to(tl.maximum(lane - apart, 0)[:, None], value.shape)
+        value += tl.where(same[:, None], tl.gather(value, from_row, 0), 0.0)
+        apart = apart * 2
+        same = (lane >= apart) & (tl.gather(cell, tl.maximum(lane - apart, 0), 0) == cell)
+    return value
+
+
+@triton.autotune(configs=_SORTING, key=["n_dims"], reset_to_zero=["grad_table"])
 @triton.jit
 def backward_table(
     x, grad, grad_table, scales, resolutions, begins, sizes, hashed, n_points, n_levels,
     n_dims: tl.constexpr, width: tl.constexpr,
 ):  # fmt: skip
     """Adds to grad_table [n_entries, 2] the table's gradient under that of the features, grad [N, 2L], in no fixed
-    order. Grid: blocks of points, levels."""
+    order. Grid: blocks of points, levels.
+
+    A block sorts its points by cell and adds once what those of a cell give to a corner. Points crowd into few cells
+    (all of them, in the grid of the audio), and additions to one entry wait for each other.
+    """
     level = tl.program_id(1)
-    point = tl.program_id(0).to(tl.int64) * width + tl.arange(0, width)
-    inside = point < n_points
+    first_point = tl.program_id(0).to(tl.int64) * width
+    lane = tl.arange(0, width)
+    inside = first_point + lane < n_points
     scale, resolution, begin, size, is_hashed = _level(level, scales, resolutions, begins, sizes, hashed)
+    ix, iy, iz, fx, fy, fz = _cells(x, first_point + lane, inside, scale, n_dims)
+    cell = ix.to(tl.int64) | (iy.to(tl.int64) << 18) | (iz.to(tl.int64) << 36)
+    nowhere = tl.full((width,), 1 << 53, tl.int64)
+    key = _sorted(tl.where(inside, cell, nowhere) * width + lane, lane, width)
+    cell = key // width
+    point = first_point + key % width
+    inside = cell < nowhere
+    # Again, now in the order of cells.
     ix, iy, iz, fx, fy, fz = _cells(x, point, inside, scale, n_dims)
     given = grad + 2 * (point * n_levels + level)
     first = tl.load(given, mask=inside, other=0.0)
     second = tl.load(given + 1, mask=inside, other=0.0)
-    for corner in tl.static_range(1 << n_dims):
-        entry = grad_table + 2 * _row(ix, iy, iz, corner, resolution, begin, size, is_hashed)
-        weight = _share(fx, corner & 1) * _share(fy, corner & 2) * _share(fz, corner & 4)
-        tl.atomic_add(entry, weight * first, mask=inside, sem="relaxed")
-        tl.atomic_add(entry + 1, weight * second, mask=inside, sem="relaxed")
+    column = tl.arange(0, 2 << n_dims)[None, :]  # both features of the first corner, of the second and so on
+    corner, feature = column >> 1, column & 1
+    value = tl.where((corner & 1) != 0, fx[:, None], 1.0 - fx[:, None])
+    value *= tl.where((corner & 2) != 0, fy[:, None], 1.0 - fy[:, None])
+    value *= tl.where((corner & 4) != 0, fz[:, None], 1.0 - fz[:, None])
+    value *= tl.where(feature == 0, first[:, None], second[:, None])
+    value = _sums_of_runs(value, cell, lane)
+    next_cell = tl.gather(cell, tl.minimum(lane + 1, width - 1), 0)
+    last = inside & ((lane == width - 1) | (next_cell != cell))
+    row = _row(ix[:, None], iy[:, None], iz[:, None], corner, resolution, begin, size, is_hashed)
+    tl.atomic_add(grad_table + 2 * row + feature, value, mask=last[:, None], sem="relaxed")
 
 
 @triton.autotune(**_TUNED)

@@ -15,6 +15,7 @@ from nerfstudio.data.dataparsers.base_dataparser import DataparserOutputs
 from nerfstudio.data.datasets.base_dataset import InputDataset
 from nerfstudio.data.utils.dataloaders import FixedIndicesEvalDataloader, RandIndicesEvalDataloader
 from nerfstudio.engine.callbacks import TrainingCallbackAttributes
+from nerfstudio.utils.comms import is_main_process
 from torch import Tensor
 
 from aed_nerfstudio.bounds import RENDERED_SIDE, Between
@@ -139,6 +140,7 @@ class AedDataManager(VanillaDataManager[InputDataset]):
     def get_training_callbacks(self, training_callback_attributes: TrainingCallbackAttributes) -> list:
         self.store()  # a disk that is too small is told before training begins
         check_pictures(self.dataset)  # and so is a damaged picture
+        self.store().fill(self.train_indices, progress=is_main_process())  # else the first steps would wait for it
         return super().get_training_callbacks(training_callback_attributes)
 
     def _chances(self) -> np.ndarray:
@@ -229,7 +231,7 @@ class AedDataManager(VanillaDataManager[InputDataset]):
             directions=send(directions, self.device),
             pixel_area=torch.ones(n, 1, device=self.device),
             metadata={
-                "frame": torch.full((n, 1), frame_index, device=self.device),
+                "frame": torch.full((n, 1), frame_index),  # stays on the host, which groups rays by it
                 "pixel": send(pixel, self.device),
             },
         )
@@ -289,7 +291,7 @@ class AedDataManager(VanillaDataManager[InputDataset]):
                 continue
             pixels = pixels[np.argsort(~self._in_face(index, pixels), kind="stable")]
             bundle, batch = self._rays(int(index), pixels)
-            bundle.metadata["beyond_face"] = ~batch["face"][:, None]
+            bundle.metadata["beyond_face"] = torch.from_numpy(~self._in_face(index, pixels))[:, None]  # on the host too
             drawn.append((bundle, batch))
         bundles, batches = zip(*drawn, strict=True)
         return _joined(bundles), {key: torch.cat([batch[key] for batch in batches]) for key in batches[0]}

@@ -6,7 +6,8 @@ import math
 from pathlib import Path
 
 import torch
-from torch import nn
+from jaxtyping import Float
+from torch import Tensor, nn
 
 from aed_nerfstudio.errors import InputError
 from aed_nerfstudio.nerfstudio_plugin.checkpoints import checkpoints
@@ -18,6 +19,8 @@ NOTABLE = 0.05
 """A mean loss below this is no explosion, however low it was before."""
 SETTLING = 100
 """Steps of a stage that are not judged."""
+READ_EVERY = 10
+"""Steps whose losses are read from the device together: a reading waits until the device has done all work before."""
 
 
 class LossWatch:
@@ -31,18 +34,35 @@ class LossWatch:
     def __init__(self, schedule: StageSchedule, checkpoints: Path) -> None:
         self.schedule = schedule
         self.checkpoints = Path(checkpoints)
+        self._unread: list[tuple[int, Tensor]] = []
+        """Steps and losses that are not judged yet."""
         self._enter("")
 
     def _enter(self, stage: str) -> None:
         self.stage, self.seen, self.mean, self.lowest = stage, 0, 0.0, float("inf")
 
     def state(self) -> dict:
-        """Returns what it remembers, for `restore`."""
+        """Returns what it remembers, for `restore`; raises as `read`."""
+        self.read()
         return {"stage": self.stage, "seen": self.seen, "mean": self.mean, "lowest": self.lowest}
 
     def restore(self, state: dict) -> None:
         """Has it remember what another remembered."""
         self.stage, self.seen, self.mean, self.lowest = (state[key] for key in ("stage", "seen", "mean", "lowest"))
+
+    def note(self, step: int, loss: Float[Tensor, ""]) -> None:
+        """Takes down a step's loss, which need not be computed yet; raises as `read` in every READ_EVERYth call."""
+        self._unread.append((step, loss.detach()))
+        if len(self._unread) >= READ_EVERY:
+            self.read()
+
+    def read(self) -> None:
+        """Waits for the losses that were noted and checks them, as `check` does, one step after the other."""
+        noted, self._unread = self._unread, []
+        if noted:
+            losses = torch.stack([loss for _, loss in noted]).tolist()
+            for (step, _), loss in zip(noted, losses, strict=True):
+                self.check(step, loss)
 
     def check(self, step: int, loss: float) -> None:
         """Raises InputError with the step, the stage and the last good checkpoint when something is wrong."""

@@ -142,8 +142,10 @@ def depth_error(composited: Composited, samples: PackedSamples, surface: Tensor)
     mean = sums / composited.accumulation.detach().clamp_min(1e-3)
     pull = composited.weights * (apart - mean[samples.ray_indices])
     known = ~surface.isnan()
-    # The pull's value is zero; the first term, which has no gradient, makes it the error.
-    return (sums[known].sum() + pull[known[samples.ray_indices]].sum()) / known.sum().clamp_min(1)
+    # The pull's value is zero; the first term, which has no gradient, makes it the error. Not picked by a mask: how
+    # many there are only the device knows, and the host would wait for it.
+    error = torch.where(known, sums, 0.0).sum() + torch.where(known[samples.ray_indices], pull, 0.0).sum()
+    return error / known.sum().clamp_min(1)
 
 
 class PerceptualLoss(nn.Module):

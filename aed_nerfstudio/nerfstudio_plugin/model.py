@@ -39,6 +39,7 @@ from aed_nerfstudio.nerfstudio_plugin.losses import (
 from aed_nerfstudio.nerfstudio_plugin.occupancy_schedule import OccupancySchedule, carve
 from aed_nerfstudio.nerfstudio_plugin.stages import StageSchedule
 from aed_nerfstudio.rendering.compositing import composite
+from aed_nerfstudio.rendering.transfer import send
 
 NETWORK = "network."
 """Begins the names of the network's weights, and is left out in checkpoints."""
@@ -188,18 +189,18 @@ class AedNerfModel(Model):
     def _conditions(self, metadata: dict[str, Tensor]) -> tuple[Tensor, list[FrameCondition], list[int]]:
         """Returns the frames [C], the conditions and the numbers of rays that follow each other with one condition."""
         _, track = self._recording()
-        beyond, rays = metadata.get("beyond_face"), metadata["frame"].flatten()
-        if beyond is None:
-            frames, counts = torch.unique_consecutive(rays, return_counts=True)
-            return frames, [track[i] for i in frames.tolist()], counts.tolist()
-        groups, counts = torch.unique_consecutive(2 * rays + beyond.flatten(), return_counts=True)
+        beyond, groups = metadata.get("beyond_face"), 2 * metadata["frame"].cpu().numpy().ravel()
+        if beyond is not None:
+            groups = groups + beyond.cpu().numpy().ravel()
+        starts = np.flatnonzero(np.diff(groups, prepend=-1))
+        counts, groups = np.diff(starts, append=len(groups)).tolist(), groups[starts]
         frames = groups // 2
         conditions = [track[i] for i in frames.tolist()]
-        for k in torch.nonzero(groups % 2)[:, 0].tolist() if len(self.labels) > 1 else []:
+        for k in np.flatnonzero(groups % 2).tolist() if len(self.labels) > 1 else []:
             if torch.rand(()) < self.config.swapped_labels:
                 other = self.labels[int(torch.randint(len(self.labels), ()))]
                 conditions[k] = replace(conditions[k], emotion=other)
-        return frames, conditions, counts.tolist()
+        return send(frames, self.device), conditions, counts
 
     def _lit(self, colour: Tensor, conditions: list[FrameCondition], counts: list[int]) -> Tensor:
         """Returns the colours [R, 3] of rays of C frames, the first frame's first, in the light of their takes."""

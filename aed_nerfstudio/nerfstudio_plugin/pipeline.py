@@ -123,7 +123,8 @@ class AedPipeline(VanillaPipeline):
     def get_train_loss_dict(self, step: int):
         outputs, losses, metrics = super().get_train_loss_dict(step)
         losses, metrics = averaged(losses), averaged(metrics)
-        self.watch.check(step, sum(loss.item() for loss in losses.values()))
+        with torch.no_grad():
+            self.watch.note(step, torch.stack([*losses.values()]).sum(dtype=torch.float64))
         return outputs, losses, metrics
 
     def get_training_callbacks(self, attributes: TrainingCallbackAttributes) -> list[TrainingCallback]:
@@ -134,7 +135,9 @@ class AedPipeline(VanillaPipeline):
 
         def guard(step: int) -> None:
             if step % trainer.config.steps_per_save == 0 or step >= trainer.config.max_num_iterations - 1:
-                self.watch.check_weights(step, self.model)  # before the trainer writes a checkpoint
+                # Before the trainer writes a checkpoint.
+                self.watch.read()
+                self.watch.check_weights(step, self.model)
 
         def set_rates(step: int) -> None:
             factor = self.config.final_lr_share ** self.config.model.schedule.progress(step)

@@ -47,6 +47,19 @@ def test_draws_what_the_pictures_show(tmp_path):
     np.testing.assert_array_equal(store.draw(2).values, decode(dataset, 2).values.reshape(-1, 8))
 
 
+def test_all_frames_are_decoded_before_they_are_drawn(tmp_path):
+    dataset = make(tmp_path, size=64, count=12)
+    store, true = FrameStore(dataset), [decode(dataset, i).values.reshape(-1, 8) for i in range(12)]
+    store.fill(range(1, 12), progress=False)
+    for frame in dataset.frames:  # nothing is read from these any more
+        for kind in ("images", "torso", "parsing"):
+            dataset.path(kind, frame).unlink()
+    for i in range(1, 12):
+        np.testing.assert_array_equal(store.draw(i).values, true[i])
+    with pytest.raises(InputError, match="00000"):
+        store.fill(range(12), progress=False)
+
+
 def test_a_torso_lies_over_its_background():
     torso = np.array([[255, 0, 0, 0], [0, 255, 0, 255], [200, 0, 0, 51]], np.uint8)
     background = np.full((3, 3), 100, np.uint8)

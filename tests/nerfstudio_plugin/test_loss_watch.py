@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from aed_nerfstudio.errors import InputError
-from aed_nerfstudio.nerfstudio_plugin.loss_watch import LossWatch
+from aed_nerfstudio.nerfstudio_plugin.loss_watch import READ_EVERY, LossWatch
 from aed_nerfstudio.nerfstudio_plugin.stages import StageSchedule
 
 SCHEDULE = StageSchedule(1000, 100, 1000)
@@ -46,3 +46,20 @@ def test_weights_that_are_no_numbers_reach_no_checkpoint(tmp_path):
         layer.weight[0, 0] = float("inf")
     with pytest.raises(InputError, match="step 11, head stage: weights"):
         watch.check_weights(11, layer)
+
+
+def test_losses_are_read_some_steps_later_but_before_a_checkpoint(tmp_path):
+    well, lost = torch.tensor(0.1), torch.tensor(float("nan"))
+    watch = LossWatch(SCHEDULE, tmp_path)
+    for step in range(30, 30 + READ_EVERY - 1):
+        watch.note(step, lost if step == 33 else well)
+    with pytest.raises(InputError, match="step 33, head stage: the loss is no number"):
+        watch.note(30 + READ_EVERY - 1, well)
+    watch.note(50, lost)
+    with pytest.raises(InputError, match="step 50"):  # what a checkpoint is made of
+        watch.state()
+    late, soon = LossWatch(SCHEDULE, tmp_path), LossWatch(SCHEDULE, tmp_path)
+    for step in range(990, 1015):  # across a stage's end
+        late.note(step, torch.tensor(step / 7, dtype=torch.float64))
+        soon.check(step, step / 7)
+    assert late.state() == soon.state() and late.state()["seen"] == 15

@@ -69,8 +69,10 @@ class Guarded(tornado.web.RequestHandler):
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         """Answers an error by one line; without a traceback, which is in nobody's interest."""
         error = (kwargs.get("exc_info") or (None, None))[1]
-        text = error.log_message if isinstance(error, tornado.web.HTTPError) else None
-        if error is not None and not isinstance(error, tornado.web.HTTPError):
+        text = None
+        if isinstance(error, tornado.web.HTTPError):
+            text = error.log_message and error.log_message % error.args
+        elif error is not None:
             text = reason(error)
         self.set_header("Content-Type", "application/json")
         self.finish(json.dumps({"error": text or HTTPStatus(status_code).phrase}))

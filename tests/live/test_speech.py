@@ -62,7 +62,7 @@ def test_chunks_of_any_size_give_the_same(portrait):
             np.testing.assert_array_equal(a, b)
 
 
-@pytest.mark.parametrize(("front_end", "dim", "tolerance"), [("log-mel", 80, 1e-5), ("moonshine", 288, 0.25)])
+@pytest.mark.parametrize(("front_end", "dim", "tolerance"), [("log-mel", 80, 1e-5), ("moonshine", 288, 0.35)])
 def test_it_hears_what_the_offline_path_hears(portrait, front_end, dim, tolerance):
     """Away from the ends; RMS of the difference over that of the features' spread."""
     sound = unseen_speech(5.0)

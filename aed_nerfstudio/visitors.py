@@ -17,8 +17,8 @@ def is_this_machine(name: str | None) -> bool:
 
 
 def welcome(bound_to: str, origin: str | None, host: str) -> bool:
-    """Returns whether a request may be answered: of a page of this server's own, so that no other site steers it through
-    a visitor's browser. Programs send no origin, and may.
+    """Returns whether a request may be answered: of a page of this server's own, so that no other site steers it
+    through a visitor's browser. Programs send no origin, and may.
 
     A server for this machine only must have been called by its name, too: any name can be made to mean this machine.
 

@@ -3,10 +3,10 @@
     python benchmarks/live.py --seconds 600 --output benchmarks/results/live.json
     python benchmarks/live.py --size 512 --seconds 120 --output ...        # where a GPU is at hand
 
-It starts the command, speaks through `POST /say` and `WS /speech`, and writes: pictures a second; milliseconds from the end of a
-chunk of PCM until its sound and its picture are there, and until they are played; frames left out; pictures that came
-too late; memory; how late the sound is to the lips in what was received, by `aed inspect`'s method; and whether it lived
-through interruptions, reconnections and killed clients.
+It starts the command, speaks through `POST /say` and `WS /speech`, and writes: pictures a second; milliseconds from the
+end of a chunk of PCM until its sound and its picture are there, and until it is played; frames left out; pictures that
+came too late; memory; how late the sound is to the lips in what was received, by the method of `aed inspect`; and
+whether it lived through interruptions, reconnections and killed clients.
 """
 
 from __future__ import annotations
@@ -118,7 +118,10 @@ def spread(values: list[float]) -> dict[str, float]:
     """Returns median and 95th percentile, in ms."""
     if not values:
         return {}
-    return {"median_ms": round(1000 * statistics.median(values)), "p95_ms": round(1000 * float(np.quantile(values, 0.95)))}
+    return {
+        "median_ms": round(1000 * statistics.median(values)),
+        "p95_ms": round(1000 * float(np.quantile(values, 0.95))),
+    }
 
 
 def latencies(port: int, listener: Listener, chunks: int) -> dict[str, dict[str, float]]:

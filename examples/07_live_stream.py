@@ -1,7 +1,7 @@
 """Stream a recording to a live avatar as it would come from elsewhere: in pieces of 0.1 s, in real time.
 
-    aed live --avatar actor
-    python examples/07_live_stream.py --audio hello.wav --emotion happy
+aed live --avatar actor
+python examples/07_live_stream.py --audio hello.wav --emotion happy
 """
 
 import json

@@ -40,8 +40,8 @@ class LiveHearing:
 
     def __init__(self, front_end: str, lookahead: float = LOOKAHEAD) -> None:
         if is_file_front_end(front_end):
-            raise InputError(f"this avatar was trained on ready features ({front_end}), which live sound does not give; "
-                             "train one with --audio-features moonshine")  # fmt: skip
+            raise InputError(f"this avatar was trained on ready features ({front_end}), which live sound does not "
+                             "give; train one with --audio-features moonshine")  # fmt: skip
         chosen = front_end_named(front_end)
         chosen.prepare()
         self._extract = chosen.window or chosen.extract

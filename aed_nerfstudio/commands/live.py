@@ -61,7 +61,9 @@ class Live(AvatarFlags):
         self.check_avatar()
         token = self.token or ""
         if not is_this_machine(self.host) and len(token) < 8:
-            raise InputError(f"--host {self.host}: opens the avatar to the network; add --token with 8 characters or more")
+            raise InputError(
+                f"--host {self.host}: opens the avatar to the network; add --token with 8 characters or more"
+            )
         from aed_nerfstudio.live.access import Access
         from aed_nerfstudio.live.server import Server
         from aed_nerfstudio.live.studio import Studio
@@ -72,8 +74,8 @@ class Live(AvatarFlags):
         background = open_background(self.background)
         avatar = self.avatar_of()
         if not self.mark:
-            print("note: --no-mark: nothing in the picture says that it is generated; tell those who see it, as the law "
-                  "asks in many places (in the EU: AI Act, article 50)")  # fmt: skip
+            print("note: --no-mark: nothing in the picture says that it is generated; tell those who see it, as "
+                  "the law asks in many places (in the EU: AI Act, article 50)")  # fmt: skip
         size = None if self.size == "auto" else self.size
         studio = Studio(avatar, size, self.lookahead, background, self.mark, voice)
         return Server(studio, Access(self.host, token), self.port)

@@ -15,13 +15,14 @@ DEPTH = 0.25
 PAUSE = 12
 """Frames between two blinks at least."""
 USUAL = 100
-"""Frames between two blinks of a person of whom none was recorded: adults at rest blink every 4 s (Bentivoglio 1997)."""
+"""Frames between two blinks of a person of whom none was recorded: at rest adults blink every 4 s (Bentivoglio
+1997)."""
 PLAIN = np.array([0.8, 0.35, 0.05, 0.3, 0.6, 0.85])
 """Such a person's blink: what is left of the openness, frame by frame."""
 
 
 def recorded_blinks(motion: HeadMotion) -> list[np.ndarray]:
-    """Returns the blinks of a recording, each as shares [BEFORE + 1 + AFTER] of how open the eyes are between blinks."""
+    """Returns the blinks of a recording, each as shares [BEFORE + 1 + AFTER] of how open the eyes are between them."""
     found = []
     for number in motion.longest_first:
         eyes = motion.take(number).eye_openness

@@ -1,4 +1,4 @@
-"""What waits to be sent to one client: a slow one gets fewer pictures, a dead one is let go, and neither holds anyone."""
+"""What waits to be sent to one client: a slow one gets fewer pictures, a dead one is let go."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a live avatar says and shows from frame to frame: queue, epochs, interruptions; knows no network and no clock."""
+"""What a live avatar says and shows from frame to frame: queue, epochs, interruptions; without network and clock."""
 
 from __future__ import annotations
 

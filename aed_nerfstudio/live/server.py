@@ -85,7 +85,9 @@ class Say(ApiHandler):
             asked = self.asked()
             text = asked.get("text")
             if not isinstance(text, str):
-                raise InputError('send {"text": "Hello"} as JSON, or sound with the Content-Type audio/wav or audio/L16')
+                raise InputError(
+                    'send {"text": "Hello"} as JSON, or sound with the Content-Type audio/wav or audio/L16'
+                )
             emotion = studio.emotion(asked.get("emotion"), asked.get("intensity"))
             utterance = studio.say_text(text, emotion, bool(asked.get("interrupt")))
         self.answer(utterance=utterance.number, epoch=studio.engine.performer.epoch)
@@ -222,4 +224,3 @@ class Server:
             server.stop()
             self._studio.forget()
             await asyncio.to_thread(self._studio.engine.end)
-

@@ -45,7 +45,9 @@ class LiveSocket(Guarded, tornado.websocket.WebSocketHandler):
         self._second, self._count = 0.0, 0
         self._loop = asyncio.get_running_loop()
         if self.kind in self.taken:
-            self.write_message(json.dumps({"type": "error", "error": "busy: another client is connected; one at a time"}))
+            self.write_message(
+                json.dumps({"type": "error", "error": "busy: another client is connected; one at a time"})
+            )
             self.close(BUSY, "busy")
             return
         self.taken[self.kind] = self

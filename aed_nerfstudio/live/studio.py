@@ -1,4 +1,4 @@
-"""A live avatar and all that one asks of it, without the network: speech, text, emotions, size, background, recording."""
+"""A live avatar and all that one asks of it, without the network: speech, emotions, pictures, recording."""
 
 from __future__ import annotations
 

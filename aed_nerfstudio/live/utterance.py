@@ -30,7 +30,7 @@ _numbers = itertools.count(1)
 
 @dataclass
 class _Part:
-    """Consecutive sound, the emotion to be shown from its first sample on, and what is told when its last was played."""
+    """Consecutive sound, the emotion that begins with its first sample, and what is told when its last was played."""
 
     samples: np.ndarray
     emotion: np.ndarray | None

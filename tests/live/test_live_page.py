@@ -17,7 +17,8 @@ from tests.viewer.chromium import PROGRAM, Chromium
 @pytest.fixture(scope="module")
 def process():
     """`aed live` and its port."""
-    command = forked("aed", "live", "--avatar", "actor", "--size", "96", "--port", "0", "--tts-command", "cat /dev/null")
+    options = ("--avatar", "actor", "--size", "96", "--port", "0", "--tts-command", "cat /dev/null")
+    command = forked("aed", "live", *options)
     running = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     assert running.stdout is not None
     printed = []
@@ -53,8 +54,9 @@ def test_the_page_shows_and_plays(process, tmp_path):
         assert browser.run("document.documentElement.scrollWidth") <= 390  # a phone's width
         assert browser.run("getComputedStyle(document.getElementById('picture')).width") != "0px"
         assert "fps" in browser.wait(lambda: browser.run("document.getElementById('figures').textContent"))
-        focusable = browser.run("[...document.querySelectorAll('button, input, select, a')].every(e => e.tabIndex >= 0)")
-        assert focusable and browser.run("window.faults || []") == []
+        all_controls = "[...document.querySelectorAll('button, input, select, a')]"
+        assert browser.run(f"{all_controls}.every(e => e.tabIndex >= 0)")
+        assert browser.run("window.faults || []") == []
 
 
 def test_it_ends_within_seconds_of_sigterm(process):

@@ -297,7 +297,8 @@ class TestBadInput:
     def test_a_client_that_never_reads_holds_nobody(self, port, studio):
         key = "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n"
         with socket.create_connection(("127.0.0.1", port), 30) as raw:
-            raw.sendall(f"GET /ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n{key}\r\n".encode())
+            start = "GET /ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            raw.sendall(f"{start}{key}\r\n".encode())
             time.sleep(0.5)
             before = studio.engine.pictures
             assert ask(port, "/say", pcm16(speech(3)), "audio/L16")[0] == 200

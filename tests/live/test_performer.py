@@ -70,7 +70,7 @@ def test_flows_are_said_one_after_the_other_and_whole(stage):
     stage.say("b", second)
     stage.play(30)
     heard = stage.heard()
-    start = 3 + stage.performer.speech.hearing.ahead - 0
+    start = 3 + stage.performer.speech.hearing.ahead
     at = int(np.flatnonzero(heard)[0])
     assert at == start * FRAME
     np.testing.assert_allclose(heard[at : at + 3000], first, atol=1e-4)
@@ -93,7 +93,7 @@ def test_an_interruption_takes_one_frame(stage):
     assert cut == Cut(1, (heard + 1) * FRAME)
     stage.play(30)
     sound = stage.heard()
-    assert (sound[heard * FRAME : cut.stamp] == pytest.approx(0.5, abs=1e-3)).all() if heard < cut.stamp else True
+    np.testing.assert_allclose(sound[heard * FRAME : cut.stamp], 0.5, atol=1e-3)
     np.testing.assert_allclose(sound[cut.stamp : cut.stamp + 2 * FRAME], 0.25, atol=1e-3)
     assert not sound[cut.stamp + 2 * FRAME :].any()
     ends = [(name, event) for name, event, _ in stage.events if event in ("interrupted", "finished")]

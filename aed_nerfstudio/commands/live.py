@@ -10,6 +10,7 @@ from aed_nerfstudio.bounds import RENDERED_SIDE, Between
 from aed_nerfstudio.commands.avatar_flags import AvatarFlags
 from aed_nerfstudio.commands.flags import check_flags
 from aed_nerfstudio.errors import InputError
+from aed_nerfstudio.jobs.signals import STOP, on_signals
 
 if TYPE_CHECKING:
     from aed_nerfstudio.live.server import Server
@@ -43,15 +44,16 @@ class Live(AvatarFlags):
         """Serves until it is stopped."""
         server = self.server()
         address = f"http://{'localhost' if self.host == '127.0.0.1' else self.host}:{server.port}/"
-        before = [(number, signal.getsignal(number)) for number in (signal.SIGINT, signal.SIGTERM)]
-        try:
-            for number, _ in before:
-                signal.signal(number, lambda *_: server.end())
+        came: list[int] = []
+
+        def stop(number: int) -> None:
+            came.append(number)
+            server.end()
+
+        with on_signals(stop, *STOP):
             server.run(lambda: print(f"live: {address}{'?token=...' if self.token else ''}", flush=True))
-        finally:
-            for number, handler in before:
-                signal.signal(number, handler)
-        print("stopped")
+        if came:
+            signal.raise_signal(came[0])  # ends as all commands do
 
     def server(self) -> Server:
         """Returns the server, which listens already."""

@@ -143,10 +143,13 @@ class Engine:
     def _run(self) -> None:
         last = -1
         while not self._ended.is_set():
-            wait = self.step(last)
-            last = wait[0]
-            if wait[1] > 0:
-                self._ended.wait(wait[1])
+            try:
+                last, wait = self.step(last)
+            except Exception as error:  # whatever it is, the stream goes on
+                print(f"live: {reason(error)}", flush=True)
+                wait = 1.0
+            if wait > 0:
+                self._ended.wait(wait)
 
     def step(self, last: int) -> tuple[int, float]:
         """Does what is due now.

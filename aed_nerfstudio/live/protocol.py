@@ -36,7 +36,8 @@ class Stamped:
     @classmethod
     def unpacked(cls, message: bytes) -> Stamped:
         """Returns what a message holds; for clients in Python."""
-        return cls(*HEADER.unpack_from(message), message[HEADER.size :])
+        kind, epoch, stamp = HEADER.unpack_from(message)
+        return cls(kind, epoch, stamp, message[HEADER.size :])
 
 
 def pcm16(samples: Float[np.ndarray, " n"]) -> bytes:

@@ -106,10 +106,12 @@ class LiveSocket(Guarded, tornado.websocket.WebSocketHandler):
 
     def close_sound(self) -> None:
         """Says that no more comes of the flow that is open."""
-        if self.sound is not None:
-            self.sound.put(self._resampler.rest())
-            self.sound.close()
-            self.sound = None
+        sound, self.sound = self.sound, None
+        if sound is not None:
+            try:
+                sound.put(self._resampler.rest())
+            finally:
+                sound.close()
 
     def listener(self, **facts: object) -> Listener:
         """Returns what sends a flow's events to this client."""
@@ -156,6 +158,7 @@ class PageSocket(LiveSocket):
 
     def begin(self) -> None:
         """Says what there is, and where the stream is."""
+        self._statuses = asyncio.ensure_future(self._tell_status())
         studio, words = self.studio, self.studio.vocabulary
         studio.outlet = self._deliver
         position = studio.engine.attach()
@@ -163,14 +166,12 @@ class PageSocket(LiveSocket):
         self.tell(
             "hello",
             position=position,
-            epoch=studio.engine.performer.epoch,
             emotions={c: span for c, span in spans.items() if span is not None},
             sizes=SIZES,
             text=studio.voice is not None,
             recording=studio.recording,
             **studio.engine.status(),
         )
-        self._statuses = asyncio.ensure_future(self._tell_status())
 
     async def _tell_status(self) -> None:
         while True:

@@ -114,7 +114,8 @@ class Utterance:
 
     def _take(self, count: int) -> tuple[np.ndarray, np.ndarray | None, list[object]]:
         """Takes up to so many samples; with the last emotion that begins, and the marks that end, within them."""
-        taken, emotion, marks = [np.zeros(0, np.float32)], None, []
+        taken: list[np.ndarray] = [np.zeros(0, np.float32)]
+        emotion, marks = None, []
         while self._parts and (count > 0 or not self._parts[0].samples.size):
             part = self._parts[0]
             taken.append(part.samples[:count])

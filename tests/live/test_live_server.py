@@ -317,8 +317,8 @@ class TestAccess:
         with pytest.raises(Exception, match="403"):
             Client(port, origin="http://evil.example")
 
-    def test_a_token_is_asked_for(self, studio):
-        with serving(studio, Access("127.0.0.1", "secret-words")) as port:
+    def test_a_token_is_asked_for(self, actor):
+        with serving(Studio(actor, SIZE, 0.28), Access("127.0.0.1", "secret-words")) as port:
             assert ask(port, "/")[0] == 200
             for path in ("/status", "/status?token=wrong"):
                 assert ask(port, path)[0] == 401
@@ -328,8 +328,8 @@ class TestAccess:
             with pytest.raises(Exception, match="401"):
                 Client(port)
 
-    def test_too_many_requests_are_refused(self, studio):
-        with serving(studio, Access("127.0.0.1")) as port:
+    def test_too_many_requests_are_refused(self, actor):
+        with serving(Studio(actor, SIZE, 0.28), Access("127.0.0.1")) as port:
             assert {ask(port, "/stop", {})[0] for _ in range(45)} == {200, 429}
 
 

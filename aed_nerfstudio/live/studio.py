@@ -59,13 +59,16 @@ class Studio:
     ) -> None:
         self._avatar, self.vocabulary, self.voice = avatar, avatar.vocabulary, voice
         speech = LiveSpeech(avatar.portrait, lookahead=lookahead)
+        tried = _conditions(avatar, lookahead)
         if size is None:
-            size, rate = fast_size(avatar, _conditions(avatar, lookahead))
+            size, rate = fast_size(avatar, tried)
             print(f"size {size}: {rate:.0f} frames a second here", flush=True)
+        painter = Painter(avatar, size, background, marked)
+        painter(tried[0])  # what is made once is made before somebody waits for it
         self._first_background = background
         self.outlet: Callable[[Stamped | Cut], None] = lambda item: None
         """Is given what is for the listener."""
-        self.engine = Engine(speech, Painter(avatar, size, background, marked), self._deliver)
+        self.engine = Engine(speech, painter, self._deliver)
         self._recording: Recording | None = None
         self._base: tuple[str, str | float | None] = self.vocabulary.default_category, None
 

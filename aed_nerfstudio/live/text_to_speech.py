@@ -7,7 +7,7 @@ import shlex
 import shutil
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import IO, Protocol, cast
 
 import numpy as np
@@ -69,12 +69,14 @@ class CommandSpeech:
         complaint.start()
         try:
             threading.Thread(target=_give, args=(process, words), daemon=True).start()
-            yield from self._read(cast(IO[bytes], process.stdout))
+            total = yield from self._read(cast(IO[bytes], process.stdout))
             if process.wait() != 0:
                 complaint.join(1)
                 text = b"".join(said).decode(errors="replace").strip().splitlines() or [""]
                 code = process.returncode
                 raise InputError(f"the program that speaks text ended with {code}: {text[-1][:200]}; try it by hand")
+            if not total:
+                raise InputError("the program that speaks text wrote no sound; check --tts-command and --tts-rate")
         finally:
             timer.cancel()
             process.kill()
@@ -82,8 +84,8 @@ class CommandSpeech:
             for pipe in (process.stdout, process.stderr):
                 cast(IO[bytes], pipe).close()
 
-    def _read(self, stream: IO[bytes]) -> Iterator[np.ndarray]:
-        """Yields what comes as PCM, or as WAV."""
+    def _read(self, stream: IO[bytes]) -> Generator[np.ndarray, None, int]:
+        """Yields what comes as PCM, or as WAV; returns how many samples there were."""
         start = b""
         while len(start) < 64 and (piece := stream.read(PIECE)):
             start += piece
@@ -101,8 +103,7 @@ class CommandSpeech:
                 yield sound
             piece = stream.read(PIECE)
         yield resampler.rest()
-        if not total:
-            raise InputError("the program that speaks text wrote no sound; check --tts-command and --tts-rate")
+        return total
 
 
 def _give(process: subprocess.Popen, words: str) -> None:

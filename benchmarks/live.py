@@ -212,7 +212,7 @@ def reconnections(port: int, count: int, killed: bool) -> int:
 
 
 def main(
-    output: Path, avatar: str = "actor", size: str = "auto", seconds: float = 120.0, lookahead: float = 0.28
+    output: Path, avatar: str = "actor", size: str = "auto", seconds: float = 120.0, lookahead: float = 0.12
 ) -> None:
     """Measures, and writes the figures.
 

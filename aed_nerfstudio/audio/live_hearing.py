@@ -15,7 +15,7 @@ FRAME = STEP * STEPS_PER_FRAME
 """Samples of a frame."""
 WINDOW_FRAMES = 50
 """Frames of sound that are heard at once: Moonshine's states follow the lips with two seconds as well as with four."""
-LOOKAHEAD = 0.28
+LOOKAHEAD = 0.12
 """Seconds of sound after a frame's end that it waits for by default; see the table in docs/live.md."""
 
 

@@ -22,7 +22,7 @@ class Live(AvatarFlags):
 
     size: Literal["auto"] | Annotated[int, RENDERED_SIDE] = "auto"
     """Width of the pictures in pixels; auto: the largest that this machine renders at 20 frames a second and more."""
-    lookahead: Annotated[float, Between(0, 1, "s")] = 0.28
+    lookahead: Annotated[float, Between(0, 1, "s")] = 0.12
     """Seconds of sound that the lips wait for: less is sooner, and less exact (docs/live.md has the table)."""
     background: str = "original"
     """The recording's, a colour (such as green), or a picture's or a video's file."""

@@ -191,8 +191,8 @@ class Server:
                 ("/(.*)", PageFile, {"access": access, "path": str(PAGE), "default_filename": "index.html"}),
             ],
             log_function=lambda handler: None,
-            websocket_ping_interval=5,
-            websocket_ping_timeout=5,
+            websocket_ping_interval=20,
+            websocket_ping_timeout=20,
             websocket_max_message_size=LONGEST_CHUNK + 1024,
         )
         self._ended = threading.Event()

@@ -51,7 +51,7 @@ class LiveSocket(Guarded, tornado.websocket.WebSocketHandler):
             self.close(BUSY, "busy")
             return
         self.taken[self.kind] = self
-        self.outbox = Outbox(self.write_message, self._let_go)
+        self.outbox = Outbox(lambda m: self.write_message(m, binary=isinstance(m, bytes)), self._let_go)
         self.begin()
 
     def begin(self) -> None:

@@ -134,7 +134,7 @@ def test_emotion_comes_with_its_sound_and_goes_with_it(stage, portrait):
         found = stage.performer.condition(stage.performer.speech.next_frame - 1)
         shown.append(found[1].emotion)
     start = int(np.flatnonzero(stage.heard())[0]) // FRAME
-    np.testing.assert_array_equal(shown[start + 1], happy)
+    np.testing.assert_array_equal(shown[start + 8], happy)
     np.testing.assert_array_equal(shown[-1], neutral)
     assert np.abs(np.diff(shown, axis=0)).max() < 0.2
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 from aed_nerfstudio.bounds import RENDERED_SIDE, Between
 from aed_nerfstudio.commands.avatar_flags import AvatarFlags
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 class Live(AvatarFlags):
     """Talk through an avatar in the browser, or have a program talk through it; Ctrl-C ends it."""
 
-    size: Literal["auto"] | Annotated[int, RENDERED_SIDE] = "auto"
+    size: str = "auto"
     """Width of the pictures in pixels; auto: the largest that this machine renders at 20 frames a second and more."""
     lookahead: Annotated[float, Between(0, 1, "s")] = 0.12
     """Seconds of sound that the lips wait for: less is sooner, and less exact (docs/live.md has the table)."""
@@ -60,6 +60,7 @@ class Live(AvatarFlags):
         from aed_nerfstudio.visitors import is_this_machine
 
         check_flags(self)
+        size = self._width()
         self.check_avatar()
         token = self.token or ""
         if not is_this_machine(self.host) and len(token) < 8:
@@ -78,6 +79,14 @@ class Live(AvatarFlags):
         if not self.mark:
             print("note: --no-mark: nothing in the picture says that it is generated; tell those who see it, as "
                   "the law asks in many places (in the EU: AI Act, article 50)")  # fmt: skip
-        size = None if self.size == "auto" else self.size
         studio = Studio(avatar, size, self.lookahead, background, self.mark, voice)
         return Server(studio, Access(self.host, token), self.port)
+
+    def _width(self) -> int | None:
+        """Returns the width of the pictures; None for auto."""
+        if self.size == "auto":
+            return None
+        if not self.size.isascii() or not self.size.isdigit():
+            raise InputError(f"--size {self.size}: must be auto, or a number of pixels")
+        RENDERED_SIDE.check("--size", int(self.size))
+        return int(self.size)

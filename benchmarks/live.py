@@ -153,15 +153,16 @@ def latencies(port: int, listener: Listener, chunks: int) -> dict[str, dict[str,
 
 def offset(listener: Listener) -> dict[str, float | str | None]:
     """Returns by how many ms the sound is later than the lips in what was received, as a 25-fps video."""
-    finder, frames = FaceFinder(still=False), sorted(listener.kept)
+    frames = sorted(listener.kept)
     frames = list(range(frames[0], frames[-1] + 1))
     landmarks, last = [], np.full((478, 3), np.nan, np.float32)
-    for frame in frames:
-        if frame in listener.kept:
-            picture = cv2.imdecode(np.frombuffer(listener.kept[frame], np.uint8), cv2.IMREAD_COLOR)
-            picture = cv2.resize(picture, (384, 384), interpolation=cv2.INTER_CUBIC)
-            last = finder.landmarks(np.ascontiguousarray(picture[..., ::-1]))
-        landmarks.append(last)
+    with FaceFinder(still=False) as finder:
+        for frame in frames:
+            if frame in listener.kept:
+                picture = cv2.imdecode(np.frombuffer(listener.kept[frame], np.uint8), cv2.IMREAD_COLOR)
+                picture = cv2.resize(picture, (384, 384), interpolation=cv2.INTER_CUBIC)
+                last = finder.landmarks(np.ascontiguousarray(picture[..., ::-1]))
+            landmarks.append(last)
     landmarks = np.stack(landmarks)
     sound = np.zeros(len(frames) * FRAME, np.float32)
     for stamp, body in listener.heard.items():

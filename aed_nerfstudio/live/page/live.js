@@ -10,7 +10,7 @@ const canvas = id("picture"), paper = canvas.getContext("2d");
 
 let socket = null, epoch = 0, pictures = [], context = null, player = null, microphone = null;
 let stream = { base: 0, at: 0 }; // the playhead in samples, and when that was, in ms
-let shown = 0, late = 0, lateBefore = 0, status = {};
+let shown = 0, late = 0, status = {};
 export const log = []; // what was shown: [stamp, playhead], for measurements
 globalThis.live = { log, state: () => ({ shown, late, epoch, playhead: playhead(), audio: context?.state }) };
 
@@ -140,8 +140,7 @@ function figures() {
 }
 
 setInterval(() => {
-  send({ type: "clock", position: Math.max(0, Math.round(playhead())), late: late - lateBefore });
-  lateBefore = late;
+  send({ type: "clock", position: Math.max(0, Math.round(playhead())) });
 }, 200);
 
 // ---- controls

@@ -10,9 +10,9 @@ const canvas = id("picture"), paper = canvas.getContext("2d");
 
 let socket = null, epoch = 0, pictures = [], context = null, player = null, microphone = null;
 let stream = { base: 0, at: 0 }; // the playhead in samples, and when that was, in ms
-let shown = 0, late = 0, status = {};
+let shown = 0, late = 0, sounds = 0, status = {};
 export const log = []; // what was shown: [stamp, playhead], for measurements
-globalThis.live = { log, state: () => ({ shown, late, epoch, playhead: playhead(), audio: context?.state }) };
+globalThis.live = { log, state: () => ({ shown, late, sounds, epoch, playhead: playhead(), audio: context?.state }) };
 
 document.body.classList.toggle("bare", query.get("bare") === "1");
 
@@ -47,6 +47,7 @@ async function hear() {
 function takeSound(sample, bytes) {
   const whole = new Int16Array(bytes), samples = new Float32Array(whole.length);
   for (let n = 0; n < whole.length; n++) samples[n] = whole[n] / 32767;
+  sounds++;
   player?.port.postMessage({ kind: "sound", sample, samples }, [samples.buffer]);
 }
 

@@ -137,17 +137,19 @@ def latencies(port: int, listener: Listener, chunks: int) -> dict[str, dict[str,
             agent.send(pcm16(sound[number * RATE // 10 : (number + 1) * RATE // 10]))
             ends.append(time.monotonic())
         agent.send(json.dumps({"type": "end"}))
-        while json.loads(agent.recv(timeout=120))["type"] != "finished":
-            pass
+        said: dict[int, int] = {}
+        """By the number of a chunk, the stream's sample after its last."""
+        while (event := json.loads(agent.recv(timeout=120)))["type"] != "finished":
+            if event["type"] == "chunk":
+                said[event["mark"]] = event["sample"]
         time.sleep(1)
     sounds, pictures = listener.sounds[before:], listener.pictures[shown:]
-    first = sounds[0][1]
     there, seen, played = [], [], []
-    for number, end in enumerate(ends):
-        last = first + (number + 1) * RATE // 10 - FRAME  # the chunk's last whole frame
-        there += [t - end for t, stamp in sounds if last <= stamp < last + FRAME][:1]
+    for number, sample in said.items():
+        end, last = ends[number], sample - FRAME  # the last frame that it is in
+        there += [t - end for t, stamp in sounds if stamp == last][:1]
         seen += [t - end for t, stamp in pictures if stamp >= last][:1]
-        played.append((last + FRAME - listener.base) / RATE + listener.at - end)
+        played.append((sample - listener.base) / RATE + listener.at - end)
     return {"sound there": spread(there), "picture there": spread(seen), "sound played": spread(played)}
 
 

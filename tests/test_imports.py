@@ -13,7 +13,7 @@ SOURCES = {PACKAGE: ROOT / PACKAGE, **{f"{PACKAGE}.{n}": ROOT / n for n in ("dat
 
 FLOORS = (
     ("errors",),
-    ("outside", "bounds", "files"),
+    ("outside", "bounds", "files", "visitors"),
     ("backends",),
     ("media", "face", "fields", "rendering"),
     ("dataset",),
@@ -23,7 +23,7 @@ FLOORS = (
     ("inspection", "corpora", "viewer"),
     ("nerfstudio_plugin",),
     ("model", "training", "method_configs", "loading"),
-    ("evaluation",),
+    ("evaluation", "live"),
     ("commands",),
 )
 """Lowest first. A package imports only itself and floors below its own."""

@@ -17,7 +17,7 @@ from aed_nerfstudio.errors import InputError
 
 __all__ = [
     "FRAME_RATE", "FRONT_ENDS", "NONE", "SAMPLE_RATE", "STEP", "STEPS_PER_FRAME", "AudioFrontEnd", "check_front_end",
-    "cut_windows", "extract_features", "register_front_end", "speech_wavs", "windows_at",
+    "cut_windows", "extract_features", "front_end_named", "register_front_end", "speech_wavs", "windows_at",
 ]  # fmt: skip
 
 FRAME_RATE = 25  # of the videos that avatars learn from
@@ -43,10 +43,11 @@ def check_front_end(name: str) -> None:
     Raises InputError when it is not, or has not. Files' front ends (`file`, `file/deepspeech`) need nothing.
     """
     if not is_file_front_end(name):
-        _find(name).prepare()
+        front_end_named(name).prepare()
 
 
-def _find(name: str) -> AudioFrontEnd:
+def front_end_named(name: str) -> AudioFrontEnd:
+    """Returns a front end by its name; InputError where there is none of that name."""
     if name not in FRONT_ENDS:
         known = ", ".join([*sorted(FRONT_ENDS), "file"])
         raise InputError(f"{name}: no such audio front end; choose one of {known}")
@@ -64,7 +65,7 @@ def extract_features(
     """
     if is_file_front_end(front_end):
         raise InputError(f"{front_end}: these features come ready, in files; sound alone does not give them")
-    chosen = _find(front_end)
+    chosen = front_end_named(front_end)
     samples = np.ascontiguousarray(samples, np.float32)
     if samples.ndim != 1 or n_frames < 0:
         raise ValueError(f"samples must be [n] and n_frames >= 0, not {list(samples.shape)} and {n_frames}")

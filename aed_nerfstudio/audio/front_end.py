@@ -18,12 +18,14 @@ class AudioFrontEnd:
     extract: float32 [n] mono at 16 kHz -> float32 [steps, dim] at 50 Hz (about n / 320 steps), in any units, because
     the model standardises them; beside arrays of the result's length, its memory must not grow with n.
     prepare: finds or downloads what `extract` needs, without loading it; InputError where that fails.
+    window: as `extract`, of one stretch of a few seconds of a live stream, where that is done in another way.
     """
 
     name: str
     dim: int
     extract: Callable[[np.ndarray], np.ndarray]
     prepare: Callable[[], object] = lambda: None
+    window: Callable[[np.ndarray], np.ndarray] | None = None
 
 
 def count_steps(samples: np.ndarray) -> int:

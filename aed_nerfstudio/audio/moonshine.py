@@ -93,9 +93,26 @@ def _moonshine(samples: np.ndarray) -> np.ndarray:
     # The first and last CHUNK_HOP steps have one window only and lie outside the sound.
     states = faded[CHUNK_HOP : CHUNK_HOP + native]
     states *= MOONSHINE_SCALE
-    # Linear resampling from 41.67 Hz to the centres of the 50-Hz steps.
+    return _resampled(states, steps, 1)
+
+
+def _moonshine_window(samples: np.ndarray) -> np.ndarray:
+    """Computes the states of one stretch of a stream in one go, float32 [n] -> float32 [ceil(n / 320), 288] at 50 Hz.
+
+    The first and last 28 ms have no state of their own: what is nearest is repeated there.
+    """
+    samples = np.pad(samples, (0, max(0, MOONSHINE_FIELD + MOONSHINE_HOP - samples.size)))
+    return _resampled(_moonshine_encode(samples) * np.float32(MOONSHINE_SCALE), count_steps(samples), 0)
+
+
+def _resampled(states: np.ndarray, steps: int, before: int) -> np.ndarray:
+    """Resamples states [native, 288] linearly from 41.67 Hz to the centres of `steps` steps at 50 Hz.
+
+    before: states that come before the one whose field begins with the sound.
+    """
+    native = len(states)
     centres = (np.arange(steps) + 0.5) * STEP
-    position = np.clip((centres - (MOONSHINE_FIELD - 1) / 2) / MOONSHINE_HOP + 1, 0, native - 1)
+    position = np.clip((centres - (MOONSHINE_FIELD - 1) / 2) / MOONSHINE_HOP + before, 0, native - 1)
     left = np.minimum(position.astype(np.int64), native - 2)
     share = (position - left).astype(np.float32)[:, None]
     resampled = np.empty((steps, MOONSHINE_DIM), np.float32)
@@ -105,4 +122,4 @@ def _moonshine(samples: np.ndarray) -> np.ndarray:
     return resampled
 
 
-MOONSHINE = AudioFrontEnd("moonshine", MOONSHINE_DIM, _moonshine, _model_file)
+MOONSHINE = AudioFrontEnd("moonshine", MOONSHINE_DIM, _moonshine, _model_file, _moonshine_window)

@@ -30,6 +30,7 @@ COMMANDS = {
     "render": "aed_nerfstudio.commands.render:Render",
     "pack": "aed_nerfstudio.commands.pack:Pack",
     "view": "aed_nerfstudio.commands.view:View",
+    "live": "aed_nerfstudio.commands.live:Live",
     "batch": "aed_nerfstudio.commands.batch:Batch",
     "eval": "aed_nerfstudio.commands.eval:Eval",
     "bench": "aed_nerfstudio.commands.bench:Bench",

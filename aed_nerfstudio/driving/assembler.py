@@ -13,6 +13,7 @@ from aed_nerfstudio.audio.features import FRAME_RATE, STEPS_PER_FRAME
 from aed_nerfstudio.driving.emotion import EmotionVocabulary
 from aed_nerfstudio.driving.head_motion import HeadMotion
 from aed_nerfstudio.driving.head_pose import ping_pong, smooth
+from aed_nerfstudio.driving.live_motion import LiveMotion, Moment
 from aed_nerfstudio.driving.take_choice import TakeChoice
 from aed_nerfstudio.driving.take_player import TakePlayer
 from aed_nerfstudio.driving.track import DrivingTrack, FrameCondition
@@ -91,6 +92,30 @@ class Assembler:
         """Returns the track of a clip as it was recorded, at 25 frames a second; poses [F, 3, 4], eye_openness [F]."""
         poses = smooth(poses)
         return DrivingTrack(features, emotion, poses, eye_openness, FRAME_RATE, torso=self._told_by(poses))
+
+    def live(self) -> LiveMotion:
+        """Returns what moves the head through a stream without an end; `moment` makes its conditions."""
+        return LiveMotion(self._player, self._choice)
+
+    def moment(
+        self,
+        features: Float[np.ndarray, "steps feature_dim"],
+        index: int,
+        moment: Moment,
+        lip_gain: float = 1.0,
+    ) -> FrameCondition:
+        """Returns the condition of one frame of a stream.
+
+        Args:
+            features: float32 [2 F, dim] of the sound around it.
+            index: number of the frame in these.
+            moment: how head, eyes and emotion are, from `live`.
+            lip_gain: see `FrameCondition.lip_gain`.
+        """
+        torso = None if moment.torso is None else np.repeat(moment.torso[None], index + 1, axis=0)
+        poses = np.repeat(moment.pose[None], index + 1, axis=0)
+        eyes = np.full(index + 1, moment.eyes, np.float32)
+        return DrivingTrack(features, moment.emotion, poses, eyes, torso=torso, lip_gain=lip_gain)[index]
 
     def blinks(self, emotion: Float[np.ndarray, " dim"]) -> Float[np.ndarray, " n"]:
         """Returns eye openness of the take of an emotion [dim], forth and back, so that it can be repeated; [N], 25 a

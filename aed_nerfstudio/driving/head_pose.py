@@ -11,11 +11,12 @@ SMOOTHING = 1.5
 """Deviation of the Gaussian that recorded motion is smoothed by when it is played, frames."""
 
 
-def ping_pong(count: int, length: int) -> Int64[np.ndarray, " length"]:
-    """Returns indices [length] that run 0..count-1 and back again, without repeating the turning points."""
+def ping_pong(count: int, length: int, first: int = 0) -> Int64[np.ndarray, " length"]:
+    """Returns indices [length] that run 0..count-1 and back again, without repeating the turning points; first: number
+    of the step to begin with, in place of the first."""
     if count == 1:
         return np.zeros(length, np.int64)
-    index = np.arange(length) % (2 * count - 2)
+    index = np.arange(first, first + length, dtype=np.int64) % (2 * count - 2)
     return np.where(index < count, index, 2 * count - 2 - index)
 
 

@@ -30,6 +30,7 @@ class TakePlayer:
         """Takes the motion of a recording."""
         self.motion = motion
         self._smoothed: dict[int, np.ndarray] = {}
+        self._smoothed_torso: dict[int, np.ndarray] = {}
 
     def __call__(self, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
         """Plays the takes that were chosen for each of F frames, 25 a second.
@@ -61,6 +62,28 @@ class TakePlayer:
                 return mixed, mixed_eyes, torso
             span = min(span * max(excess, 1.05), LONGEST)
 
+    def at(self, frame: int, shares: np.ndarray) -> tuple[np.ndarray, float, np.ndarray | None]:
+        """Returns what a mixture of takes shows at one frame of a stream.
+
+        Args:
+            frame: its number, 25 a second.
+            shares: of the takes, in the order of `motion.longest_first`, [K]; they sum to 1.
+
+        Returns:
+            Camera-to-world [3, 4]; the usual openness of the eyes between blinks; motion of the shoulders [M], or None
+            where it was not measured.
+        """
+        played = np.flatnonzero(shares > 0)
+        numbers, shares = [self.motion.longest_first[k] for k in played], shares[played]
+        poses = np.stack([self._smooth(n)[ping_pong(len(self._smooth(n)), 1, frame)] for n in numbers])
+        pose = mixture(poses, shares[None])[0]
+        eyes = float(shares @ [np.median(self.motion.take(n).eye_openness) for n in numbers])
+        if self.motion.torso is None:
+            return pose, eyes, None
+        takes = [self._smooth_torso(n) for n in numbers]
+        torso = np.stack([take[ping_pong(len(take), 1, frame)[0]] for take in takes])
+        return pose, eyes, (shares @ torso).astype(np.float32)
+
     def _played(self, number: int, frames: int) -> tuple[np.ndarray, np.ndarray]:
         """Returns the poses and eyes of one take for a number of frames."""
         poses = self._smooth(number)
@@ -72,9 +95,15 @@ class TakePlayer:
         heads' that it goes with; None where it was not measured."""
         if self.motion.torso is None:
             return None
-        takes = [self.motion.torso[self.motion.takes == number] for number in numbers]
-        smoothed = [gaussian_filter1d(take, SMOOTHING, axis=0, mode="nearest") for take in takes]
+        smoothed = [self._smooth_torso(number) for number in numbers]
         return np.stack([take[ping_pong(len(take), frames)] for take in smoothed])
+
+    def _smooth_torso(self, number: int) -> np.ndarray:
+        if number not in self._smoothed_torso:
+            assert self.motion.torso is not None  # see those who call
+            take = self.motion.torso[self.motion.takes == number]
+            self._smoothed_torso[number] = gaussian_filter1d(take, SMOOTHING, axis=0, mode="nearest")
+        return self._smoothed_torso[number]
 
     def _smooth(self, number: int) -> np.ndarray:
         if number not in self._smoothed:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import http
-import ipaddress
 import math
 import sys
 import threading
@@ -23,7 +22,6 @@ from functools import wraps
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
-from urllib.parse import urlsplit
 from weakref import WeakSet
 
 import viser
@@ -41,6 +39,7 @@ from viser.infra import _infra
 from aed_nerfstudio.errors import InputError
 from aed_nerfstudio.files import inside
 from aed_nerfstudio.viewer.uploads import Limits, shown
+from aed_nerfstudio.visitors import is_this_machine, welcome
 
 PACKAGE = __name__.partition(".")[0] + "."
 REFUSED = "This cannot be used"
@@ -235,7 +234,7 @@ def _open(theirs: Callable, viewer, config: ViewerConfig, *arguments, **options)
     asked = any(word.partition("=")[0].replace("_", "-") in HOST_FLAGS for word in sys.argv)
     if config.websocket_host == EVERYBODY and not asked:
         config.websocket_host = THIS_MACHINE
-    if _is_this_machine(config.websocket_host):
+    if is_this_machine(config.websocket_host):
         print(f"The viewer is open to this machine only. {HOST_FLAGS[0]} {EVERYBODY} opens it to the network: whoever "
               "then reaches its port steers it and sees all that it shows.")  # fmt: skip
     else:
@@ -257,15 +256,6 @@ def _share(theirs: Callable, server: viser.ViserServer, *arguments, **options) -
 
 def _theme(theirs: Callable, gui: viser.GuiApi, **options) -> None:
     theirs(gui, **{**options, "show_share_button": False})  # it would not be answered, see FROM_PAGES
-
-
-def _is_this_machine(name: str | None) -> bool:
-    if name is None:
-        return False
-    try:
-        return ipaddress.ip_address(name).is_loopback
-    except ValueError:
-        return name == "localhost" or name.endswith(".localhost")
 
 
 # ---- requests
@@ -294,19 +284,12 @@ def _serve(handler: Callable, host: str, port: int, process_request: Callable | 
 
 
 def _welcome(server: _infra.WebsockServer, headers) -> bool:
-    """Returns whether a page may connect: one of this server's own, so that no other site steers it through a
-    visitor's browser. Programs send no origin, and may.
-
-    A server for this machine only must have been called by its name, too: any name can be made to mean this machine.
-    """
+    """Returns whether a page may connect; see `visitors.welcome`."""
     if server in _shared:
         return True
     try:
-        origin, host = headers.get("Origin"), headers.get("Host", "")
-        if origin is not None and urlsplit(origin).netloc.lower() != host.lower():
-            return False
-        return not _is_this_machine(server._host) or _is_this_machine(urlsplit(f"//{host}").hostname)
-    except (LookupError, ValueError):  # twice the same header, or no address
+        return welcome(server._host, headers.get("Origin"), headers.get("Host", ""))
+    except LookupError:  # twice the same header
         return False
 
 

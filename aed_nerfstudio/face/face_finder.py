@@ -6,6 +6,7 @@ Landmarks are float32 [478, 3]: x and y in pixels, z in pixels too (smaller is c
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -92,10 +93,9 @@ class FaceFinder:
 
 def _read_faces(packet: Any) -> list[np.ndarray]:
     """Returns the landmarks of the faces in a packet of 0.10.9's, float32 [478, 3] each, in shares of the picture."""
-    from mediapipe.python import _framework_bindings as bindings
-
     if packet is None or packet.is_empty():
         return []
+    bindings = import_module("mediapipe.python._framework_bindings")  # a compiled module
     return [_read_landmarks(message) for message in bindings._packet_getter._get_serialized_proto_list(packet)]
 
 

@@ -64,16 +64,22 @@ class TorsoField(nn.Module):
         self.grid.params.register_hook(lambda grad: torch.cat([grad[:first], torch.zeros_like(grad[first:])]))
 
     def forward(
-        self, points: Float[Tensor, "n 2"], condition: Float[Tensor, " c"]
+        self, points: Float[Tensor, "n 2"], condition: Float[Tensor, "*k c"], counts: list[int] | None = None
     ) -> tuple[Float[Tensor, "n 1"], Float[Tensor, "n 3"]]:
-        """Returns the alpha [N, 1] and colour [N, 3] of points [N, 2] under a pose and a motion, which are
-        standardised, [6 + M]."""
+        """Returns the alpha [N, 1] and colour [N, 3] of points [N, 2].
+
+        Args:
+            points: in [-1, 1].
+            condition: pose and motion, which are standardised, [6 + M]; or those of K frames, [K, 6 + M].
+            counts: how many consecutive points go with each frame; they sum to N.
+        """
+        counts = [len(points)] if counts is None else counts
         # In units of three deviations, so that the sines' period holds the whole range.
-        condition = condition.clamp(-3, 3) / 3
-        places, pose = frequencies(points, 6), frequencies(condition[:6], 1)
-        shift = self.deform.conditioned([places], pose[None], [len(points)])
+        condition = condition.reshape(-1, condition.shape[-1]).clamp(-3, 3) / 3
+        places, pose = frequencies(points, 6), frequencies(condition[:, :6], 1)
+        shift = self.deform.conditioned([places], pose, counts)
         if self.follow is not None:
-            shift = shift + self.follow.conditioned([places], frequencies(condition, 1)[None], [len(points)])
+            shift = shift + self.follow.conditioned([places], frequencies(condition, 1), counts)
         moved = (points * SHRUNK + shift).clamp(-1, 1)
-        h = self.net.conditioned([self.grid((moved + 1) / 2)], pose[None, :0], [len(points)])
+        h = self.net.conditioned([self.grid((moved + 1) / 2)], pose[:, :0], counts)
         return torch.sigmoid(h[:, :1]), torch.sigmoid(h[:, 1:])

@@ -169,11 +169,9 @@ class AedNerfModel(Model):
         """Renders training rays of one or several frames, with the datamanager's metadata (`frame`, `pixel`)."""
         frames, conditions, counts = self._conditions(ray_bundle.metadata)
         if self.training and self.config.schedule.stage(self.step) == "torso":
-            pixels = ray_bundle.metadata["pixel"].split(counts)
-            moved_by = (self.network.torso_input(condition.head_pose, condition.torso) for condition in conditions)
-            torso = self.network.torso_field()
-            parts = [torso(p, by) for p, by in zip(pixels, moved_by, strict=True)]
-            alpha, colour = (torch.cat(x) for x in zip(*parts, strict=True))
+            moved_by = [self.network.torso_input(condition.head_pose, condition.torso) for condition in conditions]
+            pixels = ray_bundle.metadata["pixel"]
+            alpha, colour = self.network.torso_field()(pixels, torch.stack(moved_by), counts)
             return {"torso_alpha": alpha, "torso_rgb": self._lit(colour, conditions, counts)}
         lips = self.lips if self.training else None
         encoded = self.network.encode(conditions)

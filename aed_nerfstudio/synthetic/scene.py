@@ -173,7 +173,7 @@ class Scene:
         k = SUPERSAMPLING
         alpha = covered.astype(float)[..., None]
         parts = np.concatenate([colour * alpha, alpha], axis=-1)
-        mean = sum(parts[row::k, column::k] for row in range(k) for column in range(k)) / k**2
+        mean = np.add.reduce([parts[row::k, column::k] for row in range(k) for column in range(k)]) / k**2
         return mean[..., :3], mean[..., 3:]
 
     def _prepare(self, units: dict[str, float], pose: HeadPose) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

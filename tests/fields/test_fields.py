@@ -132,6 +132,17 @@ def test_torso_field_moves_with_the_pose():
     assert (moved - colour).abs().max() > 0
 
 
+def test_a_torso_in_several_poses_at_once():
+    torch.manual_seed(0)
+    field = TorsoField(motion_dim=3)
+    torch.nn.init.uniform_(field.grid.params, -1, 1)
+    points, conditions = torch.rand(12, 2) * 2 - 1, torch.randn(3, 9)
+    counts = [5, 1, 6]
+    single = [field(part, by) for part, by in zip(points.split(counts), conditions, strict=True)]
+    for together, parts in zip(field(points, conditions, counts), zip(*single, strict=True), strict=True):
+        torch.testing.assert_close(together, torch.cat(parts))
+
+
 def lattice(field: TorsoField, side: int) -> float:
     """How rough a torso is between the middles of the pixels of a plain picture that it learnt."""
     torch.manual_seed(0)

@@ -60,7 +60,7 @@ def test_the_page_shows_and_plays(process, tmp_path):
 
 
 def test_it_ends_within_seconds_of_sigterm(process):
-    """By hand 0.2 s; the last of this module, because it ends the process."""
+    """The last of this module, because it ends the process."""
     running, port = process
     with Client(port) as page:
         page.wait(lambda: page.told)

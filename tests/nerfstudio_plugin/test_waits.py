@@ -49,7 +49,7 @@ def test_a_step_waits_for_the_numbers_of_samples_only(trainer, step, most):
     # The marcher's packing reads how many samples there are, inside of a kernel; this is how many of them each frame
     # has. A torso's rays have one sample each.
     assert found.waits == ({} if step == 115 else {"tolist": 1})
-    assert 50 < found.operations.total() <= most  # 840, 857 and 648 when this was written; a CUDA graph has one
+    assert 50 < found.operations.total() <= most  # 750, 748, 375 in docs/speed.md; a CUDA graph has one
 
 
 def test_losses_are_waited_for_every_tenth_step(trainer):

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import http
+import inspect
 import math
 import sys
 import threading
@@ -563,10 +564,15 @@ def _resolution(theirs: Callable, machine: RenderStateMachine, aspect: float) ->
     return max(1, height), max(1, width)
 
 
-def _interrupt(theirs: Callable, machine: RenderStateMachine, frame, event: str, arg: object) -> Callable | None:
-    """Lets a picture be broken off at lines of ours only. nerfstudio breaks it off at any line of Python, also where
-    torch leaves autocast: then this thread stays in bfloat16, and no later picture succeeds."""
-    return theirs(machine, frame, event, arg) if frame.f_globals.get("__name__", "").startswith(PACKAGE) else None
+def _interrupt(theirs: Callable, machine: RenderStateMachine, frame, event: str, arg: object) -> None:
+    """Lets a picture be broken off where functions of ours begin only.
+
+    nerfstudio breaks it off at any line of Python, also where a `with` is left, before anything is: then this thread
+    stays in bfloat16 or a lock stays held, and no later picture succeeds. Generators "begin" wherever they go on.
+    """
+    ours = frame.f_globals.get("__name__", "").startswith(PACKAGE) and not frame.f_code.co_name.startswith("__")
+    if event == "call" and ours and not frame.f_code.co_flags & inspect.CO_GENERATOR:
+        theirs(machine, frame, "line", arg)  # the event at which it looks
 
 
 def _render(theirs: Callable, machine: RenderStateMachine, camera):

@@ -8,17 +8,17 @@ import re
 import socket
 import struct
 import time
-from contextlib import nullcontext
+from contextlib import contextmanager
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 import viser
 from nerfstudio.configs.base_config import ViewerConfig
 from nerfstudio.viewer.render_state_machine import RenderStateMachine
 from nerfstudio.viewer_legacy.server.viewer_state import ViewerLegacyState
-from nerfstudio.viewer_legacy.server.viewer_utils import IOChangeException
+from nerfstudio.viewer_legacy.server.viewer_utils import IOChangeException, SetTrace
 from PIL import Image
 from viser.infra import WebsockServer
 from websockets.exceptions import InvalidStatus
@@ -305,16 +305,61 @@ def test_an_error_in_a_block_of_messages_does_not_silence_the_server():
         server.stop()
 
 
-@pytest.mark.parametrize(("module", "broken"), [("torch.amp.autocast_mode", False), ("aed_nerfstudio.avatar", True)])
-def test_pictures_are_broken_off_in_our_own_code_only(module, broken):
+LEAVES = """
+@contextmanager
+def halved():
+    with torch.autocast("cpu", torch.bfloat16):
+        yield
+
+class Halved:
+    def __enter__(self):
+        self.within = halved()
+        self.within.__enter__()
+
+    def __exit__(self, *error):
+        self.within.__exit__(*error)
+
+def layer():
+    return 1
+
+def picture():
+    with torch.autocast("cpu", torch.bfloat16):
+        layer()
+    with Halved():
+        layer()
+"""
+
+
+@pytest.mark.parametrize(("module", "broken"), [("torch.amp.autocast_mode", 0), ("aed_nerfstudio.avatar", 3)])
+def test_a_picture_that_is_broken_off_leaves_nothing_behind(module, broken):
     """Broken off while torch left autocast, a browser's pictures stayed in bfloat16 and failed from then on."""
     private.install()
+    space = {"__name__": module, "torch": torch, "contextmanager": contextmanager}
+    exec(LEAVES, space)
     machine = RenderStateMachine(None, 10.0, None)
-    machine.interrupt_render_flag = True
-    frame = SimpleNamespace(f_globals={"__name__": module})
-    with pytest.raises(IOChangeException) if broken else nullcontext():
-        assert machine.check_interrupt(frame, "line", None) is None
-    assert machine.interrupt_render_flag != broken
+    seen = times = 0
+
+    def trace(frame, event, arg):
+        """Says at an event that something has changed. It is told of lines wherever nerfstudio's tracer would be."""
+        nonlocal seen
+        seen += 1
+        machine.interrupt_render_flag = seen == event_number
+        return trace if machine.check_interrupt(frame, event, arg) is None else None
+
+    for event_number in itertools.count(1):
+        seen = 0
+        try:
+            with SetTrace(trace):
+                space["picture"]()
+        except IOChangeException:
+            times += 1
+        finally:
+            left, _ = torch.is_autocast_enabled("cpu"), torch.set_autocast_enabled("cpu", False)
+        assert not left, event_number
+        if seen < event_number:
+            break
+    assert seen > 40
+    assert times == broken
 
 
 # ---- a render name

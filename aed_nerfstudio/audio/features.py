@@ -59,9 +59,7 @@ def front_end_named(name: str) -> AudioFrontEnd:
     for part in parts:
         if part not in FRONT_ENDS:
             known = ", ".join([*sorted(FRONT_ENDS), "file"])
-            raise InputError(
-                f"{part}: no such audio front end; choose one, or several as moonshine+whisper, of {known}"
-            )
+            raise InputError(f"{part}: no such audio front end; choose one, or several with + between, of {known}")
     if len(parts) == 1:
         return FRONT_ENDS[name]
     if len(set(parts)) < len(parts) or NONE.name in parts:

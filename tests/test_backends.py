@@ -293,7 +293,7 @@ def test_parameters_laid_out_by_tiny_cuda_nn_s_rules_give_our_values(layout):
 # ---- marching
 
 
-def random_rays(count: int = 100 if interpreted() else 400) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def random_rays(count: int = 250 if interpreted() else 400) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     generator = torch.Generator().manual_seed(0)
     origins = torch.nn.functional.normalize(torch.randn(count, 3, generator=generator), dim=-1) * 2.5
     targets = torch.rand(count, 3, generator=generator) * 2.4 - 1.2

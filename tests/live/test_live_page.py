@@ -10,7 +10,8 @@ import pytest
 
 from aed_nerfstudio.live.protocol import pcm16
 from tests.forks import forked
-from tests.live.live_client import PATIENCE, Client, ask
+from tests.live.live_client import Client, ask
+from tests.socket_client import PATIENCE
 from tests.viewer.chromium import PROGRAM, Chromium
 
 

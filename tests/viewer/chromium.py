@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from websockets.sync.client import connect
 
-from tests.viewer.page_client import PATIENCE
+from tests.socket_client import PATIENCE
 
 PROGRAM = next((p for p in map(shutil.which, ("chromium", "chromium-browser", "google-chrome")) if p), None)
 

@@ -80,6 +80,8 @@ def test_it_ends_within_seconds_of_sigterm(process):
         (("--size", "5000"), "at most 4096"),
         (("--lookahead", "nan"), "from 0 to 1"),
         (("--tts-command", "no-such-program"), "no such program"),
+        (("--voice", "no.onnx"), "no.onnx.json: no such file"),
+        (("--voice", "no.onnx", "--tts-command", "cat"), "give one of them"),
         (("--background", "no-such-colour"), "is no colour"),
         (("--background", "transparent"), "no transparency"),
     ],

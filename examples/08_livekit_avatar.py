@@ -89,7 +89,7 @@ class LiveAvatar(VideoGenerator):
                 del self._pictures[frame]
             if number in self._sounds:
                 yield rtc.AudioFrame(self._sounds.pop(number), RATE, 1, FRAME)
-            while self._ended:
+            while self._ended and not self._sounds:
                 self._ended -= 1
                 yield AudioSegmentEnd()
             number += 1

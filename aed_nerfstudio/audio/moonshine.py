@@ -65,6 +65,8 @@ def _moonshine_session():
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 2
     options.inter_op_num_threads = 1
+    # Threads that wait in a loop would take the cores from whatever comes next; live, that is the picture.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return onnxruntime.InferenceSession(str(_model_file()), options, providers=["CPUExecutionProvider"])
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 SIZES = (96, 128, 160, 192, 256, 320, 384, 512)
 """Widths that are offered, pixels."""
-MARGIN = 0.8
+MARGIN = 0.9
 """Share of what `pace.BUSY` allows that `auto` uses: sending needs some as well, and a page on this machine."""
 QUALITY = 88
 """Of the JPEGs."""

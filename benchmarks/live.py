@@ -217,6 +217,12 @@ def reconnections(port: int, count: int, killed: bool) -> int:
     return reached
 
 
+def aed_live(avatar: str, size: str) -> list[str]:
+    """Returns the command that starts a server at any free port."""
+    program = Path(sys.executable).parent / "aed"
+    return [str(program), "live", "--avatar", avatar, "--size", size, "--port", "0"]
+
+
 def started(command: list[str]) -> tuple[subprocess.Popen, int]:
     """Starts a server; returns it and its port."""
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
@@ -274,9 +280,7 @@ def main(
         seconds: of speech that pictures are counted in.
         lookahead: see `aed live`.
     """
-    command = [str(Path(sys.executable).parent / "aed"), "live", "--avatar", avatar, "--size", size]
-    command += ["--port", "0", "--lookahead", str(lookahead)]
-    process, port = started(command)
+    process, port = started([*aed_live(avatar, size), "--lookahead", str(lookahead)])
     listener = Listener(port, keep=True)
     time.sleep(3)
     found: dict[str, object] = {"avatar": avatar, "size": status(port)["size"], "lookahead_s": lookahead}

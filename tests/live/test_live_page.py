@@ -15,7 +15,6 @@ from tests.live.live_client import Client, ask
 from tests.socket_client import PATIENCE
 from tests.viewer.chromium import PROGRAM, Chromium
 
-
 TONE = np.sin(np.arange(800_000) / 8).astype(np.float32) * 0.3
 
 

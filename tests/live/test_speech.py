@@ -72,6 +72,16 @@ def test_it_hears_what_the_offline_path_hears(portrait, front_end, dim, toleranc
     assert np.sqrt(np.square(difference).mean()) < tolerance * features.std()
 
 
+def test_features_of_live_windows_are_what_a_stream_hears(portrait):
+    """Each frame's own two steps, to the last bit."""
+    sound = unseen_speech(4.0)
+    speech = LiveSpeech(with_front_end(portrait, "moonshine-live", 288))
+    features = extract_features(sound, 100, "moonshine-live")
+    live = streamed(speech, sound, [4000])
+    for frame in range(0, len(live), 16):
+        np.testing.assert_array_equal(live[frame][4, 8:10], features[2 * frame : 2 * frame + 2])
+
+
 def test_an_hour_does_not_shift_it_by_a_frame(portrait, loudness):
     """Bursts at known frames, in silence, gaps of nothing at all, and chunks of odd sizes, for an hour of sound."""
     random = np.random.default_rng(0)

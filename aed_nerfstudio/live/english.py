@@ -80,7 +80,7 @@ def _words(text: str) -> list[str]:
             dollars = bool(found) and found[-1] == _SIGNS["$"]
             found[-1 if dollars else len(found) :] = [*_number(token), *(["dollars"] if dollars else [])]
         else:
-            found.append(_SIGNS.get(token, token))
+            found.append(_SIGNS[token] if token in _SIGNS else token)
     return found
 
 

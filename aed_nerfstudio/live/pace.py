@@ -25,17 +25,20 @@ class Pace:
 
     def __init__(self) -> None:
         self._seconds: deque[float] = deque(maxlen=REMEMBERED)
+        self._work: deque[float] = deque(maxlen=REMEMBERED)
         self.every = 1
         """Frames from picture to picture: 1 for all 25 a second."""
         self.lead = LEAST_LEAD
         """Seconds by which a picture is begun before it is due."""
         self.median = 0.0
-        """Seconds that a picture takes."""
+        """Seconds from picture to picture, were they made one after the other."""
 
-    def took(self, seconds: float) -> None:
-        """Takes what a picture took, from its sound to its JPEG."""
+    def took(self, seconds: float, work: float) -> None:
+        """Takes what a picture took, from its sound to its JPEG, and its longer part, hearing or painting, in seconds:
+        the one goes on while the other does."""
         self._seconds.append(seconds)
-        self.median = statistics.median(self._seconds)
+        self._work.append(work)
+        self.median = statistics.median(self._work)
         self.lead = min(max(LEAST_LEAD, 1.5 * max(self._seconds) + 0.04), MOST_LEAD)
         frames = self.median * FRAME_RATE
         if frames > BUSY * self.every:

@@ -201,7 +201,7 @@ class TestPace:
         pace, found = Pace(), []
         for milliseconds in (20, 35, 37, 60, 75, 60, 55, 53, 31, 29, 900, 20):
             for _ in range(30):
-                pace.took(milliseconds / 1000)
+                pace.took(milliseconds / 1000, milliseconds / 1000)
             found.append(pace.every)
         assert found == [1, 1, 2, 2, 3, 3, 2, 2, 2, 1, SLOWEST, 1]
         assert pace.lead == LEAST_LEAD
@@ -209,8 +209,14 @@ class TestPace:
     def test_one_slow_picture_makes_it_begin_sooner_not_less_often(self):
         pace = Pace()
         for seconds in (*[0.02] * 20, 0.3):
-            pace.took(seconds)
+            pace.took(seconds, seconds)
         assert pace.every == 1 and pace.lead > 0.3
+
+    def test_what_goes_on_at_once_costs_no_frames(self):
+        pace = Pace()
+        for _ in range(20):
+            pace.took(0.055, 0.033)  # 22 ms of hearing, 33 of painting
+        assert pace.every == 1 and pace.lead > 0.1
 
 
 def test_queues_are_bounded(stage):

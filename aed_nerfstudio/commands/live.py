@@ -23,7 +23,8 @@ class Live(AvatarFlags):
     """Talk through an avatar in the browser, or have a program talk through it; Ctrl-C ends it."""
 
     size: str = "auto"
-    """Width of the pictures in pixels; auto: the largest that this machine renders 25 times a second."""
+    """Width of the pictures in pixels; auto: the largest that this machine makes 20 times a second, while it hears
+    speech."""
     lookahead: Annotated[float, Between(0, 1, "s")] = 0.12
     """Seconds of sound that the lips wait for: less is sooner, and less exact (docs/live.md has the table)."""
     background: str = "original"

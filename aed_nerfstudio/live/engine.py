@@ -6,7 +6,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from aed_nerfstudio.audio.features import FRAME_RATE, SAMPLE_RATE
@@ -18,7 +17,6 @@ from aed_nerfstudio.live.play_clock import PlayClock
 from aed_nerfstudio.live.protocol import PICTURE, Stamped
 
 if TYPE_CHECKING:
-    from aed_nerfstudio.driving.track import FrameCondition
     from aed_nerfstudio.live.painter import Painter
     from aed_nerfstudio.live.speech import LiveSpeech
 
@@ -38,7 +36,7 @@ class Engine:
     Args:
         speech: the streaming engine.
         painter: makes the pictures; may be replaced at any time.
-        deliver: is given what is for the listener, in order: sound and cuts, and pictures; from several threads.
+        deliver: is given what is for the listener, in order, from this thread or one that interrupts.
         now: a clock in seconds.
     """
 
@@ -60,9 +58,6 @@ class Engine:
         """Whether somebody sees the pictures."""
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="live avatar", daemon=True)
-        self._painting = ThreadPoolExecutor(1, "live picture")
-        """Paints a picture while the next one's sound is heard, for machines have two cores or more."""
-        self._picture: Future | None = None
         self._pace = Pace()
         self._shown: deque[float] = deque(maxlen=COUNTED)
         """When the last pictures were made."""
@@ -79,7 +74,6 @@ class Engine:
         self._ended.set()
         if self._thread.is_alive():
             self._thread.join(1.5)
-        self._painting.shutdown(wait=False, cancel_futures=True)
 
     # ---- the listener
 
@@ -171,7 +165,7 @@ class Engine:
         if not self.listened:
             return frame, 0.0
         last = min(last, before - 1)  # after an interruption frames come again
-        shown = frame - last >= self._pace.every
+        shown = self._pace.shows(frame, last)
         self.left_out += frame - before + (not shown)
         if not shown:
             return last, 0.0
@@ -179,28 +173,19 @@ class Engine:
         return frame, 0.0
 
     def _show(self, frame: int) -> None:
-        """Hears a frame and has it painted, unless it was taken back meanwhile; after the one before was painted."""
+        """Renders a frame and delivers it, unless it was taken back meanwhile."""
         start = time.perf_counter()
         found = self.performer.condition(frame)
         if found is None:
             return
-        heard = time.perf_counter() - start
-        if self._picture is not None:
-            self._picture.result()
-        self._picture = self._painting.submit(self._paint, frame, *found, start, heard)
-
-    def _paint(self, frame: int, epoch: int, condition: FrameCondition, start: float, heard: float) -> None:
-        """Renders a frame that was begun at a time and heard in so many seconds, and delivers it."""
-        begun = time.perf_counter()
         try:
-            picture = self.painter(condition)
+            picture = self.painter(found[1])
         except Exception as error:  # one picture less: the sound goes on
             self.failed += 1
             if self.failed == 1:
                 print(f"a picture could not be made: {reason(error)}", flush=True)
             return
-        end = time.perf_counter()
-        self._pace.took(end - start, max(heard, end - begun))
+        self._pace.took(time.perf_counter() - start)
         self.pictures += 1
         self._shown.append(self._now())
-        self._deliver(Stamped(PICTURE, epoch, frame * FRAME, picture))
+        self._deliver(Stamped(PICTURE, found[0], frame * FRAME, picture))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import statistics
 from collections import deque
 
@@ -16,8 +15,8 @@ BUSY = 0.9
 """Share of the time between two pictures that making one may take."""
 EASY = 0.75
 """The same, before the frame rate rises again: else it would change to and fro where a picture takes just as long."""
-SLOWEST = 12
-"""Frames from picture to picture at most: two a second."""
+STEPS = (1.0, 1.25, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0)
+"""Frames from picture to picture: 25, 20, 16.7, 12.5, 8.3, 6.3, 4.2, 3.1 and 2.1 pictures a second."""
 
 
 class Pace:
@@ -25,29 +24,26 @@ class Pace:
 
     def __init__(self) -> None:
         self._seconds: deque[float] = deque(maxlen=REMEMBERED)
-        self._work: deque[float] = deque(maxlen=REMEMBERED)
-        self.every = 1
-        """Frames from picture to picture: 1 for all 25 a second."""
+        self.every = STEPS[0]
+        """Frames from picture to picture, one of `STEPS`."""
         self.lead = LEAST_LEAD
         """Seconds by which a picture is begun before it is due."""
         self.median = 0.0
-        """Seconds from picture to picture, were they made one after the other."""
+        """Seconds that a picture takes."""
 
-    def took(self, seconds: float, work: float) -> None:
-        """Takes what a picture took, from its sound to its JPEG, and its longer part, hearing or painting, in seconds:
-        the one goes on while the other does."""
+    def took(self, seconds: float) -> None:
+        """Takes what a picture took, from its sound to its JPEG."""
         self._seconds.append(seconds)
-        self._work.append(work)
-        self.median = statistics.median(self._work)
+        self.median = statistics.median(self._seconds)
         self.lead = min(max(LEAST_LEAD, 1.5 * max(self._seconds) + 0.04), MOST_LEAD)
-        frames = self.median * FRAME_RATE
-        if frames > BUSY * self.every:
-            self.every = frames_between(self.median, BUSY)
-        elif frames < EASY * (self.every - 1):
-            self.every = frames_between(self.median, EASY)
+        self.every = max(_step(self.median, BUSY), min(self.every, _step(self.median, EASY)))
+
+    def shows(self, frame: int, last: int) -> bool:
+        """Returns whether a picture of a frame is made, where the last one was of another."""
+        return frame // self.every > last // self.every
 
 
-def frames_between(seconds: float, share: float) -> int:
+def _step(seconds: float, share: float) -> float:
     """Returns how many frames there have to be from picture to picture, where one takes so many seconds and may take a
     share of the time between two."""
-    return min(max(1, math.ceil(seconds * FRAME_RATE / share)), SLOWEST)
+    return next((step for step in STEPS if seconds * FRAME_RATE <= share * step), STEPS[-1])

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import itertools
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import cv2
 
-from aed_nerfstudio.audio.features import FRAME_RATE
 from aed_nerfstudio.errors import InputError
-from aed_nerfstudio.live.pace import BUSY
 from aed_nerfstudio.media.backgrounds import Background
 from aed_nerfstudio.media.captions import MARK, Mark
 
@@ -22,8 +18,9 @@ if TYPE_CHECKING:
 
 SIZES = (96, 128, 160, 192, 256, 320, 384, 512)
 """Widths that are offered, pixels."""
-MARGIN = 0.9
-"""Share of what `pace.BUSY` allows that `auto` uses: sending needs some as well, and a page on this machine."""
+SLOWEST_CHOSEN = 0.9 * 0.05
+"""Seconds that a picture may take in nine of ten cases at the size that `auto` takes: 20 pictures a second, and a tenth
+for sending them and for a page on this machine."""
 QUALITY = 88
 """Of the JPEGs."""
 
@@ -73,37 +70,27 @@ class Painter:
 def fast_size(
     avatar: Avatar, conditions: Callable[[], Iterator[FrameCondition]], background: Background | None = None
 ) -> tuple[int, float]:
-    """Returns the largest of `SIZES` at which this machine makes all frames now, while speech is heard, and the seconds
-    that a picture takes there in nine of ten cases; the smallest size where there is none.
+    """Returns the largest of `SIZES` at which this machine makes 20 pictures a second now, while speech is heard, and
+    the seconds that a picture takes there in nine of ten cases; the smallest size where there is none.
 
     conditions: hears a few frames of speech anew at each call, and gives their conditions; hearing takes time too.
     """
     found = SIZES[0], 0.0
     for size in SIZES:
         seconds = _seconds_a_picture(Painter(avatar, size, background), conditions())
-        if seconds <= MARGIN * BUSY / FRAME_RATE or size == SIZES[0]:
+        if seconds <= SLOWEST_CHOSEN or size == SIZES[0]:
             found = size, seconds
-        if seconds > MARGIN * BUSY / FRAME_RATE:
+        if seconds > SLOWEST_CHOSEN:
             break
     return found
 
 
 def _seconds_a_picture(painter: Painter, conditions: Iterator[FrameCondition]) -> float:
-    """Returns the time from picture to picture in nine of ten cases, where the next is heard while one is painted, as
-    `Engine` does. The first, which lays out what all have in common, does not count."""
+    """Returns what hearing and painting a frame take in nine of ten cases. The first, which lays out what all have in
+    common, does not count."""
     painter(next(conditions))
-
-    def painted(condition: FrameCondition) -> float:
+    seconds, start = [], time.perf_counter()
+    for condition in conditions:
         painter(condition)
-        return time.perf_counter()
-
-    ends, running = [], None
-    with ThreadPoolExecutor(1) as painting:
-        for condition in conditions:
-            if running is not None:
-                ends.append(running.result())
-            running = painting.submit(painted, condition)
-        if running is not None:
-            ends.append(running.result())
-    seconds = sorted(after - before for before, after in itertools.pairwise(ends))
-    return seconds[int(0.9 * len(seconds))]
+        seconds.append(-start + (start := time.perf_counter()))
+    return sorted(seconds)[int(0.9 * len(seconds))]

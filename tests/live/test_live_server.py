@@ -396,7 +396,7 @@ class TestPainter:
                 time.sleep(0.2)
 
         size, seconds = fast_size(actor, slowly)
-        assert size == SIZES[0] and seconds > 0.15
+        assert size == SIZES[0] and seconds >= 0.2
 
 
 def test_texts_are_bounded_however_often_they_interrupt(actor):

@@ -9,7 +9,7 @@ from aed_nerfstudio.audio.live_hearing import FRAME
 from aed_nerfstudio.avatar.avatar_file import read_avatar
 from aed_nerfstudio.avatar.packaged import packaged
 from aed_nerfstudio.errors import InputError
-from aed_nerfstudio.live.pace import LEAST_LEAD, SLOWEST, Pace
+from aed_nerfstudio.live.pace import LEAST_LEAD, Pace
 from aed_nerfstudio.live.performer import AHEAD, MOST_WAITING, Cut, Performer
 from aed_nerfstudio.live.play_clock import PlayClock
 from aed_nerfstudio.live.protocol import SOUND, Stamped, from_pcm16
@@ -197,26 +197,30 @@ def test_an_emotion_is_not_handed_on_to_what_names_none(stage, portrait):
 
 
 class TestPace:
-    def test_the_rate_falls_by_whole_frames_and_rises_late(self):
+    def test_the_rate_falls_by_steps_and_rises_late(self):
         pace, found = Pace(), []
-        for milliseconds in (20, 35, 37, 60, 75, 60, 55, 53, 31, 29, 900, 20):
+        for milliseconds in (20, 35, 37, 31, 29, 53, 60, 75, 61, 59, 53, 900, 20):
             for _ in range(30):
-                pace.took(milliseconds / 1000, milliseconds / 1000)
+                pace.took(milliseconds / 1000)
             found.append(pace.every)
-        assert found == [1, 1, 2, 2, 3, 3, 2, 2, 2, 1, SLOWEST, 1]
+        assert found == [1, 1, 1.25, 1.25, 1, 1.5, 2, 3, 3, 2, 2, 12, 1]
         assert pace.lead == LEAST_LEAD
+
+    @pytest.mark.parametrize(("milliseconds", "shown"), [(20, 100), (44, 80), (53, 67), (70, 50), (100, 34)])
+    def test_pictures_are_spread_evenly(self, milliseconds, shown):
+        pace, last, frames = Pace(), -1, []
+        for _ in range(25):
+            pace.took(milliseconds / 1000)
+        for frame in range(100):
+            if pace.shows(frame, last):
+                frames.append(last := frame)
+        assert len(frames) == shown and np.ptp(np.diff(frames)) <= 1
 
     def test_one_slow_picture_makes_it_begin_sooner_not_less_often(self):
         pace = Pace()
         for seconds in (*[0.02] * 20, 0.3):
-            pace.took(seconds, seconds)
+            pace.took(seconds)
         assert pace.every == 1 and pace.lead > 0.3
-
-    def test_what_goes_on_at_once_costs_no_frames(self):
-        pace = Pace()
-        for _ in range(20):
-            pace.took(0.055, 0.033)  # 22 ms of hearing, 33 of painting
-        assert pace.every == 1 and pace.lead > 0.1
 
 
 def test_queues_are_bounded(stage):

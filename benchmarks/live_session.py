@@ -41,7 +41,7 @@ def loudness(sound: np.ndarray, start: float, end: float) -> float:
     return round(20 * float(np.log10(np.sqrt(np.square(part).mean()) + 1e-6)), 1)
 
 
-def play(port: int) -> tuple[list[dict], bytes]:
+def play(port: int, listener: Listener) -> tuple[list[dict], bytes]:
     """Plays the session; returns its parts and the recording."""
     post(port, "/recording")
     begin, parts = time.monotonic(), []
@@ -50,7 +50,11 @@ def play(port: int) -> tuple[list[dict], bytes]:
         if words:
             interrupt = PARTS[number - 1][1] != ""
             text = {"text": words, "emotion": emotion, "intensity": "strong", "interrupt": interrupt}
+            before = len(listener.sounds)
             post(port, "/say", json.dumps(text).encode())
+            while len(listener.sounds) == before:  # the voice needs a while
+                time.sleep(0.05)
+            start = time.monotonic() - begin
             end = time.monotonic() + (seconds or 60)
             while time.monotonic() < end and status(port)["speaking"]:
                 time.sleep(0.05)
@@ -90,7 +94,7 @@ def main(output: Path, voice: Path, avatar: str = "actor", size: str = "auto") -
     try:
         listener = Listener(port, keep=True)
         time.sleep(3)
-        parts, video = play(port)
+        parts, video = play(port, listener)
         figures = {"size": status(port)["size"], "fps": round(status(port)["fps"], 1), "lips": offset(listener)}
         listener.leave()
     finally:
@@ -98,7 +102,7 @@ def main(output: Path, voice: Path, avatar: str = "actor", size: str = "auto") -
     (output / "session.mp4").write_bytes(video)
     sound = read_audio(output / "session.mp4")
     for part, following in zip(parts, [*parts[1:], {"from": sound.size / RATE}], strict=True):
-        part["loudness_db"] = loudness(sound, part["from"], following["from"])
+        part["loudness_db"] = loudness(sound, part["from"] + 0.5, following["from"] - 0.5)  # it is heard a little later
     (output / "session.json").write_text(json.dumps({**figures, "parts": parts}, indent=1) + "\n")
     sheet(output / "sheet.png", np.stack(list(read_frames(output / "session.mp4"))), parts)
     print((output / "session.json").read_text())

@@ -35,7 +35,8 @@ class Pace:
         """Takes what a picture took, from its sound to its JPEG."""
         self._seconds.append(seconds)
         self.median = statistics.median(self._seconds)
-        self.lead = min(max(LEAST_LEAD, 1.5 * max(self._seconds) + 0.04), MOST_LEAD)
+        slow = sorted(self._seconds)[-2:][0]  # one alone is late whatever is done, and would hold up those that follow
+        self.lead = min(max(LEAST_LEAD, 1.5 * slow + 0.04), MOST_LEAD)
         self.every = max(_step(self.median, BUSY), min(self.every, _step(self.median, EASY)))
 
     def shows(self, frame: int, last: int) -> bool:

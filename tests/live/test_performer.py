@@ -216,10 +216,12 @@ class TestPace:
                 frames.append(last := frame)
         assert len(frames) == shown and np.ptp(np.diff(frames)) <= 1
 
-    def test_one_slow_picture_makes_it_begin_sooner_not_less_often(self):
+    def test_slow_pictures_make_it_begin_sooner_not_less_often_and_one_alone_nothing(self):
         pace = Pace()
         for seconds in (*[0.02] * 20, 0.3):
             pace.took(seconds)
+        assert pace.every == 1 and pace.lead == LEAST_LEAD
+        pace.took(0.2)
         assert pace.every == 1 and pace.lead > 0.3
 
 

@@ -16,7 +16,10 @@ PATIENCE = 120
 
 
 class SocketClient(ABC):
-    """Connects, and hears what it is sent; a context manager that leaves. Subclasses are made before they connect."""
+    """Connects, and hears what it is sent; a context manager that leaves.
+
+    Subclasses have all that `hear` needs before they call the constructor.
+    """
 
     def __init__(self, port: int, path: str = "", **options) -> None:
         self.socket = connect(f"ws://127.0.0.1:{port}{path}", max_size=None, open_timeout=PATIENCE, **options)

@@ -309,3 +309,14 @@ def array_digest(*arrays: np.ndarray | None) -> str:
     for array in arrays:
         total.update(b"" if array is None else array.tobytes())
     return total.hexdigest()
+
+
+def user_cache() -> Path:
+    """Returns the folder in which programs keep what they have downloaded for a user."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser())
+
+
+def hugging_face_cache() -> Path:
+    """Returns the folder in which Hugging Face's libraries keep models."""
+    home = os.environ.get("HF_HOME") or user_cache() / "huggingface"
+    return Path(os.environ.get("HF_HUB_CACHE") or Path(home, "hub"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -67,6 +68,7 @@ def _trainer(
 # Differences from the paper, each because the short trainings of a CPU need it:
 # - articulation: four lip distances are supervised at the audio encoder; without it the audio branch dies.
 # - linear lips: the encoder learns a minute of speech by heart; half of the lip shape is read by ridge regression.
+# - lip prior: that regression begins with the computer-made actor's lips; a minute of speech is little.
 # - expression grid: linear in emotion and lip shape; the density network alone hardly learns to move brows and lips.
 # - rays on lips, eyes and face, from several frames a step; patches anywhere on the face: lips alone would be sharp.
 # - closed eyes are shown more often, and are an input of their own weight: an avatar of a short training stares.
@@ -89,6 +91,7 @@ def _trainer(
 _OURS = {
     "articulation": True,
     "linear_lips": True,
+    "lip_prior": (Path("actor"),),
     "lambda_articulation": 0.01,
     "expression_grid": True,
     "lid_gain": 8.0,

@@ -5,6 +5,9 @@ Step k stands for the sound from k / 50 to (k + 1) / 50 seconds; frame f of a 25
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
+
 import numpy as np
 from jaxtyping import Float, Float32
 
@@ -13,6 +16,7 @@ from aed_nerfstudio.audio.front_end import SAMPLE_RATE, STEP, AudioFrontEnd, cou
 from aed_nerfstudio.audio.log_mel import LOG_MEL
 from aed_nerfstudio.audio.moonshine import MOONSHINE, MOONSHINE_LIVE, speech_wavs
 from aed_nerfstudio.audio.torchaudio_pipelines import HUBERT, WAV2VEC2, XLS_R
+from aed_nerfstudio.audio.whisper import WHISPER
 from aed_nerfstudio.errors import InputError
 
 __all__ = [
@@ -27,7 +31,7 @@ ATTENTION = 8  # windows that the smoothing network looks at
 
 NONE = AudioFrontEnd("none", 1, lambda samples: np.zeros((count_steps(samples), 1), np.float32))
 
-FRONT_ENDS = {f.name: f for f in (MOONSHINE, MOONSHINE_LIVE, LOG_MEL, WAV2VEC2, HUBERT, XLS_R, NONE)}
+FRONT_ENDS = {f.name: f for f in (MOONSHINE, MOONSHINE_LIVE, LOG_MEL, WHISPER, WAV2VEC2, HUBERT, XLS_R, NONE)}
 """Every way from sound to features, by name. Features can also come ready, as files: `feature_files`."""
 
 
@@ -47,11 +51,35 @@ def check_front_end(name: str) -> None:
 
 
 def front_end_named(name: str) -> AudioFrontEnd:
-    """Returns a front end by its name; InputError where there is none of that name."""
-    if name not in FRONT_ENDS:
-        known = ", ".join([*sorted(FRONT_ENDS), "file"])
-        raise InputError(f"{name}: no such audio front end; choose one of {known}")
-    return FRONT_ENDS[name]
+    """Returns a front end by its name, or several as one: `moonshine+whisper` has the numbers of both, in that order.
+
+    Raises InputError where there is none of that name.
+    """
+    parts = name.split("+")
+    for part in parts:
+        if part not in FRONT_ENDS:
+            known = ", ".join([*sorted(FRONT_ENDS), "file"])
+            raise InputError(f"{part}: no such audio front end; choose one, or several with + between, of {known}")
+    if len(parts) == 1:
+        return FRONT_ENDS[name]
+    if len(set(parts)) < len(parts) or NONE.name in parts:
+        raise InputError(f"{name}: front ends that are joined must differ, and none is not one of them")
+    return _joined(name, [FRONT_ENDS[part] for part in parts])
+
+
+def _joined(name: str, parts: list[AudioFrontEnd]) -> AudioFrontEnd:
+    """Returns several front ends as one."""
+
+    def side_by_side(functions: list[Callable[[np.ndarray], np.ndarray]], samples: np.ndarray) -> np.ndarray:
+        return np.concatenate([function(samples)[: count_steps(samples)] for function in functions], 1)
+
+    def prepare() -> None:
+        for part in parts:
+            part.prepare()
+
+    whole = functools.partial(side_by_side, [part.extract for part in parts])
+    window = functools.partial(side_by_side, [part.window or part.extract for part in parts])
+    return AudioFrontEnd(name, sum(part.dim for part in parts), whole, prepare, window)
 
 
 def extract_features(

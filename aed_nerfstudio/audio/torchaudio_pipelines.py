@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from aed_nerfstudio.audio.front_end import STEP, AudioFrontEnd, count_steps
+from aed_nerfstudio.audio.front_end import STEP, AudioFrontEnd, count_steps, cross_fade
 from aed_nerfstudio.errors import InputError
 from aed_nerfstudio.files import make_folder
 
@@ -23,14 +23,8 @@ ADDRESS = "https://download.pytorch.org/torchaudio/models/"
 # samples, read from 400. With 40 samples of silence in front, state k is centred on the middle of the 50-Hz step k.
 FIELD = 400
 BEFORE = (FIELD - STEP) // 2
-# Sound goes through in windows of 12 s that start every 6 s. A state is used where its window holds 2 s or more of the
-# sound on both sides (the position embedding reaches 1.28 s), and where two such windows overlap they are cross-faded:
-# memory is bounded, a step depends on the sound within 10 s of it and on nothing else, and windows meet without jumps.
-# The last window ends with the sound, so none is padded with silence, by which the input's scaling would suffer.
-CHUNK = 600  # steps
-MARGIN = 100
-FADE = 100
-HOP = CHUNK - 2 * MARGIN - FADE
+CHUNK = 600
+"""Steps that go through at a time; no window is filled up with silence, by which the input's scaling would suffer."""
 
 
 @dataclass(frozen=True)
@@ -101,39 +95,17 @@ class Pipeline:
         steps = count_steps(samples)
         padded = np.zeros(steps * STEP + FIELD - STEP, np.float32)
         padded[BEFORE : BEFORE + samples.size] = samples
-        total = np.zeros((steps, 0), np.float32)
-        shares = np.zeros((steps, 1), np.float32)
-        for first in _starts(steps):
-            last = min(first + CHUNK, steps)
-            states = self.encode(padded[first * STEP : last * STEP + FIELD - STEP])
-            weight = _weight(first, last, steps)[:, None]
-            if not total.shape[1]:  # how many numbers a step has, the first states say
-                total = np.zeros((steps, states.shape[1]), np.float32)
-            total[first:last] += weight * states
-            shares[first:last] += weight
-        return total / shares
+
+        def encode(first: int, last: int) -> np.ndarray:
+            return self.encode(padded[first * STEP : last * STEP + FIELD - STEP])
+
+        return cross_fade(steps, CHUNK, encode)
 
 
 @functools.lru_cache(maxsize=1)
 def _loaded(pipeline: Pipeline):
     """Loads a network, unless it is the one that was used last, which stays in memory."""
     return pipeline.load()
-
-
-def _starts(steps: int) -> list[int]:
-    """Returns the first steps of the windows over so many steps."""
-    return [*range(0, max(0, steps - CHUNK), HOP), max(0, steps - CHUNK)]
-
-
-def _weight(first: int, last: int, steps: int) -> np.ndarray:
-    """Returns how much of a window's steps is used, float32 [last - first].
-
-    0 in its margins, but none at the sound's ends.
-    """
-    step = np.arange(first, last) + 0.5
-    rise = 1.0 if first == 0 else (step - first - MARGIN) / FADE
-    fall = 1.0 if last == steps else (last - MARGIN - step) / FADE
-    return np.clip(np.minimum(rise, fall) * np.ones(len(step)), 0, 1).astype(np.float32)
 
 
 PIPELINES: dict[str, Pipeline] = {}

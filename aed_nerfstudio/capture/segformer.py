@@ -48,7 +48,7 @@ class SegformerParser:
     def _load(self) -> Any:
         try:
             import torch
-            from transformers import SegformerForSemanticSegmentation
+            from transformers.models.segformer.modeling_segformer import SegformerForSemanticSegmentation
         except ImportError as error:
             raise InputError("the parser segformer needs transformers; run `pip install 'aed-nerfstudio[segformer]'`, "
                              "or choose --parser mediapipe") from error  # fmt: skip

@@ -16,6 +16,8 @@ from pathlib import Path
 
 from aed_nerfstudio.commands.doctor_check import Broken, Check, NotHere
 from aed_nerfstudio.commands.doctor_packages import extras
+from aed_nerfstudio.errors import InputError
+from aed_nerfstudio.files import hugging_face_cache
 
 
 def parts() -> Iterator[Check]:
@@ -64,23 +66,13 @@ def _front_ends() -> str:
     return ", ".join(f"{name} {state}" for name, state in states.items())
 
 
-def _hugging_face() -> Path:
-    """Returns the folder of Hugging Face's cache, where their libraries look for it."""
-    home = os.environ.get("HF_HOME") or Path(_cache(), "huggingface")
-    return Path(os.environ.get("HF_HUB_CACHE") or Path(home, "hub"))
-
-
-def _cache() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser())
-
-
 def _whisper() -> str:
-    folders = _hugging_face().glob("models--*whisper*")
-    names = [path.name.removeprefix("models--").replace("--", "/") for path in folders]
-    names += [path.name for path in Path(_cache(), "whisper").glob("*.pt")]
-    if not names:
-        raise NotHere("none in the caches of Hugging Face and openai-whisper")
-    return f"found {', '.join(sorted(names))}"
+    from aed_nerfstudio.audio.whisper import find_weights
+
+    try:
+        return f"found {find_weights()[0]}"
+    except InputError as error:
+        raise NotHere(str(error)) from None
 
 
 def _lpips() -> str:
@@ -104,7 +96,7 @@ def _fan() -> str:
 def _segformer() -> str:
     from aed_nerfstudio.capture.segformer import MODEL
 
-    if not Path(_hugging_face(), f"models--{MODEL.replace('/', '--')}").is_dir():
+    if not Path(hugging_face_cache(), f"models--{MODEL.replace('/', '--')}").is_dir():
         raise NotHere(f"{MODEL} is not in Hugging Face's cache")
     return f"found {MODEL}"
 
@@ -149,7 +141,7 @@ def paths() -> Iterator[Check]:
     yield Check("current folder", os.getcwd)
     yield Check("temporary files", tempfile.gettempdir)
     yield Check("torch's checkpoints", _checkpoints)
-    yield Check("Hugging Face's cache", lambda: str(_hugging_face()))
+    yield Check("Hugging Face's cache", lambda: str(hugging_face_cache()))
     yield Check("Triton's cache", lambda: os.environ.get("TRITON_CACHE_DIR") or str(Path("~/.triton").expanduser()))
     yield Check("Numba's cache", lambda: os.environ.get("NUMBA_CACHE_DIR") or "beside the kernels, in the package")
     yield Check("cv2", lambda: str(importlib.import_module("cv2").__file__), needed=False)

@@ -24,6 +24,7 @@ COMMANDS = {
     "process-mead": "aed_nerfstudio.commands.process_mead:ProcessMead",
     "process-csv": "aed_nerfstudio.commands.process_csv:ProcessCsv",
     "process-corpus": "aed_nerfstudio.commands.process_corpus:ProcessCorpus",
+    "lip-prior": "aed_nerfstudio.commands.lip_prior:LipPriorCommand",
     "export-rad": "aed_nerfstudio.commands.export_rad:ExportRad",
     "inspect": "aed_nerfstudio.commands.inspect:Inspect",
     "set-driving": "aed_nerfstudio.commands.set_driving:SetDriving",

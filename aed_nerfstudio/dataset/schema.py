@@ -438,7 +438,7 @@ def _read_clip(field: Field, categories: list[str], intensities: list[str]) -> C
 
 def _read_front_end(field: Field) -> str:
     name = field.text()
-    if not re.fullmatch(r"\w[\w.-]*(/\w[\w.-]*)?", name):
+    if not re.fullmatch(r"\w[\w.-]*(/\w[\w.-]*|(\+\w[\w.-]*)+)?", name):
         raise field.wrong("the name of an audio front end")
     return name
 

@@ -35,10 +35,10 @@ from aed_nerfstudio.evaluation.expression import (
     without_weakest,
 )
 from aed_nerfstudio.evaluation.image_metrics import psnr
-from aed_nerfstudio.evaluation.landmark_distance import detect, face_width
+from aed_nerfstudio.evaluation.landmark_distance import detect
 from aed_nerfstudio.evaluation.typical_view import TypicalView
 from aed_nerfstudio.face.face_finder import FaceFinder
-from aed_nerfstudio.face.face_mesh import EYE_OUTLINES, FIRST_IRIS, JAW, LIPS, STABLE
+from aed_nerfstudio.face.face_mesh import EYE_OUTLINES, FIRST_IRIS, JAW, LIPS, STABLE, face_width
 from aed_nerfstudio.synthetic.truth import Truth, is_actor
 
 EDGES = (0.0, 2.5, 5.0, 10.0, 20.0, 180.0)

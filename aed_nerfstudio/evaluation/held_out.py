@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from aed_nerfstudio.dataset.chin_line import Places, seam_places
 from aed_nerfstudio.dataset.schema import Dataset, Frame
 from aed_nerfstudio.errors import InputError
 from aed_nerfstudio.evaluation.pauses import pauses
 from aed_nerfstudio.evaluation.regions import regions
-from aed_nerfstudio.evaluation.seam import Places, seam_places
 from aed_nerfstudio.evaluation.sync import SAMPLES_PER_FRAME, loudness, shifted_levels
 from aed_nerfstudio.media.audio_io import is_silent, read_if_there
 

@@ -70,8 +70,3 @@ def lip_landmark_distance(
 ) -> Float[np.ndarray, " f"]:
     """Returns the `landmark_distance` of the 40 lip landmarks, in pixels."""
     return landmark_distance(landmarks[:, LIPS, :2], truth[:, LIPS, :2])
-
-
-def face_width(landmarks: Float[np.ndarray, "f 478 3"]) -> Float[np.ndarray, " f"]:
-    """Returns how wide faces are from ear to ear, in pixels."""
-    return np.linalg.norm(landmarks[:, 234, :2] - landmarks[:, 454, :2], axis=-1)

@@ -6,8 +6,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from aed_nerfstudio.dataset.schema import FPS
-from aed_nerfstudio.evaluation.landmark_distance import face_width
-from aed_nerfstudio.face.face_mesh import mouth_opening
+from aed_nerfstudio.face.face_mesh import face_width, mouth_opening
 
 PAUSE_SECONDS = 0.3
 """Silence is a pause where it lasts longer than that: the closures within words are shorter."""

@@ -11,10 +11,10 @@ import numpy as np
 from aed_nerfstudio.evaluation.held_out import HeldOut, Stretch
 from aed_nerfstudio.evaluation.image_metrics import psnr, ssim
 from aed_nerfstudio.evaluation.instruments import Instruments
-from aed_nerfstudio.evaluation.landmark_distance import face_width, landmark_distance, lip_landmark_distance
+from aed_nerfstudio.evaluation.landmark_distance import landmark_distance, lip_landmark_distance
 from aed_nerfstudio.evaluation.sync import audio_mouth_correlation, centred, correlation
 from aed_nerfstudio.face.face_finder import FaceFinder
-from aed_nerfstudio.face.face_mesh import mouth_opening
+from aed_nerfstudio.face.face_mesh import face_width, mouth_opening
 
 if TYPE_CHECKING:
     from aed_nerfstudio.evaluation.syncnet import SyncNet

@@ -84,6 +84,11 @@ def lip_shape(landmarks: np.ndarray) -> np.ndarray:
     return np.stack([_distance(landmarks, a, b) for a, b in parts], -1) / height[..., None]
 
 
+def face_width(landmarks: np.ndarray) -> np.ndarray:
+    """Returns how wide faces are from ear to ear, in the landmarks' unit: [..., 478, 3] -> [...]."""
+    return np.linalg.norm(landmarks[..., 234, :2] - landmarks[..., 454, :2], axis=-1)
+
+
 def eye_ratio(landmarks: np.ndarray) -> np.ndarray:
     """Returns the height over width of the eyes' openings, mean of both: [..., 478, 3] -> [...]."""
     ratios = []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from jaxtyping import Float
@@ -10,6 +12,8 @@ from torch import Tensor, nn
 PENALTIES = (3e2, 1e3, 3e3, 1e4, 3e4)
 FOLDS = 5
 MOST_FRAMES = 3000
+MOST_POOLED = 9000
+"""Frames of all people together."""
 COST = 0.2
 """By how much the mean squared error of a lip distance may grow so that it moves as far as the person's."""
 MOST_GAIN = 2.0
@@ -59,8 +63,17 @@ class LinearLips(nn.Module):
             state_dict.setdefault(f"{prefix}{name}", getattr(self, name).clone())
         super()._load_from_state_dict(state_dict, prefix, *rest)
 
-    def fit(self, windows: Float[np.ndarray, "f 16 feature_dim"], shapes: Float[np.ndarray, "f outputs"]) -> float:
+    def fit(
+        self,
+        windows: Float[np.ndarray, "f 16 feature_dim"],
+        shapes: Float[np.ndarray, "f outputs"],
+        prior: Float[np.ndarray, "outputs window"] | None = None,
+    ) -> float:
         """Fits windows [F, 16, feature_dim] to shapes [F, outputs], frames in the order in which they were recorded.
+
+        Args:
+            prior: a map of windows to shapes, [outputs, 16 * feature_dim], from other people. What it reads, scaled
+                to these lips, is taken from the shapes, and the rest is fitted.
 
         Returns the penalty, the one of `PENALTIES` with the smallest error on left-out stretches of the recording. Of
         long recordings `MOST_FRAMES` evenly spaced frames are taken.
@@ -69,25 +82,14 @@ class LinearLips(nn.Module):
         x, y = windows[picks].reshape(len(picks), -1).astype(np.float64), shapes[picks].astype(np.float64)
         mean_x, mean_y = x.mean(0), y.mean(0)
         x, y = x - mean_x, y - mean_y
-        gram = x @ x.T
-
-        def dual(members: np.ndarray, penalty: float) -> np.ndarray:
-            return np.linalg.solve(gram[np.ix_(members, members)] + penalty * np.eye(len(members)), y[members])
-
+        known, before = _scaled(prior, x, y)
         # Stretches, not single frames: a left-out frame's neighbours would give its answer away.
         parts = np.array_split(np.arange(len(x)), FOLDS)
-        read = {}
-        for penalty in PENALTIES:
-            guesses = []
-            for part in parts:
-                rest = np.setdiff1d(np.arange(len(x)), part)
-                guesses.append(gram[np.ix_(part, rest)] @ dual(rest, penalty))
-            read[penalty] = np.concatenate(guesses)
-        best = min(PENALTIES, key=lambda penalty: np.square(read[penalty] - y).mean())
-        weight = x.T @ dual(np.arange(len(x)), best)
+        rest, best, read = ridge(x, y - known, parts)
+        weight, read = before + rest, known + read
         self.weight.copy_(torch.from_numpy(weight.T))
         self.bias.copy_(torch.from_numpy(mean_y - mean_x @ weight))
-        self.gain.copy_(torch.from_numpy(gains(read[best], y)))
+        self.gain.copy_(torch.from_numpy(gains(read, y)))
         spread = y.T @ y / len(y)
         least = 1e-3 * np.trace(spread) / len(spread) + 1e-12  # lips that never move have no directions
         whitening = np.linalg.inv(np.linalg.cholesky(spread + least * np.eye(len(spread))))
@@ -111,6 +113,55 @@ class LinearLips(nn.Module):
         apart, nearest = torch.cdist(wide @ self.whitening.T, self.examples @ self.whitening.T).min(dim=-1)
         example = self.examples[nearest]
         return example + (wide - example) * (self.reach / apart.clamp_min(1e-6)).clamp(max=1)[:, None]
+
+
+def ridge(x: np.ndarray, y: np.ndarray, parts: list[np.ndarray]) -> tuple[np.ndarray, float, np.ndarray]:
+    """Fits y [N, K] by x [N, D], both around their means, with the penalty that reads left-out rows best.
+
+    parts: numbers of rows that are left out together; together all.
+
+    Returns the weight [D, K], the penalty, and what was read of the rows while they were left out [N, K].
+    """
+    gram, every = x @ x.T, np.arange(len(x))
+
+    def dual(members: np.ndarray, penalty: float) -> np.ndarray:
+        return np.linalg.solve(gram[np.ix_(members, members)] + penalty * np.eye(len(members)), y[members])
+
+    read = {penalty: np.empty_like(y) for penalty in PENALTIES}
+    for penalty, guesses in read.items():
+        for part in parts:
+            rest = np.setdiff1d(every, part)
+            guesses[part] = gram[np.ix_(part, rest)] @ dual(rest, penalty)
+    best = min(PENALTIES, key=lambda penalty: np.square(read[penalty] - y).mean())
+    return x.T @ dual(every, best), best, read[best]
+
+
+def _scaled(prior: np.ndarray | None, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray | float, np.ndarray | float]:
+    """Returns what a prior reads of x [N, D], each output scaled to y [N, K] and dropped where it runs against it, and
+    the prior's weight scaled so, [D, K]."""
+    if prior is None:
+        return 0.0, 0.0
+    known = x @ prior.T
+    scale = np.clip((known * y).sum(0) / (np.square(known).sum(0) + 1e-9), 0, None)
+    return known * scale, prior.T * scale
+
+
+def pooled(
+    people: Sequence[tuple[Float[np.ndarray, "_ 16 feature_dim"], Float[np.ndarray, "_ outputs"]]],
+) -> Float[np.ndarray, "outputs window"]:
+    """Returns one map [outputs, 16 * feature_dim] from the windows of people to their lip shapes, [F, 16, feature_dim]
+    and [F, outputs] each; its penalty reads best whom it was not fitted to, or stretches of the only one."""
+    most = min(MOST_FRAMES, MOST_POOLED // len(people))
+    xs, ys = [], []
+    for windows, shapes in people:
+        picks = np.unique(np.linspace(0, len(windows) - 1, min(len(windows), most)).astype(int))
+        x, y = windows[picks].reshape(len(picks), -1).astype(np.float64), shapes[picks].astype(np.float64)
+        xs.append(x - x.mean(0))
+        ys.append(y - y.mean(0))
+    every = np.arange(sum(map(len, xs)))
+    parts = np.split(every, np.cumsum([len(x) for x in xs])[:-1]) if len(people) > 1 else np.array_split(every, FOLDS)
+    weight, _, _ = ridge(np.concatenate(xs), np.concatenate(ys), parts)
+    return weight.T
 
 
 def _spread_out(shapes: np.ndarray) -> np.ndarray:

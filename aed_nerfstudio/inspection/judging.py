@@ -9,6 +9,7 @@ from aed_nerfstudio.inspection.head_findings import judge_head
 from aed_nerfstudio.inspection.label_findings import judge_labels
 from aed_nerfstudio.inspection.measures import Measures
 from aed_nerfstudio.inspection.sound_findings import judge_sound
+from aed_nerfstudio.inspection.torso_findings import judge_torso
 
 
 def judge(dataset: Dataset, measures: Measures) -> list[Finding]:
@@ -17,4 +18,4 @@ def judge(dataset: Dataset, measures: Measures) -> list[Finding]:
     if not measures.usable.any():
         return found
     return [*found, *judge_pictures(dataset, measures), *judge_head(dataset, measures), *judge_labels(measures),
-            *judge_sound(dataset, measures)]  # fmt: skip
+            *judge_torso(measures, dataset.camera.w), *judge_sound(dataset, measures)]  # fmt: skip

@@ -16,6 +16,7 @@ from aed_nerfstudio.dataset.schema import FPS, METRES_PER_UNIT, Dataset, Frame
 from aed_nerfstudio.face.face_mesh import FACE_SIDES
 from aed_nerfstudio.inspection.label_looks import LabelLooks, label_looks
 from aed_nerfstudio.inspection.label_poses import LabelPoses, label_poses
+from aed_nerfstudio.inspection.torso_look import TorsoLook, torso_look
 from aed_nerfstudio.media.audio_io import is_silent, read_if_there
 
 LOST_BY = {"mouth_covered": "mouth covered", "pose_outlier": "no trustworthy pose"}
@@ -46,8 +47,8 @@ class Measures:
     tilt, away: [N] degrees by which the face is turned clockwise in its picture, and aside; NaN in unusable frames.
     distance: [N] metres from the camera. sharpness: [N]; None where it was not measured. flags: frames with each of
     them. lost: frames that are not usable, by reason. labels: seconds for training and held out, by label. poses,
-    looks: how the head is held with every label, its light and place. sound: empty where the
-    dataset is without by choice.
+    looks: how the head is held with every label, its light and place. torso: shoulders and neck. sound: empty where
+    the dataset is without by choice.
     """
 
     usable: np.ndarray
@@ -62,6 +63,7 @@ class Measures:
     labels: dict[str, tuple[float, float]]
     poses: LabelPoses
     looks: LabelLooks
+    torso: TorsoLook
     sound: list[SoundGroup]
 
     def blurred_share(self) -> float:
@@ -102,6 +104,7 @@ def measure(dataset: Dataset, progress: bool = False) -> Measures:
         labels={label: (train / FPS, held / FPS) for label, (train, held) in labels.items()},
         poses=label_poses(dataset, yaw, pitch, usable),
         looks=label_looks(dataset, distance, usable),
+        torso=torso_look(dataset, usable),
         sound=[] if dataset.front_end == "none" else _sound(dataset, progress),
     )
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
+
 import numpy as np
 import torch
 from jaxtyping import Float, Integer
@@ -9,8 +12,8 @@ from torch import Tensor, nn
 
 from aed_nerfstudio.avatar.network import Network
 from aed_nerfstudio.dataset.schema import Dataset
+from aed_nerfstudio.driving.lip_prior import lip_prior, spoken_lip_shapes
 from aed_nerfstudio.driving.track import DatasetTrack
-from aed_nerfstudio.face.face_mesh import lip_shape
 from aed_nerfstudio.fields.head_field import EncodedCondition, spherical_harmonics
 
 SPREAD_FRAMES = 32
@@ -32,31 +35,23 @@ class LipSupervision(nn.Module):
         super().__init__()
         self.dataset, self.track = dataset, track
         self.train_frames, self.held_out = dataset.split("train"), dataset.split("val")
-        self.register_buffer("lip_shapes", torch.from_numpy(self._true_shapes()), persistent=False)
+        self.register_buffer("lip_shapes", torch.from_numpy(spoken_lip_shapes(dataset)), persistent=False)
 
-    def _true_shapes(self) -> np.ndarray:
-        """Returns what speech does to the lips, float32 [F, 4]: lip shapes less the mean of their label, standardised.
+    def fit_linear(self, network: Network, prior: Sequence[Path] = ()) -> None:
+        """Fits the network's ridge regression of the lip shape, unless it has none or it is fitted.
 
-        A smile widens the mouth for the whole of a clip, which the audio cannot tell and the emotion does; left in, it
-        would be noise to the audio encoder.
+        prior: what it begins with, see `lip_prior`, which says what InputError there is.
         """
-        shapes = np.concatenate([lip_shape(self.dataset.landmarks(clip.name)) for clip in self.dataset.clips])
-        train = np.zeros(len(shapes), bool)
-        train[self.train_frames] = True
-        labels = np.array(self.dataset.labels)
-        for label in np.unique(labels[train]):
-            shapes[labels == label] -= shapes[train & (labels == label)].mean(0)
-        return np.clip(shapes / (shapes[train].std(0) + 1e-6), -4, 4).astype(np.float32)
-
-    def fit_linear(self, network: Network) -> None:
-        """Fits the network's ridge regression of the lip shape, unless it has none or it is fitted."""
         lips = network.linear_lips
         if lips is None or lips.fitted:
             return
         # Copied, because a view keeps all eight windows of its frame: 1.3 GB for 10 000 frames.
         windows = network.standardised(np.stack([self.track[i].audio[4].copy() for i in self.train_frames]))
-        penalty = lips.fit(windows.cpu().numpy(), self.lip_shapes[self.train_frames].cpu().numpy())
-        print(f"lip shapes from audio: ridge regression, penalty {penalty:g}")
+        known = lip_prior(prior, self.dataset.front_end, self.dataset.feature_dim)
+        shapes = self.lip_shapes[self.train_frames].cpu().numpy()
+        penalty = lips.fit(windows.cpu().numpy(), shapes, known)
+        said = "" if known is None else f" and the lips of {', '.join(map(str, prior))}"
+        print(f"lip shapes from audio: ridge regression, penalty {penalty:g}{said}")
 
     def forced(self, encoded: EncodedCondition, frames: Integer[Tensor, " c"], share: float) -> EncodedCondition:
         """Returns the conditions of frames [C] with the true lip shape in a random share of them."""

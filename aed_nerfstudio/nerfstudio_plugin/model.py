@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -57,6 +58,10 @@ class AedNerfModelConfig(LossWeights, NetworkSettings, ModelConfig):
     """Share of training steps whose lip shape is the true one, so that the field learns from a clean signal."""
     articulation_batch: int = 8
     """Frames a step whose lip shape the audio encoder has to tell: one frame a step learns four times slower."""
+    lip_prior: tuple[Path, ...] = ()
+    """Whose lips the regression of the lip shape begins with (`linear_lips`): a file of `aed lip-prior`, folders of
+    other people's datasets, or `actor`, the prior that comes with the package. The less speech an avatar learns from,
+    the more it helps."""
     swapped_labels: float = 0.0
     """Chance of the rays beyond a frame's face to be shown with another of the recorded labels: an emotion moves the
     face only, and hair, ears and neck look in every pose as they do in the take that has it."""
@@ -300,7 +305,7 @@ class AedNerfModel(Model):
         if self.config.visual_hull:
             carve(self.network, self._recording()[0])
         if self.lips is not None:
-            self.lips.fit_linear(self.network)
+            self.lips.fit_linear(self.network, self.config.lip_prior)
         if self.config.take_light:
             self.network.fit_light(take_light(self._recording()[0], self.portrait.reference_take))
         if self.network.follows_shoulders and self.portrait.motion.torso is None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from aed_nerfstudio.audio.features import FRONT_ENDS, SAMPLE_RATE, extract_features, speech_wavs
+from aed_nerfstudio.audio.features import SAMPLE_RATE, extract_features, front_end_named, speech_wavs
 from aed_nerfstudio.dataset.schema import (
     FPS,
     Clip,
@@ -123,7 +123,7 @@ def record_dataset(
             categories=list(emotions),
             intensities=list(intensities),
             front_end=front_end,
-            feature_dim=FRONT_ENDS[front_end].dim,
+            feature_dim=front_end_named(front_end).dim,
             tools={"recorder": RECORDER},
             consent=CONSENT,
         )

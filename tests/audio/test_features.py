@@ -62,7 +62,7 @@ def test_moonshine_is_centred_on_its_steps(speech):
 def test_unknown_front_end():
     with pytest.raises(InputError, match="moonshine"):
         audio.extract_features(np.zeros(100), 1, "nothing")
-    with pytest.raises(InputError, match="wav2vec2, xls-r, file"):
+    with pytest.raises(InputError, match="wav2vec2, whisper, xls-r, file"):
         audio.check_front_end("nothing")
 
 

@@ -13,8 +13,9 @@ from aed_nerfstudio.dataset.schema import read_dataset
 from aed_nerfstudio.evaluation import metrics
 from aed_nerfstudio.evaluation.crossed_poses import SHAPED, CrossedPoses, angles_to_own, expected_landmarks
 from aed_nerfstudio.evaluation.expression import aligned, learn_expressions, trained_labels
-from aed_nerfstudio.evaluation.landmark_distance import detect, face_width
+from aed_nerfstudio.evaluation.landmark_distance import detect
 from aed_nerfstudio.evaluation.pictures import emotions_by_pose, poses_of_takes
+from aed_nerfstudio.face.face_mesh import face_width
 from aed_nerfstudio.media.captions import BAND
 from aed_nerfstudio.synthetic.actor import Actor
 from aed_nerfstudio.synthetic.performance import HeadPose, emotion_units

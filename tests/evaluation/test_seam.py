@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
+from aed_nerfstudio.dataset.chin_line import colour_step, seam_places
 from aed_nerfstudio.dataset.schema import HEAD, NECK
-from aed_nerfstudio.evaluation.seam import Seam, colour_step, seam_places
+from aed_nerfstudio.evaluation.seam import Seam
 from aed_nerfstudio.synthetic.actor import Actor
 from aed_nerfstudio.synthetic.performance import perform
 from aed_nerfstudio.synthetic.record import unseen_speech

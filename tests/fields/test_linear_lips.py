@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from aed_nerfstudio.fields.linear_lips import COST, LATER, MOST_GAIN, PENALTIES, LinearLips, gains
+from aed_nerfstudio.fields.linear_lips import COST, LATER, MOST_GAIN, PENALTIES, LinearLips, gains, pooled
 
 
 def recording(noise: float, frames: int = 400):
@@ -84,3 +84,36 @@ def test_a_fit_of_before_there_was_a_gain_reads_as_it_did():
     other.load_state_dict({name: value for name, value in lips.state_dict().items() if name not in LATER})
     read = torch.linspace(-9, 9, 20)[:, None].repeat(1, 4)
     torch.testing.assert_close(other.widened(read), read)
+
+
+def test_a_prior_helps_where_there_is_little_and_is_dropped_where_it_misleads():
+    rng = np.random.default_rng(0)
+    true = rng.normal(size=(48, 4))
+    windows = rng.normal(size=(60, 16, 3)).astype(np.float32)
+    shapes = (windows.reshape(60, -1) @ true + rng.normal(size=(60, 4))).astype(np.float32)
+    unseen = torch.from_numpy(rng.normal(size=(500, 16, 3)).astype(np.float32))
+    plain, helped, misled = LinearLips(3, 4), LinearLips(3, 4), LinearLips(3, 4)
+    plain.fit(windows, shapes)
+    prior = (2 * true + 0.5 * rng.normal(size=true.shape)).T  # of people who open their mouths twice as far
+    helped.fit(windows, shapes, prior)
+    misled.fit(windows, shapes, -prior)
+    error = [
+        (lips(unseen).numpy() - lips.bias.numpy() - unseen.flatten(1).numpy() @ true).std() for lips in (plain, helped)
+    ]
+    assert error[1] < 0.7 * error[0]
+    torch.testing.assert_close(misled.weight, plain.weight)
+
+
+def test_what_is_pooled_reads_whom_it_has_not_seen():
+    rng = np.random.default_rng(0)
+    true = rng.normal(size=(48, 4))
+    people = []
+    for person in range(4):
+        own = true + 0.3 * rng.normal(size=true.shape)
+        windows = rng.normal(size=(300, 16, 3)).astype(np.float32)
+        people.append((windows, (windows.reshape(300, -1) @ own + person).astype(np.float32)))
+    weight = pooled(people[:3])
+    windows, shapes = people[3]
+    read = windows.reshape(300, -1) @ weight.T
+    assert all(np.corrcoef(read[:, k], shapes[:, k])[0, 1] > 0.9 for k in range(4))
+    assert pooled(people[:1]).shape == (4, 48)

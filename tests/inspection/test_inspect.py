@@ -12,7 +12,7 @@ import pytest
 
 from aed_nerfstudio.audio.features import SAMPLE_RATE
 from aed_nerfstudio.commands.main import main
-from aed_nerfstudio.dataset.schema import Dataset, read_dataset, read_image, write_dataset
+from aed_nerfstudio.dataset.schema import HEAD, TORSO, Dataset, read_dataset, read_image, write_dataset, write_image
 from aed_nerfstudio.errors import InputError
 from aed_nerfstudio.inspection.findings import Finding, Inspection
 from aed_nerfstudio.inspection.inspect import inspect_dataset
@@ -69,6 +69,31 @@ def test_a_good_recording_lacks_nothing_but_length(dataset):
     found = {finding.topic: finding for finding in judge(dataset, measures)}
     assert "in step with the lips" in found["sound"].text
     assert "2 labels, 6.4 to 6.4 s" in found["labels"].text
+
+
+def test_shoulders_that_sway_and_a_grey_neck_are_named(dataset, tmp_path):
+    plain = measured(dataset).torso
+    assert plain.shift is not None and plain.shift < 0.5 and plain.made_up < plain.chin
+    changed = copied(dataset, tmp_path / "changed")
+    for frame in changed.frames:
+        layer, parsing = changed.torso(frame), changed.parsing(frame)
+        layer[parsing == HEAD, :3] = 90  # what is made up of the neck
+        write_image(changed.path("torso", frame), layer)
+    look = measured(changed).torso
+    assert look.chin == plain.chin and look.made_up > 2 * plain.made_up
+    assert "light face and neck alike" in findings(dataset, replace(measured(dataset), torso=look))["neck"].mend
+    for n, frame in enumerate(changed.frames):
+        aside = 4 * (-1) ** (n // 20)
+        write_image(changed.path("torso", frame), np.roll(changed.torso(frame), aside, axis=1))
+        parsing = changed.parsing(frame)
+        moved = np.where(parsing == TORSO, np.roll(parsing, aside, axis=1), parsing)
+        write_image(changed.path("parsing", frame), moved)
+    look = measured(changed).torso
+    assert 2.9 < look.shift < 4.5  # of 4; some frames of 48 pixels are aligned with another edge
+    assert "sit or stand still" in findings(dataset, replace(measured(dataset), torso=look))["shoulders"].mend
+    hidden = replace(look, shift=None, chin=float("nan"))
+    found = findings(dataset, replace(measured(dataset), torso=hidden))
+    assert "too little of them" in found["shoulders"].text and "neck" not in found
 
 
 @pytest.mark.parametrize("seconds", [0.3, -0.3])

@@ -407,6 +407,7 @@ def test_a_camera_path_is_not_written_through_a_link(page, camera_paths, tmp_pat
 def test_an_upload_is_its_browser_s_own(port, page):
     with Page(port) as other:
         other.wait(lambda: other.pictures)
+        other.wait(lambda: other.controls[other.id("Frame")]["max"] == 39)  # its panel is whole
         before = other.another_picture()
         page.upload("Upload a sound", "my secret plan.wav", speech(2.0))
         page.wait(lambda: page.value("Says") == "my secret plan.wav", 60)

@@ -36,6 +36,8 @@ from aed_nerfstudio.live.protocol import PICTURE, SOUND, Stamped, pcm16
 from aed_nerfstudio.synthetic.record import training_speech, unseen_speech
 
 RATE = 16_000
+LOOKED_AT = 1500
+"""Pictures that are looked for faces, the last minute of those that came."""
 
 
 class Listener:
@@ -82,6 +84,7 @@ class Listener:
             self.pictures.append((now, item.stamp))
             if self.keep:
                 self.kept[item.stamp // FRAME] = item.body
+                self.kept.pop(item.stamp // FRAME - LOOKED_AT, None)
         elif item.kind == SOUND:
             self.sounds.append((now, item.stamp))
             self.heard[item.stamp] = item.body
@@ -155,8 +158,8 @@ def latencies(port: int, listener: Listener, chunks: int) -> dict[str, dict[str,
 
 def offset(listener: Listener) -> dict[str, float | str | None]:
     """Returns by how many ms the sound is later than the lips in what was received, as a 25-fps video."""
-    frames = sorted(listener.kept)
-    frames = list(range(frames[0], frames[-1] + 1))
+    newest = max(listener.kept)
+    frames = list(range(max(min(listener.kept), newest - LOOKED_AT + 1), newest + 1))
     landmarks, last = [], np.full((478, 3), np.nan, np.float32)
     with FaceFinder(still=False) as finder:
         for frame in frames:
@@ -214,6 +217,57 @@ def reconnections(port: int, count: int, killed: bool) -> int:
     return reached
 
 
+def aed_live(avatar: str, size: str) -> list[str]:
+    """Returns the command that starts a server at any free port."""
+    program = Path(sys.executable).parent / "aed"
+    return [str(program), "live", "--avatar", avatar, "--size", size, "--port", "0"]
+
+
+def started(command: list[str]) -> tuple[subprocess.Popen, int]:
+    """Starts a server; returns it and its port."""
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    for line in process.stdout:
+        print(line, end="", flush=True)
+        if found := re.search(r"live: http://\S+:(\d+)/", line):
+            return process, int(found[1])
+    raise SystemExit("aed live did not start")
+
+
+def status(port: int) -> dict:
+    """Returns the server's figures."""
+    return json.load(urllib.request.urlopen(f"http://127.0.0.1:{port}/status", timeout=60))
+
+
+def long_talk(process: subprocess.Popen, port: int, listener: Listener, seconds: float) -> dict[str, object]:
+    """Has it speak without a break; returns what came of it after a minute, after ten, and in all."""
+    speech, rows = training_speech(), []
+    start, marks = time.monotonic(), [m for m in (60.0, 600.0) if m < seconds] + [seconds]
+    before, load = status(port), []
+    first, late = len(listener.pictures), listener.late
+    found: dict[str, object] = {}
+    while marks:
+        passed, now = time.monotonic() - start, status(port)
+        if not now["speaking"]:
+            at = int(passed * RATE) % (len(speech) - 20 * RATE)
+            post(port, "/say", pcm16(speech[at : at + 20 * RATE]), "audio/L16")
+        rows.append(memory(process))
+        load.append(os.getloadavg()[0])
+        if passed >= marks[0]:
+            found[f"{marks.pop(0):g} s"] = {
+                "fps": round((len(listener.pictures) - first) / passed, 1),
+                "frames": round(passed * 25),
+                "left_out": now["left_out"] - before["left_out"],
+                "late": listener.late - late,
+                "picture_ms": now["picture_ms"],
+                "memory_mib": {"now": round(rows[-1]), "most": round(max(rows))},
+                "load": {"median": statistics.median(load), "most": max(load)},
+            }
+            print(found, flush=True)
+        time.sleep(1)
+    return found
+
+
 def main(
     output: Path, avatar: str = "actor", size: str = "auto", seconds: float = 120.0, lookahead: float = 0.12
 ) -> None:
@@ -226,41 +280,16 @@ def main(
         seconds: of speech that pictures are counted in.
         lookahead: see `aed live`.
     """
-    command = [str(Path(sys.executable).parent / "aed"), "live", "--avatar", avatar, "--size", size]
-    command += ["--port", "0", "--lookahead", str(lookahead)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    port = 0
-    for line in process.stdout:
-        print(line, end="")
-        if found := re.search(r"live: http://\S+:(\d+)/", line):
-            port = int(found[1])
-            break
-    load_before, speech = os.getloadavg(), training_speech()
+    process, port = started([*aed_live(avatar, size), "--lookahead", str(lookahead)])
     listener = Listener(port, keep=True)
     time.sleep(3)
-    start, first = time.monotonic(), len(listener.pictures)
-    memories, before = [], json.load(urllib.request.urlopen(f"http://127.0.0.1:{port}/status"))
-    while (passed := time.monotonic() - start) < seconds:
-        if not json.load(urllib.request.urlopen(f"http://127.0.0.1:{port}/status"))["speaking"]:
-            at = int(passed * RATE) % (len(speech) - 20 * RATE)
-            post(port, "/say", pcm16(speech[at : at + 20 * RATE]), "audio/L16")
-        memories.append((passed, memory(process)))
-        time.sleep(1)
-    status = json.load(urllib.request.urlopen(f"http://127.0.0.1:{port}/status"))
-    found: dict[str, object] = {
-        "avatar": avatar, "size": status["size"], "lookahead_s": lookahead, "seconds": seconds,
-        "load": {"before": load_before, "after": os.getloadavg(), "cores": os.cpu_count()},
-        "fps": round((len(listener.pictures) - first) / seconds, 1),
-        "render_ms": status["render_ms"], "left_out": status["left_out"] - before["left_out"],
-        "frames": round(seconds * 25), "late": listener.late,
-        "memory_mib": {"after a minute or half": round(next(m for t, m in memories if t >= min(60, seconds / 2))),
-                       "end": round(memories[-1][1]), "most": round(max(m for _, m in memories))},
-    }  # fmt: skip
+    found: dict[str, object] = {"avatar": avatar, "size": status(port)["size"], "lookahead_s": lookahead}
+    found["cores"] = os.cpu_count()
+    found["talk"] = long_talk(process, port, listener, seconds)
+    found["lips"] = offset(listener)
     post(port, "/stop")
     found["latency"] = latencies(port, listener, 80)
     found["interruptions"] = interruptions(port, listener, 20)
-    found["lips"] = offset(listener)
     listener.leave()
     found["reconnected of 5"] = reconnections(port, 5, killed=False)
     found["reconnected after a kill of 5"] = reconnections(port, 5, killed=True)

@@ -14,7 +14,7 @@ from jaxtyping import Float, Float32
 from aed_nerfstudio.audio.feature_files import is_file_front_end
 from aed_nerfstudio.audio.front_end import SAMPLE_RATE, STEP, AudioFrontEnd, count_steps
 from aed_nerfstudio.audio.log_mel import LOG_MEL
-from aed_nerfstudio.audio.moonshine import MOONSHINE, speech_wavs
+from aed_nerfstudio.audio.moonshine import MOONSHINE, MOONSHINE_LIVE, speech_wavs
 from aed_nerfstudio.audio.torchaudio_pipelines import HUBERT, WAV2VEC2, XLS_R
 from aed_nerfstudio.audio.whisper import WHISPER
 from aed_nerfstudio.errors import InputError
@@ -31,7 +31,7 @@ ATTENTION = 8  # windows that the smoothing network looks at
 
 NONE = AudioFrontEnd("none", 1, lambda samples: np.zeros((count_steps(samples), 1), np.float32))
 
-FRONT_ENDS = {f.name: f for f in (MOONSHINE, LOG_MEL, WHISPER, WAV2VEC2, HUBERT, XLS_R, NONE)}
+FRONT_ENDS = {f.name: f for f in (MOONSHINE, MOONSHINE_LIVE, LOG_MEL, WHISPER, WAV2VEC2, HUBERT, XLS_R, NONE)}
 """Every way from sound to features, by name. Features can also come ready, as files: `feature_files`."""
 
 

@@ -9,6 +9,11 @@ import numpy as np
 
 SAMPLE_RATE = 16000
 STEP = 320  # samples per 50-Hz step
+LIVE_BEFORE = 2.0
+"""Seconds of sound up to a frame's end that a live stream hears at once: Moonshine's states follow the lips with two
+seconds as well as with four."""
+LOOKAHEAD = 0.12
+"""Seconds of sound after a frame's end that a live stream waits for by default; see the table in docs/live.md."""
 MARGIN = 100  # steps of a window that `cross_fade` does not use, at each side
 FADE = 100  # steps in which it goes from one to the next
 

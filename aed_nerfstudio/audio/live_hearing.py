@@ -9,14 +9,13 @@ from jaxtyping import Float, Float32
 
 from aed_nerfstudio.audio.feature_files import is_file_front_end
 from aed_nerfstudio.audio.features import FRAME_RATE, SAMPLE_RATE, STEP, STEPS_PER_FRAME, front_end_named
+from aed_nerfstudio.audio.front_end import LIVE_BEFORE, LOOKAHEAD
 from aed_nerfstudio.errors import InputError
 
 FRAME = STEP * STEPS_PER_FRAME
 """Samples of a frame."""
-WINDOW_FRAMES = 50
-"""Frames of sound that are heard at once: Moonshine's states follow the lips with two seconds as well as with four."""
-LOOKAHEAD = 0.12
-"""Seconds of sound after a frame's end that it waits for by default; see the table in docs/live.md."""
+WINDOW_FRAMES = round(LIVE_BEFORE * FRAME_RATE)
+"""Frames of sound that are heard at once, beside the look-ahead."""
 
 
 def lookahead_frames(seconds: float) -> int:

@@ -1,4 +1,4 @@
-"""Front end `moonshine`: the states of Moonshine tiny's speech encoder, which comes with moonshine-voice."""
+"""Front ends `moonshine` and `moonshine-live`: states of Moonshine tiny's speech encoder, from moonshine-voice."""
 
 from __future__ import annotations
 
@@ -8,7 +8,14 @@ from pathlib import Path
 
 import numpy as np
 
-from aed_nerfstudio.audio.front_end import STEP, AudioFrontEnd, count_steps
+from aed_nerfstudio.audio.front_end import (
+    LIVE_BEFORE,
+    LOOKAHEAD,
+    SAMPLE_RATE,
+    STEP,
+    AudioFrontEnd,
+    count_steps,
+)
 from aed_nerfstudio.errors import InputError
 
 # Moonshine's encoder convolves with kernels 127, 7, 3 at strides 64, 3, 2: one output step per 384 samples (41.67 Hz),
@@ -65,6 +72,8 @@ def _moonshine_session():
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 2
     options.inter_op_num_threads = 1
+    # Threads that wait in a loop would take the cores from whatever comes next; live, that is the picture.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return onnxruntime.InferenceSession(str(_model_file()), options, providers=["CPUExecutionProvider"])
 
 
@@ -105,6 +114,20 @@ def _moonshine_window(samples: np.ndarray) -> np.ndarray:
     return _resampled(_moonshine_encode(samples) * np.float32(MOONSHINE_SCALE), count_steps(samples), 0)
 
 
+def _moonshine_live(samples: np.ndarray) -> np.ndarray:
+    """Computes what a live stream hears at each frame: of the frame's two steps, in the stretch of sound that is there
+    when the frame is made. float32 [n] -> float32 [ceil(n / 320), 288] at 50 Hz."""
+    steps = count_steps(samples)
+    before, ahead = round(LIVE_BEFORE * SAMPLE_RATE), round(LOOKAHEAD * SAMPLE_RATE)
+    padded = np.pad(np.asarray(samples, np.float32), (before, ahead + 2 * STEP))
+    own = slice(before // STEP - 2, before // STEP)
+    found = np.empty((steps + steps % 2, MOONSHINE_DIM), np.float32)
+    for step in range(0, steps, 2):
+        first = (step + 2) * STEP
+        found[step : step + 2] = _moonshine_window(padded[first : first + before + ahead])[own]
+    return found[:steps]
+
+
 def _resampled(states: np.ndarray, steps: int, before: int) -> np.ndarray:
     """Resamples states [native, 288] linearly from 41.67 Hz to the centres of `steps` steps at 50 Hz.
 
@@ -123,3 +146,5 @@ def _resampled(states: np.ndarray, steps: int, before: int) -> np.ndarray:
 
 
 MOONSHINE = AudioFrontEnd("moonshine", MOONSHINE_DIM, _moonshine, _model_file, _moonshine_window)
+MOONSHINE_LIVE = AudioFrontEnd("moonshine-live", MOONSHINE_DIM, _moonshine_live, _model_file, _moonshine_window)
+"""For avatars that are to be live: they learn from what a live stream hears."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from aed_nerfstudio.bounds import RENDERED_SIDE, Between
@@ -14,6 +15,7 @@ from aed_nerfstudio.jobs.signals import STOP, on_signals
 
 if TYPE_CHECKING:
     from aed_nerfstudio.live.server import Server
+    from aed_nerfstudio.live.text_to_speech import TextToSpeech
 
 
 @dataclass(kw_only=True)
@@ -21,13 +23,17 @@ class Live(AvatarFlags):
     """Talk through an avatar in the browser, or have a program talk through it; Ctrl-C ends it."""
 
     size: str = "auto"
-    """Width of the pictures in pixels; auto: the largest that this machine renders at 20 frames a second and more."""
+    """Width of the pictures in pixels; auto: the largest that this machine makes 20 times a second, while it hears
+    speech."""
     lookahead: Annotated[float, Between(0, 1, "s")] = 0.12
     """Seconds of sound that the lips wait for: less is sooner, and less exact (docs/live.md has the table)."""
     background: str = "original"
     """The recording's, a colour (such as green), or a picture's or a video's file."""
     mark: bool = True
     """Show the words AI-generated in the picture."""
+    voice: Path | None = None
+    """A voice of the Piper project that speaks texts in English, its .onnx with its .json beside it; needs
+    aed-nerfstudio[speak]."""
     tts_command: str | None = None
     """A program that speaks text: it reads a sentence from its standard input, and writes WAV or PCM16 to its output,
     such as "espeak-ng --stdin --stdout"."""
@@ -70,10 +76,9 @@ class Live(AvatarFlags):
         from aed_nerfstudio.live.access import Access
         from aed_nerfstudio.live.server import Server
         from aed_nerfstudio.live.studio import Studio
-        from aed_nerfstudio.live.text_to_speech import CommandSpeech
         from aed_nerfstudio.media.backgrounds import open_background
 
-        voice = None if self.tts_command is None else CommandSpeech(self.tts_command, self.tts_rate)
+        voice = self._voice()
         background = open_background(self.background)
         avatar = self.avatar_of()
         if not self.mark:
@@ -81,6 +86,17 @@ class Live(AvatarFlags):
                   "the law asks in many places (in the EU: AI Act, article 50)")  # fmt: skip
         studio = Studio(avatar, size, self.lookahead, background, self.mark, voice)
         return Server(studio, Access(self.host, token), self.port)
+
+    def _voice(self) -> TextToSpeech | None:
+        """Returns what speaks texts; None where nothing does."""
+        from aed_nerfstudio.live.piper_voice import PiperVoice
+        from aed_nerfstudio.live.text_to_speech import CommandSpeech
+
+        if self.voice is not None and self.tts_command is not None:
+            raise InputError("--voice and --tts-command both speak texts; give one of them")
+        if self.voice is not None:
+            return PiperVoice(self.voice)
+        return None if self.tts_command is None else CommandSpeech(self.tts_command, self.tts_rate)
 
     def _width(self) -> int | None:
         """Returns the width of the pictures; None for auto."""

@@ -29,8 +29,9 @@ class Process:
     intensity: tuple[str, ...] = ("medium",)
     """How strongly it is shown, one for each video or one for all: weak, medium or strong."""
     audio_features: str = "moonshine"
-    """What is read from the sound: moonshine, whisper, log-mel, wav2vec2, hubert, xls-r, or several, as in
-    moonshine+whisper; none for videos without sound and an avatar that shows emotions and does not speak."""
+    """What is read from the sound: moonshine, moonshine-live (as `aed live` hears it), whisper, log-mel, wav2vec2,
+    hubert, xls-r, or several, as in moonshine+whisper; none for videos without sound and an avatar that shows emotions
+    and does not speak."""
     features_file: tuple[Path, ...] = ()
     """Ready audio features instead, one .npy file a video: DeepSpeech, HuBERT or others, as AD-NeRF, RAD-NeRF and
     ER-NeRF write them; `--audio-features file/deepspeech` notes whose they are."""

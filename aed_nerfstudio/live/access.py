@@ -11,6 +11,7 @@ from typing import Any
 
 import tornado.web
 
+from aed_nerfstudio.audio.features import SAMPLE_RATE
 from aed_nerfstudio.errors import InputError, reason
 from aed_nerfstudio.outside import parse_json
 from aed_nerfstudio.visitors import welcome
@@ -110,4 +111,4 @@ def json_object(body: bytes | str) -> dict[str, Any]:
 def rate_of(content_type: str) -> int:
     """Returns the samples a second that a Content-Type such as `audio/L16;rate=24000` says; 16000 without."""
     found = re.search(r"rate=(\d{1,7})\b", content_type)
-    return int(found[1]) if found else 16_000
+    return int(found[1]) if found else SAMPLE_RATE

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 import threading
 import time
 from collections import deque
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING
 from aed_nerfstudio.audio.features import FRAME_RATE, SAMPLE_RATE
 from aed_nerfstudio.audio.live_hearing import FRAME
 from aed_nerfstudio.errors import reason
+from aed_nerfstudio.live.pace import Pace
 from aed_nerfstudio.live.performer import Cut, Performer
 from aed_nerfstudio.live.play_clock import PlayClock
 from aed_nerfstudio.live.protocol import PICTURE, Stamped
@@ -20,14 +20,10 @@ if TYPE_CHECKING:
     from aed_nerfstudio.live.painter import Painter
     from aed_nerfstudio.live.speech import LiveSpeech
 
-LEAST_LEAD, MOST_LEAD = 0.1, 1.5
-"""Seconds that pictures and sound are made before they are due at the listener."""
-REMEMBERED = 25
-"""Pictures whose times decide on lead and frame rate."""
-BUSY = 0.9
-"""Share of the time between two pictures that making one may take."""
-SLOWEST = 12
-"""Frames from picture to picture at most: two a second."""
+COUNTED = 25
+"""Pictures that the rate is told of."""
+CATCH_UP = 5.0
+"""Seconds that the listener may be ahead of what was made, where this machine stood still."""
 IDLE = 0.02
 """Seconds between two looks at the clock where nobody listens."""
 
@@ -51,7 +47,7 @@ class Engine:
         deliver: Callable[[Stamped | Cut], None],
         now: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.performer = Performer(speech, deliver)
+        self.performer = Performer(speech, deliver, lambda: self.position)
         self.painter = painter
         self._deliver = deliver
         self._now = now
@@ -62,8 +58,9 @@ class Engine:
         """Whether somebody sees the pictures."""
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="live avatar", daemon=True)
-        self._seconds: deque[float] = deque([0.04], REMEMBERED)
-        self._shown: deque[tuple[float, int]] = deque(maxlen=REMEMBERED)
+        self._pace = Pace()
+        self._shown: deque[float] = deque(maxlen=COUNTED)
+        """When the last pictures were made."""
         self.pictures = self.left_out = self.failed = 0
         """Pictures that were made, frames that none was made of while somebody saw them, and pictures that could not be
         made."""
@@ -94,9 +91,10 @@ class Engine:
             self.listened = False
 
     def report(self, position: float) -> None:
-        """Takes the number of the sample that the listener hears; no further than what was made."""
+        """Takes the number of the sample that the listener hears; nonsense is bounded by what was made."""
+        most = self.performer.frames * FRAME + CATCH_UP * SAMPLE_RATE
         with self._clock_lock:
-            self._clock.report(min(max(position, 0.0), float(self.performer.frames * FRAME)))
+            self._clock.report(min(max(position, 0.0), most))
 
     @property
     def position(self) -> int:
@@ -107,29 +105,19 @@ class Engine:
     # ---- its figures
 
     @property
-    def lead(self) -> float:
-        """Returns by how many seconds pictures are begun before they are due."""
-        return min(max(LEAST_LEAD, 1.5 * max(self._seconds) + 0.04), MOST_LEAD)
-
-    @property
-    def every(self) -> int:
-        """Returns how many frames there are from picture to picture."""
-        needed = statistics.median(self._seconds) * FRAME_RATE / BUSY
-        return min(max(1, -int(-needed // 1)), SLOWEST)
-
-    @property
     def rate(self) -> float:
         """Returns the pictures a second lately."""
-        if len(self._shown) < 2 or self._now() - self._shown[-1][0] > 2:
+        shown = tuple(self._shown)
+        if len(shown) < 2 or self._now() - shown[-1] > 2:
             return 0.0
-        return (len(self._shown) - 1) / max(self._shown[-1][0] - self._shown[0][0], 1e-6)
+        return (len(shown) - 1) / max(shown[-1] - shown[0], 1e-6)
 
     def status(self) -> dict[str, object]:
         """Returns the figures for people, as JSON values."""
         return {
             "fps": round(self.rate, 1),
-            "render_ms": round(1000 * statistics.median(self._seconds), 1),
-            "latency_ms": round(1000 * (self.lead + self.performer.speech.hearing.ahead / FRAME_RATE)),
+            "picture_ms": round(1000 * self._pace.median, 1),
+            "latency_ms": round(1000 * (self._pace.lead + self.performer.speech.hearing.ahead / FRAME_RATE)),
             "left_out": self.left_out,
             "failed": self.failed,
             "size": self.painter.size,
@@ -169,15 +157,15 @@ class Engine:
             played = self._clock.position
         if not busy:
             return last, IDLE
-        due = (played + round(self.lead * SAMPLE_RATE)) // FRAME
+        due = (played + round(self._pace.lead * SAMPLE_RATE)) // FRAME
         before = self.performer.speech.next_frame
         frame = self.performer.advance(due, played)
         if frame is None:
-            return last, ((due + 1) * FRAME - played) / SAMPLE_RATE - self.lead
+            return last, ((due + 1) * FRAME - played) / SAMPLE_RATE - self._pace.lead
         if not self.listened:
             return frame, 0.0
         last = min(last, before - 1)  # after an interruption frames come again
-        shown = frame - last >= self.every
+        shown = self._pace.shows(frame, last)
         self.left_out += frame - before + (not shown)
         if not shown:
             return last, 0.0
@@ -186,10 +174,10 @@ class Engine:
 
     def _show(self, frame: int) -> None:
         """Renders a frame and delivers it, unless it was taken back meanwhile."""
+        start = time.perf_counter()
         found = self.performer.condition(frame)
         if found is None:
             return
-        start = time.perf_counter()
         try:
             picture = self.painter(found[1])
         except Exception as error:  # one picture less: the sound goes on
@@ -197,7 +185,7 @@ class Engine:
             if self.failed == 1:
                 print(f"a picture could not be made: {reason(error)}", flush=True)
             return
-        self._seconds.append(time.perf_counter() - start)
+        self._pace.took(time.perf_counter() - start)
         self.pictures += 1
-        self._shown.append((self._now(), frame))
+        self._shown.append(self._now())
         self._deliver(Stamped(PICTURE, found[0], frame * FRAME, picture))

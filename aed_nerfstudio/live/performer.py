@@ -19,6 +19,9 @@ from aed_nerfstudio.live.utterance import Listener, Utterance
 
 MOST_WAITING = 16
 """Flows of speech that wait for their turn."""
+AHEAD = 2 * FRAME
+"""Samples that sound is before its listener at least, so that it comes in time. Speech that would come later is said
+later: none of it is lost where the machine stood still, or when the time is made anew."""
 
 
 @dataclass(frozen=True)
@@ -38,11 +41,18 @@ class Performer:
     Args:
         speech: the engine.
         deliver: is given what is for the listener, `Stamped` sound and `Cut`s, in order.
+        position: tells the number of the sample that the listener hears now; that of the last `advance` when None.
     """
 
-    def __init__(self, speech: LiveSpeech, deliver: Callable[[Stamped | Cut], None]) -> None:
+    def __init__(
+        self,
+        speech: LiveSpeech,
+        deliver: Callable[[Stamped | Cut], None],
+        position: Callable[[], int] | None = None,
+    ) -> None:
         self.speech = speech
         self._deliver = deliver
+        self._position = position
         self._lock = threading.RLock()
         self._queue: deque[Utterance] = deque()
         self._spoken: Utterance | None = None
@@ -71,19 +81,25 @@ class Performer:
             return utterance
 
     def stop(self) -> None:
-        """Ends all speech at once: what was made and not yet heard is void."""
+        """Ends all speech at once: what was made and not yet heard is void. A microphone is heard on, from now."""
         with self._lock:
-            ended = [u for u in (self._spoken, *self._queue) if u is not None]
-            at_end = {utterance.number: utterance for _, utterance, _, _ in self._events}
+            if self._position is not None:
+                self._played = max(self._played, self._position())
+            flows = [u for u in (self._spoken, *self._queue) if u is not None]
+            flows += [utterance for _, utterance, _, _ in self._events]  # taken to their ends, though not yet heard
             self._spoken = None
             self._queue.clear()
+            self._events.clear()
             frame = min(self._played // FRAME + 1, self.frames)
             self.speech.wind_back(frame)
             self.speech.emotion = self._base
             self.epoch += 1
             self._deliver(Cut(self.epoch, frame * FRAME))
-            self._events.clear()
-            for utterance in {**at_end, **{u.number: u for u in ended}}.values():
+            for utterance in {u.number: u for u in flows}.values():
+                if utterance.live and not utterance.closed:
+                    utterance.empty()
+                    self._queue.append(utterance)
+                    continue
                 utterance.drop()
                 utterance.listener("interrupted", {"sample": frame * FRAME})
 
@@ -94,9 +110,10 @@ class Performer:
 
     @property
     def speaking(self) -> bool:
-        """Returns whether there is speech that was not yet heard to its end."""
+        """Returns whether there is speech that was not yet heard to its end; an open microphone alone is none."""
         with self._lock:
-            return self._spoken is not None or bool(self._queue or self._events)
+            flows = (self._spoken, *self._queue)
+            return bool(self._events) or any(u is not None and not u.live for u in flows)
 
     @property
     def waiting(self) -> int:
@@ -133,17 +150,17 @@ class Performer:
     def condition(self, frame: int) -> tuple[int, FrameCondition] | None:
         """Returns the epoch and the condition of a frame from `advance`; None where an interruption took it back."""
         with self._lock:
-            return (self.epoch, self.speech.condition(frame)) if frame < self.speech.next_frame else None
+            if frame >= self.speech.next_frame:
+                return None
+            epoch, (sound, moment) = self.epoch, self.speech.around(frame)
+        return epoch, self.speech.condition_of(sound, moment)  # takes long: nobody has to wait for it
 
     def _take_frame(self) -> None:
-        """Takes the sound of one more frame: speech where there is some, else silence."""
-        if self._queue and (self._spoken is None or self._spoken.live):
-            if self._spoken is not None:  # a microphone stays open, and is heard again afterwards
-                self._queue.append(self._spoken)
-            self._spoken = self._queue.popleft()
+        """Takes the sound of one more frame: speech where there is some that comes in time, else silence."""
+        self._choose()
         utterance, stamp = self._spoken, self.frames * FRAME
         first = utterance is not None and not utterance.started
-        found = None if utterance is None else utterance.frame()
+        found = None if utterance is None or stamp < self._played + AHEAD else utterance.frame()
         if found is None or utterance is None:
             self.speech.push(np.zeros(FRAME, np.float32))
         else:
@@ -158,8 +175,21 @@ class Performer:
         if utterance is not None and utterance.exhausted:
             self._events.append((stamp + FRAME, utterance, "finished", {}))
             self._spoken = None
-            if not self._queue:
-                self.speech.emotion = self._base
+            self.speech.emotion = self._base
+
+    def _choose(self) -> None:
+        """Decides whose turn it is: an open microphone's where nothing else is to be said."""
+        if self._spoken is not None and not self._spoken.live:
+            return
+        following = next((u for u in self._queue if not u.live), None)
+        if following is None and self._spoken is None and self._queue:
+            following = self._queue[0]
+        if following is None:
+            return
+        self._queue.remove(following)
+        if self._spoken is not None:
+            self._queue.append(self._spoken)
+        self._spoken = following
 
     def _tell(self) -> None:
         """Tells the events that the listener has come to."""

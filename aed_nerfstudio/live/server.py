@@ -15,6 +15,7 @@ import tornado.httpserver
 import tornado.netutil
 import tornado.web
 
+from aed_nerfstudio.audio.features import SAMPLE_RATE
 from aed_nerfstudio.errors import InputError
 from aed_nerfstudio.live.access import LARGEST_BODY, PERIOD, REQUESTS, Access, Guarded, rate_of
 from aed_nerfstudio.live.protocol import LONGEST_CHUNK
@@ -99,7 +100,7 @@ class Say(ApiHandler):
         else:
             resampler = Resampler(rate_of(kind))
             samples = np.concatenate([resampler(body), resampler.rest()])
-        if samples.size > MOST_SECONDS * 16_000:
+        if samples.size > MOST_SECONDS * SAMPLE_RATE:
             raise InputError(f"the sound lasts more than {MOST_SECONDS} s; stream it by WS /speech")
         return samples
 
@@ -196,7 +197,6 @@ class Server:
             websocket_max_message_size=LONGEST_CHUNK + 1024,
         )
         self._ended = threading.Event()
-        self._loop: asyncio.AbstractEventLoop | None = None
 
     def run(self, ready: Callable[[], None] = lambda: None) -> None:
         """Serves until `end`; ready: called as soon as clients can connect."""
@@ -205,11 +205,8 @@ class Server:
     def end(self) -> None:
         """Ends `run`, from any thread or signal handler."""
         self._ended.set()
-        if self._loop is not None:
-            self._loop.call_soon_threadsafe(lambda: None)
 
     async def _serve(self, ready: Callable[[], None]) -> None:
-        self._loop = asyncio.get_running_loop()
         server = tornado.httpserver.HTTPServer(
             self._app, max_body_size=LARGEST_BODY, max_buffer_size=2 * LARGEST_BODY, idle_connection_timeout=60,
             body_timeout=30,
@@ -222,5 +219,4 @@ class Server:
                 await asyncio.sleep(0.1)
         finally:
             server.stop()
-            self._studio.forget()
-            await asyncio.to_thread(self._studio.engine.end)
+            await asyncio.to_thread(self._studio.end)

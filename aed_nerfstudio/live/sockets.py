@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import time
 from typing import Any
@@ -10,12 +11,13 @@ from typing import Any
 import numpy as np
 import tornado.websocket
 
+from aed_nerfstudio.audio.features import SAMPLE_RATE
 from aed_nerfstudio.errors import InputError
 from aed_nerfstudio.live.access import Guarded, json_object
 from aed_nerfstudio.live.outbox import Outbox
 from aed_nerfstudio.live.painter import SIZES
 from aed_nerfstudio.live.performer import Cut
-from aed_nerfstudio.live.protocol import LONGEST_CHUNK, Stamped
+from aed_nerfstudio.live.protocol import Stamped
 from aed_nerfstudio.live.resampling import Resampler
 from aed_nerfstudio.live.studio import Studio
 from aed_nerfstudio.live.utterance import Listener, Utterance
@@ -32,6 +34,10 @@ class LiveSocket(Guarded, tornado.websocket.WebSocketHandler):
     studio: Studio
     taken: dict[str, LiveSocket]
     kind = ""
+    outbox: Outbox | None = None
+    """Of a client that has its place."""
+    sound: Utterance | None = None
+    """The flow that it fills."""
 
     def check_origin(self, origin: str) -> bool:
         """Lets `Guarded.prepare` decide, which has."""
@@ -39,9 +45,7 @@ class LiveSocket(Guarded, tornado.websocket.WebSocketHandler):
 
     async def open(self, *arguments: str, **more: str) -> None:
         """Takes the place, or says that it is taken."""
-        self.outbox: Outbox | None = None
-        self.sound: Utterance | None = None
-        self._resampler = Resampler(16_000)
+        self._resampler = Resampler(SAMPLE_RATE)
         self._second, self._count = 0.0, 0
         self._loop = asyncio.get_running_loop()
         if self.kind in self.taken:
@@ -86,8 +90,6 @@ class LiveSocket(Guarded, tornado.websocket.WebSocketHandler):
 
     def hear(self, pcm: bytes) -> None:
         """Takes a chunk of sound, PCM16 mono, of the flow that is open."""
-        if len(pcm) > LONGEST_CHUNK:
-            raise InputError(f"a chunk of {len(pcm)} bytes; send at most {LONGEST_CHUNK} at a time")
         if self.sound is None:
             raise InputError('sound without a beginning; send {"type": "begin", "rate": 16000} first')
         self.sound.put(self._resampler(pcm), *self.facts_of_chunk())
@@ -123,8 +125,12 @@ class LiveSocket(Guarded, tornado.websocket.WebSocketHandler):
 
     def tell(self, kind: str, **facts: object) -> None:
         """Sends a JSON message, from any thread."""
-        text = json.dumps({"type": kind, **facts})
-        self._loop.call_soon_threadsafe(self.put, text)
+        self.send_soon(json.dumps({"type": kind, **facts}))
+
+    def send_soon(self, message: str | Stamped) -> None:
+        """Sends a message, from any thread; nothing where the server is at its end."""
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self.put, message)
 
     def put(self, message: bytes | str | Stamped) -> None:
         """Sends a message, from the loop's thread."""
@@ -190,7 +196,7 @@ class PageSocket(LiveSocket):
         if isinstance(item, Cut):
             self.tell("epoch", epoch=item.epoch, sample=item.stamp)
         else:
-            self._loop.call_soon_threadsafe(self.put, item)
+            self.send_soon(item)
 
     def command(self, message: dict[str, Any]) -> None:
         """Does what the page asks."""
@@ -214,7 +220,6 @@ class PageSocket(LiveSocket):
             studio.show(message.get("size"), message.get("background"))
         elif kind == "stop":
             studio.engine.performer.stop()
-            self.sound = None
         else:
             raise InputError(f"{str(kind)[:40]}: no such message")
 
@@ -227,7 +232,7 @@ class SpeechSocket(LiveSocket):
     def begin(self) -> None:
         """Says that it may speak."""
         self._chunks, self._emotion = 0, None
-        self.tell("ready", rate=16_000)
+        self.tell("ready", rate=SAMPLE_RATE)
 
     def leave(self) -> None:
         """Nothing but its flow is its own."""
@@ -243,7 +248,7 @@ class SpeechSocket(LiveSocket):
         kind, studio = message.get("type"), self.studio
         if kind == "begin":
             self._emotion = studio.emotion(message.get("emotion"), message.get("intensity"))
-            self.open_sound(message.get("rate", 16_000), live=False, interrupt=bool(message.get("interrupt")))
+            self.open_sound(message.get("rate", SAMPLE_RATE), live=False, interrupt=bool(message.get("interrupt")))
             self._chunks = 0
         elif kind == "emotion":
             self._emotion = studio.emotion(message.get("emotion"), message.get("intensity"))

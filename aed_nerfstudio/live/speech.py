@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Float32
 
 from aed_nerfstudio.audio.live_hearing import FRAME, LOOKAHEAD, LiveHearing, SoundMemory
 
@@ -81,9 +81,16 @@ class LiveSpeech:
 
     def condition(self, frame: int) -> FrameCondition:
         """Returns what drives a frame that `advance` has given within the last seconds."""
+        return self.condition_of(*self.around(frame))
+
+    def around(self, frame: int) -> tuple[Float32[np.ndarray, " samples"], Moment]:
+        """Returns a copy of the sound around a frame, and its moment: all that its condition hangs on."""
         end = (frame + 1 + self.hearing.ahead) * FRAME
-        features = self.hearing(self.sound.stretch(end, self.hearing.samples))
-        return self._assembler.moment(features, self.hearing.index, self._moments[frame], self._lip_gain)
+        return self.sound.stretch(end, self.hearing.samples), self._moments[frame]
+
+    def condition_of(self, sound: Float32[np.ndarray, " samples"], moment: Moment) -> FrameCondition:
+        """Returns the condition of what `around` gave; the stream may go on meanwhile."""
+        return self._assembler.moment(self.hearing(sound), self.hearing.index, moment, self._lip_gain)
 
     def wind_back(self, frame: int) -> None:
         """Forgets the sound and the frames from a frame on, which was within the last seconds: others take their

@@ -6,7 +6,7 @@ import math
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,18 +22,22 @@ from aed_nerfstudio.live.performer import Cut
 from aed_nerfstudio.live.protocol import Stamped
 from aed_nerfstudio.live.recording import Recording
 from aed_nerfstudio.live.speech import LiveSpeech
-from aed_nerfstudio.live.text import sentences
+from aed_nerfstudio.live.text import Sentence, sentences
 from aed_nerfstudio.live.utterance import Listener, Utterance
 from aed_nerfstudio.media.backgrounds import Background, open_background
 
 if TYPE_CHECKING:
     from aed_nerfstudio.avatar.avatar import Avatar
+    from aed_nerfstudio.driving.track import FrameCondition
     from aed_nerfstudio.live.text_to_speech import TextToSpeech
 
 AHEAD = 20 * SAMPLE_RATE
 """Samples of a text that are spoken ahead of what is heard."""
-TRIED = 6
+TRIED = 20
 """Frames that each size is tried with."""
+MOST_TEXTS, VOICES = 20, 2
+"""Texts that are spoken or wait for it, and those that are spoken at once: the first may still be busy when it is
+interrupted."""
 
 
 class Studio:
@@ -59,22 +63,27 @@ class Studio:
     ) -> None:
         self._avatar, self.vocabulary, self.voice = avatar, avatar.vocabulary, voice
         speech = LiveSpeech(avatar.portrait, lookahead=lookahead)
-        tried = _conditions(avatar, lookahead)
         if size is None:
-            size, rate = fast_size(avatar, tried)
-            print(f"size {size}: {rate:.0f} frames a second here", flush=True)
+            size, seconds = fast_size(avatar, lambda: _speech(avatar, lookahead), background)
+            print(f"size {size}: a picture takes {1000 * seconds:.0f} ms here", flush=True)
         painter = Painter(avatar, size, background, marked)
-        painter(tried[0])  # what is made once is made before somebody waits for it
+        painter(next(_speech(avatar, lookahead)))  # what is made once is made before somebody waits for it
         self._first_background = background
         self.outlet: Callable[[Stamped | Cut], None] = lambda item: None
         """Is given what is for the listener."""
         self.engine = Engine(speech, painter, self._deliver)
         self._recording: Recording | None = None
-        self._base: tuple[str, str | float | None] = self.vocabulary.default_category, None
+        self._written: Recording | None = None
+        self._recording_lock = threading.Lock()
+        self._category = self.vocabulary.default_category
+        """The one that an intensity without an emotion is of."""
+        self._texts = threading.BoundedSemaphore(MOST_TEXTS)
+        self._voices = threading.Semaphore(VOICES)
 
     def _deliver(self, item: Stamped | Cut) -> None:
-        if self._recording is not None:
-            self._recording.take(item)
+        recording = self._recording
+        if recording is not None:
+            recording.take(item)
         self.outlet(item)
 
     # ---- speech
@@ -94,7 +103,7 @@ class Studio:
         if isinstance(intensity, float) and not math.isfinite(intensity):
             raise InputError("intensity must be a number from 0 to 1")
         mixture = None if label is None else parse_mixture(label[:200])
-        return self.vocabulary.encode(self._base[0] if mixture is None else mixture, intensity)
+        return self.vocabulary.encode(self._category if mixture is None else mixture, intensity)
 
     def feel(self, label: object, intensity: object) -> None:
         """Shows an emotion from now on; errors as `emotion`."""
@@ -102,7 +111,7 @@ class Studio:
         if vector is not None:
             self.engine.performer.feel(vector)
         if isinstance(label, str) and "+" not in label and ":" not in label:
-            self._base = label, None
+            self._category = label
 
     def say_sound(
         self,
@@ -134,33 +143,45 @@ class Studio:
             InputError: there is no voice, the text cannot be said, or too much waits.
         """
         if self.voice is None:
-            raise InputError("this server has no voice for text; start it with --tts-command")
-        voice, parts = self.voice, sentences(text, self.vocabulary)
+            raise InputError("this server has no voice for text; start it with --voice or --tts-command")
+        parts = sentences(text, self.vocabulary)
         vectors = [emotion if s.emotion is None else self.emotion(s.emotion, s.intensity) for s in parts]
         vectors[1:] = [None if parts[n].emotion is None else vectors[n] for n in range(1, len(parts))]
-        utterance = self.engine.performer.begin(listener, interrupt=interrupt)
+        if not self._texts.acquire(blocking=False):
+            raise InputError(f"{MOST_TEXTS} texts are being spoken already; wait for one to finish")
+        try:
+            utterance = self.engine.performer.begin(listener, interrupt=interrupt)
+        except InputError:
+            self._texts.release()
+            raise
+        work = threading.Thread(target=self._speak, args=(self.voice, utterance, parts, vectors), daemon=True)
+        work.start()
+        return utterance
 
-        def work() -> None:
-            try:
+    def _speak(
+        self, voice: TextToSpeech, utterance: Utterance, parts: list[Sentence], vectors: list[np.ndarray | None]
+    ) -> None:
+        """Fills a flow with the sound of sentences, until it is interrupted; a thread's work."""
+        try:
+            with self._voices:
                 for number, (part, vector) in enumerate(zip(parts, vectors, strict=True)):
                     if not any(c.isalnum() for c in part.words):
                         continue
-                    sound = voice.speak(part.words)
-                    for piece in sound:
+                    for piece in () if utterance.closed else voice.speak(part.words):
                         while utterance.waiting > AHEAD and not utterance.closed:
                             time.sleep(0.1)
-                        if utterance.closed:  # interrupted
-                            return
+                        if utterance.closed:
+                            break  # which ends the voice's work
                         utterance.put(piece, vector)
                         vector = None
                     utterance.put(np.zeros(0, np.float32), None, {"sentence": number, "text": part.words})
-            except Exception as error:
-                utterance.listener("error", {"error": str(error) if isinstance(error, InputError) else reason(error)})
-            finally:
-                utterance.close()
-
-        threading.Thread(target=work, name="text to speech", daemon=True).start()
-        return utterance
+        except Exception as error:
+            text = str(error) if isinstance(error, InputError) else reason(error)
+            print(f"live: {text}", flush=True)  # a program that asked by POST /say has its answer already
+            utterance.listener("error", {"error": text})
+        finally:
+            utterance.close()
+            self._texts.release()
 
     # ---- pictures
 
@@ -194,9 +215,18 @@ class Studio:
 
     def forget(self) -> None:
         """Ends a recording without a video."""
-        if self._recording is not None:
+        with self._recording_lock:
             running, self._recording = self._recording, None
+        if running is not None:
             running.close()
+
+    def end(self) -> None:
+        """Ends the engine, and whatever is being recorded or written."""
+        self.forget()
+        written = self._written
+        if written is not None:
+            written.give_up()
+        self.engine.end()
 
     def recorded(self) -> bytes:
         """Ends the recording; returns its MP4.
@@ -204,9 +234,11 @@ class Studio:
         Raises:
             InputError: none runs, or it holds nothing.
         """
-        running, self._recording = self._recording, None
-        if running is None:
-            raise InputError("no recording runs; start one first")
+        with self._recording_lock:
+            if self._recording is None or self._written is not None:
+                raise InputError("no recording runs, or one is being written; start one first")
+            running, self._recording = self._recording, None
+            self._written = running
         tags: Mapping[str, str] = {"model": self._avatar.name}
         height, width = self._avatar.frame_size(self.engine.painter.size)
         try:
@@ -216,6 +248,7 @@ class Studio:
                 return path.read_bytes()
         finally:
             running.close()
+            self._written = None
 
 
 def _colour(name: object) -> Background:
@@ -229,9 +262,11 @@ def _colour(name: object) -> Background:
     return found
 
 
-def _conditions(avatar: Avatar, lookahead: float) -> list:
-    """Returns conditions of frames that differ in lips and pose, as in speech."""
+def _speech(avatar: Avatar, lookahead: float) -> Iterator[FrameCondition]:
+    """Yields the conditions of frames that differ in lips and pose, as in speech; each is heard when it is asked."""
     speech = LiveSpeech(avatar.portrait, lookahead=lookahead)
-    speech.push(np.random.default_rng(0).normal(0, 0.1, 16_000 * 2).astype(np.float32))
-    frames = [speech.advance() for _ in range(TRIED * 5)]
-    return [speech.condition(frame) for frame in frames[::5]]
+    speech.push(np.random.default_rng(0).normal(0, 0.1, SAMPLE_RATE * 2).astype(np.float32))
+    for number in range(TRIED * 2):
+        frame = speech.advance()
+        if number % 2:
+            yield speech.condition(frame)

@@ -13,7 +13,7 @@ LONGEST_TEXT = 4000
 LONGEST_SENTENCE = 400
 """Characters that are spoken in one go."""
 _TAG = re.compile(r"\[\s*([^\[\]]{1,120}?)\s*\]")
-_END = re.compile(r"(?<=[.!?;。！？…])\s+|\n+")
+_END = re.compile(r"(?<=[.!?;…])\s+|(?<=[。！？])|\n+")
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ import shlex
 import shutil
 import subprocess
 import threading
+from collections import deque
 from collections.abc import Generator, Iterator
 from typing import IO, Protocol, cast
 
@@ -18,6 +19,8 @@ from aed_nerfstudio.live.resampling import Resampler, read_wav_header
 
 LONGEST_SENTENCE = 60.0
 """Seconds that a program may take for one sentence, and that it may last."""
+LONGEST_HEADER = 10_000
+"""Bytes before a WAV's samples at most."""
 PIECE = 8192
 """Bytes that are read of a program's output at a time."""
 
@@ -64,8 +67,9 @@ class CommandSpeech:
             raise InputError(f"--tts-command: {self._words[0]} does not start ({error.strerror})") from error
         timer = threading.Timer(LONGEST_SENTENCE, process.kill)
         timer.start()
-        said: list[bytes] = []
-        complaint = threading.Thread(target=lambda: said.append(cast(IO[bytes], process.stderr).read(10_000)))
+        said: deque[bytes] = deque(maxlen=10)
+        errors = cast(IO[bytes], process.stderr)
+        complaint = threading.Thread(target=lambda: said.extend(iter(lambda: errors.read(1000), b"")), daemon=True)
         complaint.start()
         try:
             threading.Thread(target=_give, args=(process, words), daemon=True).start()
@@ -81,14 +85,16 @@ class CommandSpeech:
             timer.cancel()
             process.kill()
             process.wait()
-            for pipe in (process.stdout, process.stderr):
-                cast(IO[bytes], pipe).close()
+            complaint.join(1)
+            cast(IO[bytes], process.stdout).close()
 
     def _read(self, stream: IO[bytes]) -> Generator[np.ndarray, None, int]:
         """Yields what comes as PCM, or as WAV; returns how many samples there were."""
         start = b""
-        while len(start) < 64 and (piece := stream.read(PIECE)):
+        while len(start) < LONGEST_HEADER and (piece := stream.read(PIECE)):
             start += piece
+            if not b"RIFF".startswith(start[:4]) or b"data" in start[:-4]:
+                break
         rate, channels, start = read_wav_header(start) if start[:4] == b"RIFF" else (self._rate, 1, start)
         resampler, total, rest = Resampler(rate, channels), 0, b""
         piece = start

@@ -37,7 +37,7 @@ class _Part:
     mark: object = None
 
 
-@dataclass
+@dataclass(eq=False)
 class Utterance:
     """Sound that belongs together; may be filled by one thread while another takes from it."""
 
@@ -87,11 +87,16 @@ class Utterance:
         """Says that no more comes."""
         self.closed = True
 
+    def empty(self) -> None:
+        """Forgets what waits."""
+        with self._lock:
+            self._waiting = 0
+            self._parts.clear()
+
     def drop(self) -> None:
         """Forgets what waits, and takes no more."""
-        with self._lock:
-            self.closed, self._waiting = True, 0
-            self._parts.clear()
+        self.closed = True
+        self.empty()
 
     @property
     def exhausted(self) -> bool:

@@ -16,7 +16,7 @@ def speech():
     return read_audio(audio.speech_wavs()["beckett.wav"])[: 16000 * 6]
 
 
-@pytest.mark.parametrize("name", ["moonshine", "log-mel"])
+@pytest.mark.parametrize("name", ["moonshine", "moonshine-live", "log-mel"])
 def test_shapes_scale_and_independence_of_length(speech, name):
     features = audio.extract_features(speech, 150, name)
     assert features.shape == (300, audio.FRONT_ENDS[name].dim) and features.dtype == np.float32
@@ -28,15 +28,15 @@ def test_shapes_scale_and_independence_of_length(speech, name):
     assert audio.extract_features(speech, 0, name).shape == (0, features.shape[1])
 
 
-@pytest.mark.parametrize("name", ["moonshine", "log-mel"])
-def test_features_keep_time_with_the_sound(speech, name):
+@pytest.mark.parametrize(("name", "reach"), [("moonshine", 6), ("moonshine-live", 25), ("log-mel", 6)])
+def test_features_keep_time_with_the_sound(speech, name, reach):
     # A tenth of a second of speech is replaced by other speech: the features change most in steps 150..154.
     changed = speech.copy()
     changed[48000:49600] = speech[20000:21600]
     change = np.abs(audio.extract_features(changed, 150, name) - audio.extract_features(speech, 150, name)).mean(1)
     assert 147 <= int(change.argmax()) <= 157
     centre = (change**2 * np.arange(300)).sum() / (change**2).sum()
-    assert abs(centre - 152) < 6
+    assert abs(centre - 152) < reach  # a live stream has heard two seconds, and hardly anything of what comes
 
 
 def test_log_mel_of_a_click_is_in_its_step():

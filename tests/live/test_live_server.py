@@ -1,5 +1,8 @@
 """The server: page, API and WebSockets, with the packaged actor; who may use it, and what bad input does."""
 
+import asyncio
+import dataclasses
+import importlib.util
 import io
 import json
 import re
@@ -18,12 +21,13 @@ import pytest
 
 from aed_nerfstudio.audio.live_hearing import FRAME
 from aed_nerfstudio.avatar.avatar import Avatar
+from aed_nerfstudio.errors import InputError
 from aed_nerfstudio.live.access import Access
-from aed_nerfstudio.live.painter import SIZES, Painter
+from aed_nerfstudio.live.painter import SIZES, Painter, fast_size
 from aed_nerfstudio.live.protocol import from_pcm16, pcm16
 from aed_nerfstudio.live.server import PAGE, Server
 from aed_nerfstudio.live.speech import LiveSpeech
-from aed_nerfstudio.live.studio import Studio
+from aed_nerfstudio.live.studio import MOST_TEXTS, Studio
 from aed_nerfstudio.live.text_to_speech import CommandSpeech
 from aed_nerfstudio.media.provenance import SYNTHETIC_NOTE
 from tests.live.live_client import Client, ask
@@ -125,11 +129,11 @@ class TestPage:
 class TestSpeech:
     def test_a_wav_is_heard_whole_and_seen(self, port, page):
         silent(port)
-        sound, before = speech(0.8), len(page.told)
+        sound, before = speech(1.6), len(page.told)
         status, body = ask(port, "/say?emotion=happy&intensity=strong", wav(sound), "audio/wav")
         assert status == 200 and json.loads(body)["utterance"] > 0
-        page.wait(lambda: len(page.sounds) >= 20)
-        pieces = page.sounds[:20]
+        page.wait(lambda: len(page.sounds) >= 40)
+        pieces = page.sounds[:40]
         assert (np.diff([p.stamp for p in pieces]) == FRAME).all()
         np.testing.assert_allclose(np.concatenate([from_pcm16(p.body) for p in pieces]), sound, atol=2e-4)
         end = pieces[-1].stamp
@@ -228,6 +232,7 @@ class TestBadInput:
         ],
     )
     def test_requests(self, port, studio, path, body, kind, status, says):
+        studio.engine.performer.stop()
         for _ in range(20):  # more at once than anyone needs, which has a test of its own
             answer = ask(port, path, body, kind)
             if answer[0] != 429:
@@ -363,6 +368,54 @@ class TestExamples:
         runpy.run_path(str(self.EXAMPLES / "07_live_stream.py"))["main"](None, "sad", f"ws://localhost:{port}")
         printed = capsys.readouterr().out
         assert printed.count("'chunk'") == 20 and "'finished'" in printed
+
+    def test_an_agent_framework(self, port, tmp_path):
+        """livekit-agents has an environment of its own, as the example says; where it is here, the example runs."""
+        path = self.EXAMPLES / "08_livekit_avatar.py"
+        compile(path.read_text(), str(path), "exec")
+        if importlib.util.find_spec("livekit") is not None:
+            (tmp_path / "a.wav").write_bytes(wav(speech(1.0)))
+            found = asyncio.run(runpy.run_path(str(path))["say"](tmp_path / "a.wav", f"ws://localhost:{port}", ""))
+            assert abs(found["sound"] - 1.0) <= 0.04 and found["pictures"]
+
+
+class TestPainter:
+    def test_one_picture_that_fails_does_no_harm(self, actor):
+        speaking, painter = LiveSpeech(actor.portrait), Painter(actor, SIZE)
+        good = speaking.condition(speaking.advance())
+        with pytest.raises(Exception, match="."):
+            painter(dataclasses.replace(good, audio=good.audio[:2]))
+        assert painter(good).startswith(b"\xff\xd8")
+
+    def test_a_slow_machine_gets_the_smallest_size(self, actor):
+        speaking = LiveSpeech(actor.portrait)
+        condition = speaking.condition(speaking.advance())
+
+        def slowly():
+            for _ in range(6):
+                yield condition
+                time.sleep(0.2)
+
+        size, seconds = fast_size(actor, slowly)
+        assert size == SIZES[0] and seconds >= 0.2
+
+
+def test_texts_are_bounded_however_often_they_interrupt(actor):
+    """Each of them runs a program of its own."""
+    studio = Studio(actor, SIZE, 0.12, voice=CommandSpeech("sleep 0.3"))
+    for _ in range(MOST_TEXTS):
+        studio.say_text("Hello.", interrupt=True)
+    with pytest.raises(InputError, match="being spoken"):
+        studio.say_text("Hello.", interrupt=True)
+    end = time.monotonic() + 60
+    while time.monotonic() < end:
+        try:
+            studio.say_text("Hello.", interrupt=True)
+            break
+        except InputError:
+            time.sleep(0.1)
+    else:
+        raise AssertionError("no text is taken any more")
 
 
 def test_pictures_are_marked_unless_it_is_switched_off(actor):

@@ -9,7 +9,8 @@ from aed_nerfstudio.audio.live_hearing import FRAME
 from aed_nerfstudio.avatar.avatar_file import read_avatar
 from aed_nerfstudio.avatar.packaged import packaged
 from aed_nerfstudio.errors import InputError
-from aed_nerfstudio.live.performer import MOST_WAITING, Cut, Performer
+from aed_nerfstudio.live.pace import LEAST_LEAD, Pace
+from aed_nerfstudio.live.performer import AHEAD, MOST_WAITING, Cut, Performer
 from aed_nerfstudio.live.play_clock import PlayClock
 from aed_nerfstudio.live.protocol import SOUND, Stamped, from_pcm16
 from aed_nerfstudio.live.speech import LiveSpeech
@@ -94,8 +95,10 @@ def test_an_interruption_takes_one_frame(stage):
     stage.play(30)
     sound = stage.heard()
     np.testing.assert_allclose(sound[heard * FRAME : cut.stamp], 0.5, atol=1e-3)
-    np.testing.assert_allclose(sound[cut.stamp : cut.stamp + 2 * FRAME], 0.25, atol=1e-3)
-    assert not sound[cut.stamp + 2 * FRAME :].any()
+    first = cut.stamp + AHEAD  # as soon as it reaches the listener in time
+    assert not sound[cut.stamp : first].any()
+    np.testing.assert_allclose(sound[first : first + 2 * FRAME], 0.25, atol=1e-3)
+    assert not sound[first + 2 * FRAME :].any()
     ends = [(name, event) for name, event, _ in stage.events if event in ("interrupted", "finished")]
     assert ends == [("a", "interrupted"), ("b", "interrupted"), ("c", "finished")]
     assert {item.epoch for item in stage.items if isinstance(item, Stamped)} == {0, 1}
@@ -104,7 +107,7 @@ def test_an_interruption_takes_one_frame(stage):
 def test_twenty_interruptions_in_a_row(stage):
     for number in range(20):
         stage.say(str(number), np.full(50 * FRAME, (number + 1) / 40), interrupt=True)
-        stage.play(3)
+        stage.play(5)
     stage.performer.stop()
     stage.play(20)
     assert not stage.heard()[-10 * FRAME :].any() and stage.performer.epoch == 21
@@ -156,6 +159,70 @@ def test_a_microphone_stays_open_behind_what_is_said(stage):
     stage.play(10)
     heard = stage.heard()
     assert [int((np.abs(heard - level) < 0.01).sum() / FRAME) for level in (0.1, 0.5, 0.2)] == [4, 3, 4]
+
+
+def test_a_microphone_stays_open_where_something_interrupts(stage):
+    microphone = stage.say("mic", np.full(4 * FRAME, 0.1), close=False, live=True)
+    stage.play(3)
+    stage.say("a", np.full(3 * FRAME, 0.5), interrupt=True)
+    stage.play(20)
+    microphone.put(np.full(4 * FRAME, 0.2, np.float32))
+    stage.play(10)
+    assert abs(int((np.abs(stage.heard() - 0.2) < 0.01).sum() / FRAME) - 4) < 1
+    assert ("mic", "interrupted") not in [(name, event) for name, event, _ in stage.events]
+
+
+def test_a_machine_that_stood_still_says_all_of_it_later(stage):
+    """After a second in which nothing was made, although the listener's clock went on."""
+    sound = np.random.default_rng(0).uniform(0.1, 0.5, 40 * FRAME).astype(np.float32)
+    stage.say("a", sound)
+    stage.play(10)
+    stage.frame += 25
+    stage.play(60)
+    heard = stage.heard()
+    np.testing.assert_allclose(heard[heard != 0], sound, atol=1e-4)
+    late = Performer(stage.performer.speech, stage.items.append, lambda: (stage.frame + 5) * FRAME)
+    late.stop()
+    assert stage.items[-1] == Cut(1, min((stage.frame + 6) * FRAME, stage.performer.frames * FRAME))
+
+
+def test_an_emotion_is_not_handed_on_to_what_names_none(stage, portrait):
+    happy = portrait.vocabulary.encode("happy", "strong")
+    stage.say("a", np.full(20 * FRAME, 0.5), emotion=happy)
+    stage.say("b", np.full(30 * FRAME, 0.5))
+    stage.play(45)
+    shown = stage.performer.condition(stage.performer.speech.next_frame - 1)
+    assert shown is not None
+    np.testing.assert_array_equal(shown[1].emotion, portrait.vocabulary.encode())
+
+
+class TestPace:
+    def test_the_rate_falls_by_steps_and_rises_late(self):
+        pace, found = Pace(), []
+        for milliseconds in (20, 35, 37, 31, 29, 53, 60, 75, 61, 59, 53, 900, 20):
+            for _ in range(30):
+                pace.took(milliseconds / 1000)
+            found.append(pace.every)
+        assert found == [1, 1, 1.25, 1.25, 1, 1.5, 2, 3, 3, 2, 2, 12, 1]
+        assert pace.lead == LEAST_LEAD
+
+    @pytest.mark.parametrize(("milliseconds", "shown"), [(20, 100), (44, 80), (53, 67), (70, 50), (100, 34)])
+    def test_pictures_are_spread_evenly(self, milliseconds, shown):
+        pace, last, frames = Pace(), -1, []
+        for _ in range(25):
+            pace.took(milliseconds / 1000)
+        for frame in range(100):
+            if pace.shows(frame, last):
+                frames.append(last := frame)
+        assert len(frames) == shown and np.ptp(np.diff(frames)) <= 1
+
+    def test_slow_pictures_make_it_begin_sooner_not_less_often_and_one_alone_nothing(self):
+        pace = Pace()
+        for seconds in (*[0.02] * 20, 0.3):
+            pace.took(seconds)
+        assert pace.every == 1 and pace.lead == LEAST_LEAD
+        pace.took(0.2)
+        assert pace.every == 1 and pace.lead > 0.3
 
 
 def test_queues_are_bounded(stage):

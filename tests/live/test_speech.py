@@ -72,6 +72,20 @@ def test_it_hears_what_the_offline_path_hears(portrait, front_end, dim, toleranc
     assert np.sqrt(np.square(difference).mean()) < tolerance * features.std()
 
 
+def test_features_of_live_windows_are_what_a_stream_hears(portrait):
+    """Each frame's own two steps, to the last bit."""
+    sound = unseen_speech(2.0)
+    speech = LiveSpeech(with_front_end(portrait, "moonshine-live", 288))
+    features = extract_features(sound, 50, "moonshine-live")
+    speech.push(sound)
+    while speech.ready:
+        frame = speech.advance()
+        if frame % 15 == 0:
+            heard = speech.condition(frame).audio
+            np.testing.assert_array_equal(heard[4, 8:10], features[2 * frame : 2 * frame + 2])
+    assert frame == 49 - speech.hearing.ahead
+
+
 def test_an_hour_does_not_shift_it_by_a_frame(portrait, loudness):
     """Bursts at known frames, in silence, gaps of nothing at all, and chunks of odd sizes, for an hour of sound."""
     random = np.random.default_rng(0)

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from websockets.sync.client import connect
 
-from tests.viewer.page_client import PATIENCE
+from tests.socket_client import PATIENCE
 
 PROGRAM = next((p for p in map(shutil.which, ("chromium", "chromium-browser", "google-chrome")) if p), None)
 
@@ -23,10 +23,17 @@ class Chromium:
     """One page in a browser of its own; a context manager that ends it.
 
     folder: an empty one, for its profile and what it downloads. size: of the window, pixels. script: JavaScript to run
-    before the page's own.
+    before the page's own. microphone: a WAV that its microphone hears, over and over.
     """
 
-    def __init__(self, url: str, folder: Path, size: tuple[int, int] = (1280, 900), script: str = "") -> None:
+    def __init__(
+        self,
+        url: str,
+        folder: Path,
+        size: tuple[int, int] = (1280, 900),
+        script: str = "",
+        microphone: Path | None = None,
+    ) -> None:
         self.downloads = folder / "downloads"
         self.downloads.mkdir(parents=True)
         flags = (
@@ -34,6 +41,9 @@ class Chromium:
             *("--no-first-run", "--disable-extensions", "--disable-dev-shm-usage", "--hide-scrollbars"),
             *(f"--user-data-dir={folder / 'profile'}", "--remote-debugging-port=0"),
         )
+        if microphone is not None:
+            flags += ("--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream")
+            flags += (f"--use-file-for-fake-audio-capture={microphone}",)
         self.process = subprocess.Popen([PROGRAM, *flags, "about:blank"], stderr=subprocess.DEVNULL)
         try:
             port = self.wait(lambda: (folder / "profile" / "DevToolsActivePort").read_text().split()[0], 60)
@@ -128,10 +138,11 @@ class Chromium:
         self.key("Enter", 13)
 
     def key(self, key: str, code: int, modifiers: int = 0) -> None:
-        for kind in ("rawKeyDown", "keyUp"):
+        text = {"text": "\r"} if key == "Enter" else {}
+        for kind in ("keyDown" if text else "rawKeyDown", "keyUp"):
             self.call(
                 "Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=code, modifiers=modifiers,
-                commands=["selectAll"] if modifiers and kind == "rawKeyDown" else [],
+                commands=["selectAll"] if modifiers and kind == "rawKeyDown" else [], **text,
             )  # fmt: skip
 
     def drag(self, start: tuple[float, float], way: tuple[float, float], steps: int = 5) -> None:

@@ -3,26 +3,20 @@
 from __future__ import annotations
 
 import math
-import threading
-import time
 import uuid
-from collections.abc import Callable
 
 import msgspec
-from websockets.exceptions import ConnectionClosed
-from websockets.sync.client import connect
+
+from tests.socket_client import PATIENCE, SocketClient
 
 PART = 512 * 1024
-PATIENCE = 120
-"""Seconds that something is waited for: a machine that tests has other work as well."""
 """Bytes of an upload in one message."""
 
 
-class Page:
-    """Connects, says where its camera is, and keeps what it is sent; a context manager that leaves."""
+class Page(SocketClient):
+    """Says where its camera is, and keeps what it is sent."""
 
     def __init__(self, port: int, **options) -> None:
-        self.socket = connect(f"ws://127.0.0.1:{port}", max_size=None, **options)
         self.controls: dict[str, dict] = {}
         """By id: label, value, options, min, max ..., as a page would show them now."""
         self.pictures: list[bytes] = []
@@ -30,26 +24,17 @@ class Page:
         self.scripts: list[str] = []
         self.seen: list[str] = []
         """The types of all messages."""
-        self._listener = threading.Thread(target=self._listen, daemon=True)
-        self._listener.start()
+        super().__init__(port, **options)
         self.look()
 
-    def __enter__(self) -> Page:
-        return self
+    def hear(self, message: str | bytes) -> None:
+        for part in msgspec.msgpack.decode(message):
+            self._take(part)
 
-    def __exit__(self, *_) -> None:
-        self.socket.close()
-        self._listener.join(10)
+    def told_lately(self) -> object:
+        return self.notes
 
-    def _listen(self) -> None:
-        try:
-            for raw in self.socket:
-                for message in msgspec.msgpack.decode(raw):
-                    self._hear(message)
-        except ConnectionClosed:
-            pass
-
-    def _hear(self, message: dict) -> None:
+    def _take(self, message: dict) -> None:
         kind = message["type"]
         self.seen.append(kind)
         if kind.startswith("GuiAdd"):
@@ -64,14 +49,6 @@ class Page:
             self.notes.append(f"{message['title']}: {message['body']}")
         elif kind == "RunJavascriptMessage":
             self.scripts.append(message["source"])
-
-    def wait(self, ready: Callable, seconds: float = PATIENCE):
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            if found := ready():
-                return found
-            time.sleep(0.02)
-        raise TimeoutError(f"waited {seconds} s in vain; notes: {self.notes}")
 
     # ---- what it sends
 

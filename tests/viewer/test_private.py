@@ -420,7 +420,8 @@ def test_an_upload_is_its_browser_s_own(port, page):
         page.wait(lambda: page.value("Behind") == "uploaded picture")
         assert other.value("Says").startswith("clip ") and other.value("Behind") == "original"
         assert "secret" not in repr([*other.controls.values(), other.notes, other.scripts])
-        assert other.controls[other.id("Frame")]["max"] == 39 and not other.scripts
+        other.wait(lambda: other.controls[other.id("Frame")]["max"] == 39)
+        assert not other.scripts
         other.set("Says", "my secret plan.wav")
         other.send("GuiUpdateMessage", id=page.id("Says"), updates={"value": "my secret plan.wav"})
         other.press("Speech > Play")

@@ -3,6 +3,7 @@
 const RATE = 16000;
 const SOUND = 1, PICTURE = 2;
 const LATE = 0.12; // seconds after which a picture is no longer shown
+const KEPT = 75; // pictures that wait to be shown, at most: a page in the background shows none
 const query = new URLSearchParams(location.search);
 const token = query.get("token");
 const id = (name) => document.getElementById(name);
@@ -10,12 +11,13 @@ const canvas = id("picture"), paper = canvas.getContext("2d");
 
 let socket = null, epoch = 0, pictures = [], context = null, player = null, microphone = null;
 let stream = { base: 0, at: 0 }; // the playhead in samples, and when that was, in ms
-let shown = 0, late = 0, sounds = 0, status = {};
+let shown = 0, late = 0, sounds = 0, spans = {};
 export const log = []; // what was shown: [stamp, playhead], for measurements
 globalThis.live = { log, state: () => ({ shown, late, sounds, epoch, playhead: playhead(), audio: context?.state }) };
 
 document.body.classList.toggle("bare", query.get("bare") === "1");
 
+const pressed = (name, on) => id(name).setAttribute("aria-pressed", String(on));
 const notice = (text) => { id("notice").textContent = text; };
 const send = (message) => { if (socket?.readyState === 1) socket.send(JSON.stringify(message)); };
 const withToken = (path) => (token ? `${path}?token=${encodeURIComponent(token)}` : path);
@@ -24,6 +26,7 @@ const playhead = () => stream.base + (performance.now() - stream.at) / 1000 * RA
 // ---- sound
 
 async function hear() {
+  if (player && context.state === "running") return;
   try {
     context ??= new AudioContext({ sampleRate: RATE, latencyHint: "interactive" });
     await context.audioWorklet.addModule("worklets.js");
@@ -57,6 +60,7 @@ async function takePicture(own, sample, bytes) {
   const bitmap = await createImageBitmap(new Blob([bytes], { type: "image/jpeg" }));
   if (own < epoch) return bitmap.close();
   pictures.push({ sample, bitmap });
+  while (pictures.length > KEPT) pictures.shift().bitmap.close();
 }
 
 function draw() {
@@ -107,7 +111,7 @@ function taken(data) {
 function told(message) {
   const { type } = message;
   if (type === "hello") greet(message);
-  else if (type === "status") status = message;
+  else if (type === "status") figures(message);
   else if (type === "epoch") {
     epoch = message.epoch;
     pictures = pictures.filter((p) => p.sample < message.sample || p.bitmap.close());
@@ -116,12 +120,11 @@ function told(message) {
   else if (type === "interrupted") notice("Interrupted.");
   else if (type === "started") notice("Speaking.");
   else if (type === "finished") notice("");
-  if (type === "status") figures();
 }
 
 function greet(hello) {
   notice("");
-  status = hello;
+  spans = hello.emotions;
   epoch = hello.epoch;
   pictures.forEach((p) => p.bitmap.close());
   pictures = [];
@@ -132,11 +135,12 @@ function greet(hello) {
   fill(id("emotion"), names, names.includes("neutral") ? "neutral" : names[0]);
   fill(id("size"), hello.sizes.includes(hello.size) ? hello.sizes : [...hello.sizes, hello.size], hello.size);
   id("text").disabled = id("say").disabled = !hello.text;
-  if (!hello.text) id("text").placeholder = "The server was started without --tts-command";
+  if (!hello.text) id("text").placeholder = "The server was started without --voice or --tts-command";
 }
 
-function figures() {
+function figures(status) {
   const fps = status.fps.toFixed(1);
+  pressed("record", status.recording); // which ends with the connection
   id("figures").textContent = `${fps} fps · latency ${status.latency_ms} ms · left out ${status.left_out} · late ${late} · ${status.size} px`;
 }
 
@@ -155,7 +159,7 @@ id("controls").onsubmit = (event) => {
 id("stop").onclick = () => send({ type: "stop" });
 document.addEventListener("keydown", (event) => { if (event.key === "Escape") send({ type: "stop" }); });
 const feel = () => {
-  const emotion = id("emotion").value, span = status.emotions?.[emotion] ?? [0, 1];
+  const emotion = id("emotion").value, span = spans[emotion] ?? [0, 1];
   const intensity = Math.min(Math.max(Number(id("intensity").value), span[0]), span[1]);
   send({ type: "emotion", emotion, intensity });
 };
@@ -166,7 +170,7 @@ id("size").onchange = () => send({ type: "show", size: Number(id("size").value) 
 function hang() {
   microphone?.stop();
   microphone = null;
-  id("mic").setAttribute("aria-pressed", "false");
+  pressed("mic", false);
 }
 
 id("mic").onclick = async () => {
@@ -183,7 +187,7 @@ id("mic").onclick = async () => {
     send({ type: "mic", on: true, rate: own.sampleRate });
     node.port.onmessage = ({ data }) => { if (socket?.readyState === 1) socket.send(data); };
     microphone = { stop: () => { media.getTracks().forEach((t) => t.stop()); own.close(); } };
-    id("mic").setAttribute("aria-pressed", "true");
+    pressed("mic", true);
     hear();
   } catch (error) {
     notice(`No microphone: ${error.message}`);
@@ -191,11 +195,11 @@ id("mic").onclick = async () => {
 };
 
 id("record").onclick = async () => {
-  const button = id("record"), stop = button.getAttribute("aria-pressed") === "true";
-  button.setAttribute("aria-pressed", String(!stop));
+  const stop = id("record").getAttribute("aria-pressed") === "true";
+  pressed("record", !stop);
   const answer = await fetch(withToken("recording"), { method: "POST", body: JSON.stringify({ stop }) });
   if (!answer.ok) {
-    button.setAttribute("aria-pressed", "false");
+    pressed("record", false);
     return notice((await answer.json()).error);
   }
   if (!stop) return;

@@ -1,6 +1,6 @@
 // Runs in the browser's audio threads.
 
-const LENGTH = 16000 * 140;
+const LENGTH = 16000 * 20; // sound comes at most a few seconds before it is played
 
 // Plays the stream: sample n of it where the playhead is n. What never came is silence.
 class Player extends AudioWorkletProcessor {
@@ -8,6 +8,7 @@ class Player extends AudioWorkletProcessor {
     super();
     this.ring = new Float32Array(LENGTH);
     this.head = 0;
+    this.end = 0; // after the last sample that came
     this.running = false;
     this.since = 0;
     this.port.onmessage = ({ data }) => this.take(data);
@@ -15,15 +16,17 @@ class Player extends AudioWorkletProcessor {
   take(message) {
     if (message.kind === "start") {
       this.ring.fill(0);
-      this.head = message.position;
+      this.head = this.end = message.position;
       this.running = true;
     } else if (message.kind === "cut") { // an interruption: what was to come is void
       const first = Math.max(message.sample, this.head);
-      for (let n = first; n < this.head + LENGTH; n++) this.ring[n % LENGTH] = 0;
+      for (let n = first; n < this.end; n++) this.ring[n % LENGTH] = 0;
+      this.end = Math.min(this.end, first);
     } else if (message.kind === "sound") {
       const from = Math.max(0, this.head - message.sample);
       const end = Math.min(message.samples.length, this.head + LENGTH - message.sample);
       for (let n = from; n < end; n++) this.ring[(message.sample + n) % LENGTH] = message.samples[n];
+      this.end = Math.max(this.end, message.sample + end);
     }
   }
   process(inputs, outputs) {

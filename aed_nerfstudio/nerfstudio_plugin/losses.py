@@ -59,13 +59,14 @@ def head_losses(
     outputs: Batch,
     batch: Batch,
     compressed: bool,
-    progress: float,
+    progress: float | Tensor,
     perceptual: Callable[[], nn.Module],
 ) -> Batch:
     """Returns the losses of the head and lip stages.
 
     Args:
-        outputs: of R rays: rgb [R, 3], alpha and ambient [R, 1]; logits of the samples, and what else there is.
+        outputs: of R rays: rgb [R, 3], alpha and ambient [R, 1]; saturation, the mean square of the samples' a_l before
+            its tanh; and what else there is.
         batch: of the datamanager.
         compressed: whether the audio goes through a_l.
         progress: 0 to 1 through both stages.
@@ -79,8 +80,7 @@ def head_losses(
     if weights.lambda_mask:
         losses["mask"] = weights.lambda_mask * mse(outputs["alpha"][:, 0], batch["head"])
     if weights.lambda_saturation and compressed:
-        logits = outputs["logits"]
-        losses["saturation"] = weights.lambda_saturation * logits.square().sum() / max(1, logits.numel())
+        losses["saturation"] = weights.lambda_saturation * outputs["saturation"]
     if weights.lambda_distortion:
         losses["distortion"] = weights.lambda_distortion * outputs["distortion"]
     if "depth_error" in outputs:
@@ -109,11 +109,14 @@ def entropy(alpha: Float[Tensor, " ..."]) -> Float[Tensor, ""]:
     return -(a * a.log() + (1 - a) * (1 - a).log()).mean()
 
 
-def distortion(weights: Float[Tensor, " m"], samples: PackedSamples, step: float) -> Float[Tensor, ""]:
+def distortion(
+    weights: Float[Tensor, " m"], samples: PackedSamples, step: float, n_rays: int | None = None
+) -> Float[Tensor, ""]:
     """Returns the mean over rays of how far apart the weights [M] of a ray's samples lie (Mip-NeRF 360, Barron et al.
     2022).
 
-    Their eq. 15, with samples of one length: step, in the unit of `samples.t`.
+    Their eq. 15, with samples of one length: step, in the unit of `samples.t`. n_rays: that the mean is over; all of
+    the samples' by default.
     """
     w, t = weights.double(), samples.t.double()
     first = samples.ray_starts[samples.ray_indices]
@@ -124,7 +127,7 @@ def distortion(weights: Float[Tensor, " m"], samples: PackedSamples, step: float
         return sums - sums[first]
 
     pairs = 2 * w * (t * before(w) - before(w * t))
-    return (pairs.sum() + step / 3 * w.square().sum()).float() / max(1, samples.n_rays)
+    return (pairs.sum() + step / 3 * w.square().sum()).float() / max(1, samples.n_rays if n_rays is None else n_rays)
 
 
 def depth_error(composited: Composited, samples: PackedSamples, surface: Tensor) -> Tensor:

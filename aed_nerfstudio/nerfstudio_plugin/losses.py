@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from aed_nerfstudio.nerfstudio_plugin.shift_tolerant import ShiftTolerantLPIPS
 from aed_nerfstudio.rendering.compositing import Composited
 from aed_nerfstudio.rendering.ray_marching import PackedSamples
 
@@ -167,9 +168,7 @@ class PerceptualLoss(nn.Module):
 
             self.name, self.net = "lpips", lpips.LPIPS(net="alex", verbose=False)
         else:
-            from stlpips_pytorch import stlpips
-
-            self.name, self.net = "st-lpips", stlpips.LPIPS(net="alex", variant="shift_tolerant", verbose=False)
+            self.name, self.net = "st-lpips", ShiftTolerantLPIPS()
         self.requires_grad_(False).eval()
 
     def forward(self, a: Float[Tensor, "b 3 h w"], b: Float[Tensor, "b 3 h w"]) -> Float[Tensor, ""]:

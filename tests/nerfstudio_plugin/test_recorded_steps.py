@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from aed_nerfstudio.errors import InputError
-from aed_nerfstudio.evaluation.dispatched import Dispatched
+from aed_nerfstudio.evaluation.dispatched import CountedGraphs, Dispatched
 from aed_nerfstudio.nerfstudio_plugin import recorded_steps
 from aed_nerfstudio.nerfstudio_plugin.losses import head_losses, torso_losses
 from aed_nerfstudio.nerfstudio_plugin.stages import StageSchedule
@@ -138,35 +138,19 @@ def test_losses_and_gradients_are_those_of_packed_samples(trainer, step):
     assert compared >= (5 if step == TORSO else 25)
 
 
-class Counting:
-    """In the place of CUDA graphs: counts what is in them."""
-
-    def __init__(self, counts: Dispatched) -> None:
-        self.counts, self.inside = counts, 0
-
-    def run(self, key, work, inputs):
-        before = self.counts.operations.total()
-        row = work(*inputs)
-        self.inside += self.counts.operations.total() - before
-        return row
-
-    def clear(self) -> None:
-        pass
-
-
 @pytest.mark.parametrize("step", [HEAD, TONE + 4, LIPS, LIPS_TONE, FACE, TORSO])
 def test_a_step_waits_for_nothing(trainer, step, monkeypatch):
     recorded = trainer._recorded
     trainer.pipeline.model.set_stage(step)
     trainer.train_iteration(step)  # finds out how much room it needs
     found = Dispatched()
-    counting = Counting(found)
+    counting = CountedGraphs(found)
     monkeypatch.setattr(recorded, "_graphs", counting)
     with found:
         trainer.train_iteration(step)
     assert found.waits == {} and len(recorded._made) == 1
     assert counting.inside > 150  # can fail
-    assert found.operations.total() - counting.inside <= 10  # in docs/speed.md; asked: 60
+    assert counting.outside <= 5  # 3 in docs/speed.md; asked: 60
     for _ in range(recorded_steps.READ_EVERY - 2):
         trainer.train_iteration(step)
     with Dispatched() as found:
@@ -236,7 +220,7 @@ def test_far_too_much_room_is_given_back(trainer, monkeypatch):
 
 
 def test_what_cannot_be_recorded_is_made_without(trainer, monkeypatch, capsys):
-    class Failing(Counting):
+    class Failing(CountedGraphs):
         def run(self, key, work, inputs):
             raise RecordingFailed("no such thing")
 
@@ -315,3 +299,22 @@ def test_what_looks_at_every_step_is_not_recorded(trainer, monkeypatch):
                 trainer._recorder()
             patch.setattr(trainer.config, "recorded_steps", "auto")
             assert trainer._recorder() is None
+
+
+@pytest.mark.gpu
+def test_recorded_on_cuda(data, tmp_path, monkeypatch):
+    """The first step of a kind is not recorded, later ones are: they make of the weights what unrecorded steps make."""
+    monkeypatch.setattr("aed_nerfstudio.nerfstudio_plugin.pipeline.carve_face", lambda *_: None)
+    moved = {}
+    for graphs in (True, False):
+        config = config_of(data, tmp_path / str(graphs), 15)
+        config.machine.device_type, config.pipeline.model.schedule = "cuda", StageSchedule(6, 5, 4)
+        trainer = set_up(config)
+        assert trainer._recorded._graphs is not None
+        if not graphs:
+            trainer._recorded._graphs = None
+        trainer.train()
+        assert (trainer._recorded._graphs is not None) == graphs  # all could be recorded
+        moved[graphs] = weights(trainer)
+    for one, other in zip(moved[True], moved[False], strict=True):
+        assert (one - other).abs().mean() < 1e-3  # additions to tables come in any order

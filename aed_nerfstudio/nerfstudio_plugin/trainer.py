@@ -84,9 +84,20 @@ class AedTrainerConfig(TrainerConfig):
             _hold(folder.resolve())
             remove_half_written(self.get_checkpoint_dir())
             write(folder / "config.yml", yaml.dump(self), folder)
+            print(self.steps_in_words())
         if machine.device_type == "cpu" and machine.num_devices * machine.num_machines > 1:
             # The launcher must not see that they are several: `setup` starts them.
             self._several, self.machine = machine, replace(machine, num_devices=1, num_machines=1)
+
+    def steps_in_words(self) -> str:
+        """Returns of how many rays and frames steps are, and how many: presets are others on a GPU."""
+        pipeline = own_pipeline(self)
+        data, schedule = pipeline.datamanager, pipeline.model.schedule
+        return (
+            f"{self.method_name} on {self.machine.device_type}: steps of {data.train_num_rays_per_batch} rays of "
+            f"{data.frames_per_step} frames (torso: {data.torso_rays_per_batch} of {data.torso_frames_per_step}); "
+            f"{schedule.head} for the head, {schedule.lips} for the lips, {schedule.torso} for the torso"
+        )
 
     def get_base_dir(self) -> Path:
         """Returns the run's folder; in nerfstudio's commands that read its config.yml, where that lies now."""

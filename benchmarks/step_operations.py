@@ -41,11 +41,13 @@ class StepOperations:
         trainer.setup()
         trainer.pipeline.train()
         schedule = config.pipeline.model.schedule
-        lips = schedule.head + schedule.head % 2 + 2  # not the first steps, after which checkpoints are written
+        lips = (
+            schedule.head + -schedule.head % EVERY + EVERY
+        )  # not the first steps, after which checkpoints are written
         steps = {
             "head": EVERY + 1,
             "head, with a look at skin's tone": EVERY,
-            "lips, a patch": lips,
+            "lips, a patch, with such a look": lips,
             "lips, rays": lips + 1,
             "torso": schedule.head + schedule.lips + 1,
         }

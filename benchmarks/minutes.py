@@ -110,6 +110,7 @@ class Minutes:
         config.output_dir, config.experiment_name, config.timestamp = self.output / name, "actor", name
         config.vis, config.logging.local_writer.enable = "tensorboard", False
         config.machine.device_type, config.steps_per_eval_image = self.device, 0
+        config.recorded_steps = "auto" if self._on_gpu else "on"
         return config
 
     def _train(self, data: Path) -> None:

@@ -126,8 +126,8 @@ class FaceDepth:
         cell = max(1.0, float(np.ptp(marks[:, :2], axis=0).max()) / MAP_CELLS)
         placed = np.column_stack([(marks[:, 0] - left) / cell, (marks[:, 1] - top) / cell, marks[:, 2]])
         depths, seen = depth_map(placed, self.triangles, int(np.ceil(placed[:, :2].max())) + 1)
-        lips, moving = (np.isin(self.triangles, of).any(axis=1)[seen] & (seen >= 0) for of in (LIPS, MOVING))
-        return FaceMap(left, top, cell, depths, lips, (seen >= 0) & ~moving)
+        lips, moving = (np.atleast_1d(np.isin(self.triangles, of).any(axis=1)) for of in (LIPS, MOVING))
+        return FaceMap(left, top, cell, depths, (seen >= 0) & lips[seen], (seen >= 0) & ~moving[seen])
 
 
 def depth_map(

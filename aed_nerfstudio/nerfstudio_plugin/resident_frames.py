@@ -128,7 +128,10 @@ def _repeated(values: Tensor, each: int) -> Tensor:
 
 def _features(features: dict[str, np.ndarray], network) -> tuple[dict[str, np.ndarray], Float[Tensor, "steps dim"]]:
     """Returns the rows of clips' steps, float32 [2 F, 1] for each clip, and the steps behind one of silence."""
-    rows, parts, count = {}, [np.zeros((1, *next(iter(features.values())).shape[1:]), np.float32)], 1
+    silence = np.zeros((1, *next(iter(features.values())).shape[1:]), np.float32)
+    rows: dict[str, np.ndarray] = {}
+    parts: list[np.ndarray] = [silence]
+    count = 1
     for name, steps in features.items():
         rows[name] = np.arange(count, count + len(steps), dtype=np.float32)[:, None]
         parts.append(np.asarray(steps, np.float32))

@@ -41,30 +41,31 @@ class ShiftTolerantLPIPS(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.stages = nn.ModuleList(
-            [
-                nn.Sequential(nn.Conv2d(3, 64, 11, padding=2), Blurred(64), nn.ReLU()),
-                nn.Sequential(nn.MaxPool2d(3, 1), Blurred(64), nn.Conv2d(64, 192, 5, padding=2), nn.ReLU()),
-                nn.Sequential(nn.MaxPool2d(3, 1), Blurred(192), nn.Conv2d(192, 384, 3, padding=1), nn.ReLU()),
-                nn.Sequential(nn.Conv2d(384, 256, 3, padding=1), nn.ReLU()),
-                nn.Sequential(nn.Conv2d(256, 256, 3, padding=1), nn.ReLU()),
-            ]
-        )
+        self.shift: Tensor
+        self.scale: Tensor
+        stages = [
+            nn.Sequential(nn.Conv2d(3, 64, 11, padding=2), Blurred(64), nn.ReLU()),
+            nn.Sequential(nn.MaxPool2d(3, 1), Blurred(64), nn.Conv2d(64, 192, 5, padding=2), nn.ReLU()),
+            nn.Sequential(nn.MaxPool2d(3, 1), Blurred(192), nn.Conv2d(192, 384, 3, padding=1), nn.ReLU()),
+            nn.Sequential(nn.Conv2d(384, 256, 3, padding=1), nn.ReLU()),
+            nn.Sequential(nn.Conv2d(256, 256, 3, padding=1), nn.ReLU()),
+        ]
+        self.stages = nn.ModuleList(stages)
         self.register_buffer("shift", torch.empty(1, 3, 1, 1))
         self.register_buffer("scale", torch.empty(1, 3, 1, 1))
         for number, channels in enumerate((64, 192, 384, 256, 256)):
             self.register_buffer(f"weight{number}", torch.empty(1, channels, 1, 1))
-        self._load(_weights())
+        self._load(_weights(), stages)
 
-    def _load(self, path: Path) -> None:
+    def _load(self, path: Path, stages: list[nn.Sequential]) -> None:
         """Takes the weights over, which are named by where a layer is among those of all stages."""
         try:
             found = torch.load(path, map_location="cpu", weights_only=True)
             state = {name: found.pop(f"scaling_layer.{name}") for name in ("shift", "scale")}
-            for number in range(len(self.stages)):
+            for number in range(len(stages)):
                 state[f"weight{number}"] = found.pop(f"lin{number}.model.1.weight")
             first = 0
-            for number, stage in enumerate(self.stages):
+            for number, stage in enumerate(stages):
                 for name in [*stage.state_dict()]:
                     layer, _, kind = name.partition(".")
                     state[f"stages.{number}.{name}"] = found[f"net.slice{number + 1}.{first + int(layer)}.{kind}"]

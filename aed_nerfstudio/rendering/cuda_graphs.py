@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -30,7 +31,7 @@ class CudaGraphs:
         """Keeps at most so many recordings, the latest used; generator: what the functions draw from, if they draw."""
         self.most, self.generator = most, generator
         self._kept: OrderedDict[Hashable, _Recording | None] = OrderedDict()
-        self._pool: tuple[int, int] | None = None
+        self._pool: Any = None
 
     def clear(self) -> None:
         """Forgets all recordings."""
@@ -73,7 +74,7 @@ class _Recording:
         self,
         function: Callable[..., Tensors],
         inputs: list[Tensor],
-        pool: tuple[int, int],
+        pool: Any,
         generator: torch.Generator | None,
     ) -> None:
         self.inputs = [tensor.clone() for tensor in inputs]

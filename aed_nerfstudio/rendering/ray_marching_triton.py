@@ -10,6 +10,8 @@ the one of the torch reference, for identical samples.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import triton
 import triton.language as tl
@@ -19,6 +21,7 @@ from aed_nerfstudio.rendering.kernels import DEGENERATE_DIRECTION, PARALLEL_EPSI
 
 # A program of the interpreter costs the same however wide it is.
 _WIDTH = 1024 if interpreted() else 128
+_EXACT: dict[str, Any] = {"width": _WIDTH, "enable_fp_fusion": False}
 _PARALLEL = tl.constexpr(PARALLEL_EPSILON)
 _DEGENERATE = tl.constexpr(DEGENERATE_DIRECTION)
 
@@ -124,9 +127,8 @@ def find(
         inputs = (o, d, jitter.contiguous(), cells, aabb.contiguous(), t_samples, counts)
         with torch.cuda.device_of(o):
             march[(triton.cdiv(n_rays, _WIDTH),)](
-                *inputs, n_rays, near, step, size=len(cells), max_samples=max_samples, width=_WIDTH,
-                enable_fp_fusion=False,
-            )  # fmt: skip
+                *inputs, n_rays, near, step, size=len(cells), max_samples=max_samples, **_EXACT
+            )
     return t_samples, counts
 
 
@@ -161,7 +163,6 @@ def march_and_pack(
     if n_rays and capacity:
         with torch.cuda.device_of(o):
             pack[(triton.cdiv(n_rays, _WIDTH),)](
-                o, d, t_samples, ray_starts, positions, t, ray_indices, n_rays, max_samples, width=_WIDTH,
-                enable_fp_fusion=False,
-            )  # fmt: skip
+                o, d, t_samples, ray_starts, positions, t, ray_indices, n_rays, max_samples, **_EXACT
+            )
     return positions, t, ray_indices, ray_starts, wanted

@@ -43,8 +43,12 @@ from aed_nerfstudio.nerfstudio_plugin.places import find_inputs, make_absolute, 
 from aed_nerfstudio.nerfstudio_plugin.processes import largest
 from aed_nerfstudio.nerfstudio_plugin.random_state import seed_anew
 from aed_nerfstudio.nerfstudio_plugin.recorded_steps import RecordedChoice, RecordedSteps, unfit
+from aed_nerfstudio.nerfstudio_plugin.threads import Threads
 
 read_paths_of_other_systems()
+
+FIT_THREADS = 50
+"""Steps from one look at what other programs leave of the processor to the next."""
 
 
 @dataclass
@@ -165,6 +169,7 @@ class AedTrainer(Trainer):
         """The signal that ends all processes after the same step."""
         self._stopped = False
         self._recorded: RecordedSteps | None = None
+        self._threads = Threads()
 
     def setup(self, test_mode: Literal["test", "val", "inference"] = "val") -> None:
         """Sets the trainer up as nerfstudio does.
@@ -285,6 +290,8 @@ class AedTrainer(Trainer):
     def _after_step(self, step: int) -> None:
         self._done = step
         self._agreed = largest(self._signal, self.device)
+        if self.world_size == 1 and step % FIT_THREADS == 0:
+            self._threads.fit()
 
     def _after_train(self) -> None:
         self.step = self._done  # nerfstudio has counted the step before which it stopped

@@ -55,21 +55,21 @@ class ShiftTolerantLPIPS(nn.Module):
         self.register_buffer("scale", torch.empty(1, 3, 1, 1))
         for number, channels in enumerate((64, 192, 384, 256, 256)):
             self.register_buffer(f"weight{number}", torch.empty(1, channels, 1, 1))
-        self._load(_weights(), stages)
+        self._load(_weights())
 
-    def _load(self, path: Path, stages: list[nn.Sequential]) -> None:
+    def _load(self, path: Path) -> None:
         """Takes the weights over, which are named by where a layer is among those of all stages."""
         try:
             found = torch.load(path, map_location="cpu", weights_only=True)
             state = {name: found.pop(f"scaling_layer.{name}") for name in ("shift", "scale")}
-            for number in range(len(stages)):
+            for number in range(len(self.stages)):
                 state[f"weight{number}"] = found.pop(f"lin{number}.model.1.weight")
             first = 0
-            for number, stage in enumerate(stages):
+            for number, stage in enumerate(self.stages):
                 for name in [*stage.state_dict()]:
                     layer, _, kind = name.partition(".")
                     state[f"stages.{number}.{name}"] = found[f"net.slice{number + 1}.{first + int(layer)}.{kind}"]
-                first += len(stage)
+                first += len([*stage.children()])
             self.load_state_dict(state)
         except Exception as error:
             raise InputError(f"{path}: cannot be read ({type(error).__name__}: {error}); "

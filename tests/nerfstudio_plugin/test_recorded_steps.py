@@ -274,7 +274,8 @@ def test_a_seed_makes_one_training_however_often_it_stops(data, tmp_path, monkey
     whole = trained(13)
     part = trained(8)
     found = differences(last(trained(13, part.checkpoint_dir)), last(whole))
-    assert {*found} <= {"/training/random/python"}  # from which the tests' checks of types draw, of lists
+    # From Python's generator the tests' checks of types draw, in steps that are made again as well.
+    assert {*found} <= {"/training/random/python"}
     other = trained(13, part.checkpoint_dir, recorded_steps="off")
     assert last(other)["step"] == 12 and differences(last(other)["pipeline"], last(whole)["pipeline"])
     groups = [group for part in last(whole)["optimizers"].values() for group in part["param_groups"]]

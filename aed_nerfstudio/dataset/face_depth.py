@@ -8,6 +8,7 @@ say what it is but for two numbers a person, for their z is relative: along the 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int, Int32
@@ -117,6 +118,11 @@ class FaceDepth:
         out[:, 0] *= np.sqrt(1 + ((x + 0.5 - c.cx) / c.fl_x) ** 2 + ((y + 0.5 - c.cy) / c.fl_y) ** 2)
         return out
 
+    @cached_property
+    def _kinds(self) -> tuple[np.ndarray, np.ndarray]:
+        """Returns which triangles have a landmark of the lips, and which one that moves, bool [T] each."""
+        return np.isin(self.triangles, LIPS).any(axis=1), np.isin(self.triangles, MOVING).any(axis=1)
+
     def map(self, frame: int) -> FaceMap | None:
         """Returns what is seen of the face in a frame; None where it has no landmarks."""
         marks = self.landmarks[frame].astype(np.float64)
@@ -126,7 +132,7 @@ class FaceDepth:
         cell = max(1.0, float(np.ptp(marks[:, :2], axis=0).max()) / MAP_CELLS)
         placed = np.column_stack([(marks[:, 0] - left) / cell, (marks[:, 1] - top) / cell, marks[:, 2]])
         depths, seen = depth_map(placed, self.triangles, int(np.ceil(placed[:, :2].max())) + 1)
-        lips, moving = (np.atleast_1d(np.isin(self.triangles, of).any(axis=1)) for of in (LIPS, MOVING))
+        lips, moving = self._kinds
         return FaceMap(left, top, cell, depths, (seen >= 0) & lips[seen], (seen >= 0) & ~moving[seen])
 
 

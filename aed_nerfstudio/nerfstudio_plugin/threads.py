@@ -51,7 +51,7 @@ class Threads:
 
         self.count = count
         torch.set_num_threads(count)
-        numba.set_num_threads(min(count, numba.config.NUMBA_NUM_THREADS))
+        numba.set_num_threads(min(count, int(os.environ.get("NUMBA_NUM_THREADS", count))))
         print(f"{count} of {self.cores} threads from here on: other programs keep {others:.1f} cores busy "
               "(OMP_NUM_THREADS chooses a number)")  # fmt: skip
 

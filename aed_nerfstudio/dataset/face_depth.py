@@ -121,7 +121,8 @@ class FaceDepth:
     @cached_property
     def _kinds(self) -> tuple[np.ndarray, np.ndarray]:
         """Returns which triangles have a landmark of the lips, and which one that moves, bool [T] each."""
-        return np.isin(self.triangles, LIPS).any(axis=1), np.isin(self.triangles, MOVING).any(axis=1)
+        lips, moving = (np.isin(self.triangles, of).any(axis=1) for of in (LIPS, MOVING))
+        return np.atleast_1d(lips), np.atleast_1d(moving)
 
     def map(self, frame: int) -> FaceMap | None:
         """Returns what is seen of the face in a frame; None where it has no landmarks."""

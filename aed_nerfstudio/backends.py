@@ -70,6 +70,8 @@ def _resolve(choice: str, kind: str) -> Backends:
     if choice == "numba":
         _announce_compilation()
         _keep_freed_memory()
+    if kind == "cuda":  # products in bfloat16 are summed in float32, whatever cuBLAS would gain by less
+        torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = False
     others = "triton" if unavailable("triton", kind) is None else "torch"
     return Backends("tcnn", others, others) if choice == "tcnn" else Backends(choice, choice, choice)
 

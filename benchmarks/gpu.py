@@ -4,8 +4,12 @@ to a CPU.
     python benchmarks/gpu.py --data data/anchor --output gpu.json            # both methods, their whole schedules
     python benchmarks/gpu.py --data data/anchor --output gpu.json --steps 3000 --no-evaluate     # minutes
 
+    python benchmarks/gpu.py --data data/anchor --parcel parcel           # here: 64 MiB for a machine without internet
+    python benchmarks/gpu.py --from-parcel parcel --output short --minutes 9       # there: what fits into ten minutes
+
 Prints a table with the figures that the project asks for and writes all of them as JSON. Needs no internet. It runs on
-a CPU as well, to try it out: with few steps, for it takes long, and the figures asked for mean nothing there.
+a CPU as well (`--device cpu` for a parcel), to try it out: with few steps, for it takes long, and the figures asked for
+mean nothing there.
 """
 
 from __future__ import annotations
@@ -16,13 +20,13 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
-import numpy as np
 import tyro
+from minutes import Minutes, exchanged
+from parcel import pack
 
 SCRIPTS = Path(sys.executable).parent
-COMPARED = 8
-"""Held-out frames that are rendered on both devices."""
 
 
 def run(*command: str | Path, check: bool = True) -> tuple[float, str]:
@@ -49,31 +53,24 @@ def scaled(method: str, steps: int | None) -> dict[str, int]:
     return {stage: round(getattr(schedule, stage) * share) for stage in ("head", "lips", "torso")}
 
 
-def exchanged(config: Path) -> float:
-    """Returns the PSNR, in dB, between the pictures that a GPU and a CPU make of one checkpoint."""
-    from aed_nerfstudio.avatar.avatar import Avatar
-    from aed_nerfstudio.driving.track import DatasetTrack
-    from aed_nerfstudio.loading import dataset_of, read_run
-
-    there, here = Avatar.load(config), Avatar.load(config, device="cpu")
-    dataset = dataset_of(read_run(config))
-    track, frames = DatasetTrack.of(dataset, here.vocabulary), dataset.split("val")
-    frames = [frames[i] for i in np.linspace(0, len(frames) - 1, COMPARED).astype(int)]
-    errors = []
-    for frame in frames:
-        pictures = [avatar.images(track[frame])["rgb"].cpu() for avatar in (there, here)]
-        errors.append(float((pictures[0] - pictures[1]).square().mean()))
-    return float(-10 * np.log10(max(np.mean(errors), 1e-12)))
-
-
 @dataclass
 class Gpu:
     """Measure all that the project claims of GPUs."""
 
-    data: Path
+    data: Path | None = None
     """A dataset, as `aed process` makes it."""
-    output: Path
-    """The JSON to write."""
+    output: Path | None = None
+    """The JSON to write; from a parcel, a folder."""
+    parcel: Path | None = None
+    """A new folder: the dataset is written there as a parcel (`benchmarks/parcel.py`), and nothing is measured."""
+    from_parcel: Path | None = None
+    """Such a folder, from which what fits into `minutes` is measured (`benchmarks/minutes.py`)."""
+    device: Literal["cuda", "cpu"] = "cuda"
+    """Of the measures from a parcel."""
+    minutes: float = 9.0
+    """For all measures from a parcel."""
+    short: tuple[int, int, int] = (600, 100, 200)
+    """Steps of head, lips and torso that are measured from a parcel."""
     runs: Path = Path("outputs")
     """Where the trainings go."""
     methods: tuple[str, ...] = ("aed-nerf", "aed-nerf-paper")
@@ -84,6 +81,17 @@ class Gpu:
     """Run `aed eval`; it needs MediaPipe and its weights."""
 
     def main(self) -> None:
+        if self.from_parcel is not None and self.output is not None:
+            self.output.mkdir(parents=True, exist_ok=True)
+            Minutes(self.from_parcel, self.output, self.device, self.minutes, self.short).main()
+        elif self.parcel is not None and self.data is not None:
+            print(f"{self.parcel}: {pack(self.data, self.parcel) / 2**20:.1f} MiB")
+        elif self.data is not None and self.output is not None:
+            self._measure()
+        else:
+            raise SystemExit("give --data and --output, --data and --parcel, or --from-parcel and --output")
+
+    def _measure(self) -> None:
         figures: dict[str, object] = {}
         tests = Path(__file__).parents[1] / "tests"
         suites = tests / "test_backends.py", tests / "avatar" / "test_recorded.py"

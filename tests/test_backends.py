@@ -24,6 +24,7 @@ from aed_nerfstudio.fields.grid_tcnn import encoding_config, level_scales
 from aed_nerfstudio.fields.hash_grid import encode, encode_torch
 from aed_nerfstudio.rendering.compositing import composite, composite_torch
 from aed_nerfstudio.rendering.ray_marching import PackedSamples, march_rays
+from aed_nerfstudio.rendering.room_marching import march_into_rooms
 
 NO_GPU = None if torch.cuda.is_available() else "needs a CUDA device"
 needs_triton = pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="needs Triton")
@@ -320,6 +321,26 @@ def test_marching_gives_identical_samples(max_samples, filled, backend, device):
         assert torch.equal(getattr(got, name).cpu(), value), name
     assert (got.ray_starts.diff() <= max_samples).all()
     assert len(got) > 100 if filled and max_samples else filled or len(got) == 0
+
+
+@runs(("numba", "cpu"), ("triton", "cpu"), ("triton", "cuda"))
+def test_marching_into_rooms_gives_identical_samples(backend, device):
+    origins, directions, jitter = random_rays()
+    occupancy = torch.rand(32, 32, 32, generator=torch.Generator().manual_seed(1)) < 0.1
+    box = torch.tensor([-0.8, -0.7, -0.9, 0.9, 0.8, 0.7])
+    want = march_rays(origins, directions, occupancy, box, 0.013, 16, jitter=jitter, backend="torch")
+    groups = torch.arange(len(origins)) % 3
+    there = [a.to(device) for a in (groups, origins, directions, occupancy, box)]
+    found = march_into_rooms((3000, 3000, 7), *there, 0.013, 16, jitter=jitter.to(device), backend=backend)
+    counts = want.ray_starts.diff()
+    assert found.wanted.tolist() == [int(counts[groups == group].sum()) for group in range(3)]
+    whole = [(ray, int(count)) for ray, count in enumerate(counts) if groups[ray] < 2]  # the last room is too small
+    for ray, count in whole:
+        begin, end = found.samples.ray_starts[found.places[ray] :][:2].tolist()
+        assert end - begin == count
+        assert torch.equal(found.samples.t[begin:end].cpu(), want.t[want.ray_indices == ray])
+        assert torch.equal(found.samples.positions[begin:end].cpu(), want.positions[want.ray_indices == ray])
+    assert found.real[6000:].all() and not found.real[sum(count for _, count in whole) :][:6000].all()
 
 
 # ---- compositing

@@ -285,7 +285,12 @@ class Network(nn.Module):
         Returns: a_h [B, 64], the lip shape that the audio encoder reads from it [B, 4] and the one to use [B, 4]; both
         lip shapes are [B, 0] without articulation.
         """
-        audio = self.standardised(np.stack(windows))
+        return self.hear(self.standardised(np.stack(windows)))
+
+    def hear(
+        self, audio: Float[Tensor, "b 8 16 dim"]
+    ) -> tuple[Float[Tensor, "b 64"], Float[Tensor, "b lips"], Float[Tensor, "b lips"]]:
+        """Encodes windows [B, 8, 16, dim] that are standardised already, as `encode_audio` does."""
         a_h = self.audio_encoder(audio)
         if self.articulation_head is None:
             return a_h, a_h[:, :0], a_h[:, :0]
@@ -299,16 +304,27 @@ class Network(nn.Module):
         if not self.training:  # speech that was learned from is read as far as it was
             articulation = self._widened(articulation, conditions)
         emotion = send(np.stack([condition.emotion for condition in conditions]), a_h.device)
-        openness = np.array([[condition.eye_openness] for condition in conditions], np.float32)
-        gain = self.settings.lid_gain
-        eye = send(gain * (1 - openness) if gain else openness, a_h.device)
+        eye = self.eye_input(np.array([[condition.eye_openness] for condition in conditions], np.float32))
+        code = None if self.codes is None else self._codes_of(self.codes.weight, conditions)
+        return self.condition(a_h, emotion, eye, articulation, code)
+
+    def condition(
+        self, a_h: Tensor, emotion: Tensor, eye: Tensor, articulation: Tensor, code: Tensor | None
+    ) -> EncodedCondition:
+        """Returns what the head field takes, without the inputs that it has not; code: None where there are none."""
+        nothing = a_h[:, :0]
         return EncodedCondition(
             audio=a_h,
-            emotion=emotion if self.settings.use_emotion else a_h[:, :0],
-            eye=eye if self.settings.use_eye else a_h[:, :0],
+            emotion=emotion if self.settings.use_emotion else nothing,
+            eye=eye if self.settings.use_eye else nothing,
             articulation=articulation,
-            code=a_h[:, :0] if self.codes is None else self._codes_of(self.codes.weight, conditions),
+            code=nothing if code is None else code,
         )
+
+    def eye_input(self, openness: Float[np.ndarray, "c 1"]) -> Float[Tensor, "c 1"]:
+        """Returns how far eyes are open [C, 1] as the field is told it."""
+        gain = self.settings.lid_gain
+        return send(gain * (1 - openness) if gain else openness, self.device)
 
     def _widened(self, lips: Float[Tensor, "b lips"], conditions: Sequence[FrameCondition]) -> Float[Tensor, "b lips"]:
         """Returns the lip shapes [B, 4] of B conditions as far from the middle as the person's, and as is asked for."""

@@ -8,9 +8,10 @@ say what it is but for two numbers a person, for their z is relative: along the 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
-from jaxtyping import Float32, Float64, Int, Int32
+from jaxtyping import Bool, Float32, Float64, Int, Int32
 from scipy.spatial import Delaunay
 
 from aed_nerfstudio.dataset.schema import Camera, Dataset
@@ -32,6 +33,22 @@ MOVING = np.concatenate([LIPS, *EYE_OUTLINES, *EYE_RINGS, *BROWS])
 """Landmarks of what an expression moves most."""
 MAP_CELLS = 160
 """Along the longer side of a face."""
+
+
+@dataclass(frozen=True)
+class FaceMap:
+    """What is seen of a face, in S x S cells about it."""
+
+    left: float
+    """Pixels: where the cells begin."""
+    top: float
+    cell: float
+    """Their side, pixels."""
+    depth: Float64[np.ndarray, "s s"]
+    """Along the camera's axis, units; NaN beside the face."""
+    lips: Bool[np.ndarray, "s s"]
+    skin: Bool[np.ndarray, "s s"]
+    """Where it is skin that moves little."""
 
 
 @dataclass(frozen=True)
@@ -83,26 +100,41 @@ class FaceDepth:
     def surface(self, frame: int, x: Int[np.ndarray, " n"], y: Int[np.ndarray, " n"]) -> Float32[np.ndarray, "n 3"]:
         """Returns `distances`; their weights; and 1 where it is skin that moves little (not lips, eyes and brows), else
         0."""
-        marks = self.landmarks[frame].astype(np.float64)
         out = np.full((len(x), 3), (np.nan, 1, 0), np.float32)
-        if not np.isfinite(marks).all():
+        found = self.map(frame)
+        if found is None:
             return out
-        left, top = marks[:, :2].min(axis=0)
-        cell = max(1.0, float(np.ptp(marks[:, :2], axis=0).max()) / MAP_CELLS)
-        placed = np.column_stack([(marks[:, 0] - left) / cell, (marks[:, 1] - top) / cell, marks[:, 2]])
-        size = int(np.ceil(placed[:, :2].max())) + 1
-        depths, seen = depth_map(placed, self.triangles, size)
-        column, row = ((x + 0.5 - left) / cell).astype(int), ((y + 0.5 - top) / cell).astype(int)
-        inside = (x + 0.5 >= left) & (y + 0.5 >= top) & (column < size) & (row < size)
+        size = len(found.depth)
+        column, row = (
+            ((x + 0.5 - found.left) / found.cell).astype(int),
+            ((y + 0.5 - found.top) / found.cell).astype(int),
+        )
+        inside = (x + 0.5 >= found.left) & (y + 0.5 >= found.top) & (column < size) & (row < size)
         row, column = row[inside], column[inside]
-        out[inside, 0] = depths[row, column]
-        triangle = seen[row, column]
-        lips, moving = (np.isin(self.triangles[triangle], of).any(axis=1) for of in (LIPS, MOVING))
-        out[inside, 1] = np.where(lips, LIPS_TRUST, 1)
-        out[inside, 2] = (triangle >= 0) & ~moving
+        out[inside, 0] = found.depth[row, column]
+        out[inside, 1] = np.where(found.lips[row, column], LIPS_TRUST, 1)
+        out[inside, 2] = found.skin[row, column]
         c = self.camera
         out[:, 0] *= np.sqrt(1 + ((x + 0.5 - c.cx) / c.fl_x) ** 2 + ((y + 0.5 - c.cy) / c.fl_y) ** 2)
         return out
+
+    @cached_property
+    def _kinds(self) -> tuple[np.ndarray, np.ndarray]:
+        """Returns which triangles have a landmark of the lips, and which one that moves, bool [T] each."""
+        lips, moving = (np.isin(self.triangles, of).any(axis=1) for of in (LIPS, MOVING))
+        return np.atleast_1d(lips), np.atleast_1d(moving)
+
+    def map(self, frame: int) -> FaceMap | None:
+        """Returns what is seen of the face in a frame; None where it has no landmarks."""
+        marks = self.landmarks[frame].astype(np.float64)
+        if not np.isfinite(marks).all():
+            return None
+        left, top = marks[:, :2].min(axis=0)
+        cell = max(1.0, float(np.ptp(marks[:, :2], axis=0).max()) / MAP_CELLS)
+        placed = np.column_stack([(marks[:, 0] - left) / cell, (marks[:, 1] - top) / cell, marks[:, 2]])
+        depths, seen = depth_map(placed, self.triangles, int(np.ceil(placed[:, :2].max())) + 1)
+        lips, moving = self._kinds
+        return FaceMap(left, top, cell, depths, (seen >= 0) & lips[seen], (seen >= 0) & ~moving[seen])
 
 
 def depth_map(

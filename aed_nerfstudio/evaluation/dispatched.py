@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from contextlib import ExitStack
 from typing import Any
 
@@ -60,6 +60,32 @@ class Dispatched:
     def knows(self, given: list[Tensor]) -> bool:
         """Returns whether all of these tensors, and one at least, are in the host's memory."""
         return bool(given) and all(tensor in self._host for tensor in given)
+
+
+class CountedGraphs:
+    """Stands where `CudaGraphs` does and counts the operations that a recording would hold.
+
+    Args:
+        counts: entered around the whole.
+    """
+
+    def __init__(self, counts: Dispatched) -> None:
+        self.counts, self.inside = counts, 0
+
+    def run(self, key: Hashable, function: Callable[..., dict], inputs: list) -> dict:
+        """Returns what the function makes of the inputs."""
+        before = self.counts.operations.total()
+        outputs = function(*inputs)
+        self.inside += self.counts.operations.total() - before
+        return outputs
+
+    def clear(self) -> None:
+        """Does nothing: nothing is recorded."""
+
+    @property
+    def outside(self) -> int:
+        """Returns how many operations were started beside them."""
+        return self.counts.operations.total() - self.inside
 
 
 def _tensors(arguments: Any) -> list[Tensor]:

@@ -13,7 +13,6 @@ import numpy as np
 from PIL import Image, ImageColor, ImageOps, UnidentifiedImageError
 
 from aed_nerfstudio.errors import InputError, reason
-from aed_nerfstudio.media.video_reader import probe, read_frames
 from aed_nerfstudio.outside import is_file, open_file, regular_file
 
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
@@ -81,6 +80,8 @@ def _of_file(path: Path) -> Background:
     picture = _picture(path)
     if picture is not None:
         return Background(str(path), lambda size, fps, first: repeat(_fill(picture, size)), stamp)
+    from aed_nerfstudio.media.video_reader import probe  # PyAV, which a training is without
+
     probe(path)
     return Background(str(path), lambda size, fps, first: _of_video(path, size, fps, first), stamp)
 
@@ -107,6 +108,8 @@ def _picture(path: Path) -> np.ndarray | None:
 
 def _of_video(path: Path, size: tuple[int, int], fps: float, first: int) -> Iterator[np.ndarray]:
     """Yields the video again and again, from the frame on that comes `first` after its start."""
+    from aed_nerfstudio.media.video_reader import read_frames  # see `_of_file`
+
     while True:
         count = 0
         for picture in read_frames(path, fps):

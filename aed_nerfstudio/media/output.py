@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,8 +13,10 @@ from aed_nerfstudio.errors import InputError
 from aed_nerfstudio.files import make_folder
 from aed_nerfstudio.media.captions import BAND, labelled
 from aed_nerfstudio.media.formats import choose_format
-from aed_nerfstudio.media.png_sequence import PngSequence
-from aed_nerfstudio.media.resumable_video import ResumableVideo
+
+if TYPE_CHECKING:
+    from aed_nerfstudio.media.png_sequence import PngSequence
+    from aed_nerfstudio.media.resumable_video import ResumableVideo
 
 LEAST_BYTES = {"prores": 0.05, "png": 0.02}
 """The bytes of a pixel, in formats that keep all of a picture; plain pictures take more."""
@@ -50,6 +53,9 @@ def open_output(
     Raises:
         InputError: it cannot be written there or so.
     """
+    from aed_nerfstudio.media.png_sequence import PngSequence  # PyAV, which a training is without
+    from aed_nerfstudio.media.resumable_video import ResumableVideo
+
     form = choose_format(path, form, transparent)
     make_folder(path.parent)
     if form == "png":

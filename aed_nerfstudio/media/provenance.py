@@ -44,9 +44,19 @@ def tag_renders_of_nerfstudio() -> None:
 
     Not what `ns-render dataset` writes of the recording itself (gt-rgb), nor arrays (raw-...).
     """
-    import mediapy
     import torchvision.utils
     from nerfstudio.pipelines import base_pipeline
+
+    def save_image(picture: Any, path: Path, **options: Any) -> None:
+        torchvision.utils.save_image(picture, path, **options)
+        with Image.open(path) as written:
+            written.load()
+        written.save(path, pnginfo=png_info())
+
+    setattr(base_pipeline, "vutils", _Instead(torchvision.utils, save_image=save_image))  # noqa: B010
+    mediapy: Any = sys.modules.get("mediapy")
+    if mediapy is None:  # who renders has imported it by now, and it imports IPython
+        return
 
     class VideoWriter(mediapy.VideoWriter):
         def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -58,13 +68,6 @@ def tag_renders_of_nerfstudio() -> None:
             options |= {"pnginfo": png_info()} if fmt == "png" else {"comment": SYNTHETIC_NOTE}
         mediapy.write_image(path, image, fmt, **options)
 
-    def save_image(picture: Any, path: Path, **options: Any) -> None:
-        torchvision.utils.save_image(picture, path, **options)
-        with Image.open(path) as written:
-            written.load()
-        written.save(path, pnginfo=png_info())
-
-    setattr(base_pipeline, "vutils", _Instead(torchvision.utils, save_image=save_image))  # noqa: B010
     for name in ("nerfstudio.scripts.render", "__main__"):
         if getattr(sys.modules.get(name), "media", None) is mediapy:
             vars(sys.modules[name])["media"] = _Instead(mediapy, VideoWriter=VideoWriter, write_image=write_image)

@@ -19,7 +19,6 @@ from aed_nerfstudio.dataset.schema import FPS
 from aed_nerfstudio.driving.emotion import parse_mixture
 from aed_nerfstudio.driving.track import DatasetTrack, FrameCondition
 from aed_nerfstudio.errors import InputError
-from aed_nerfstudio.media.audio_io import read_audio
 from aed_nerfstudio.media.backgrounds import open_background
 
 SILENT_FRAMES = 16
@@ -105,6 +104,8 @@ class CameraDriver:
         front_end, dim = self.portrait.front_end, self.portrait.feature_dim
         if self.config.audio is None:
             return hear_silence(SILENT_FRAMES + FPS, front_end, dim)
+        from aed_nerfstudio.media.audio_io import read_audio  # PyAV, which a training is without
+
         samples, file = read_audio(self.config.audio), self.config.audio_features_file
         if file is None:
             samples = np.pad(samples, (0, SILENT_FRAMES * SAMPLE_RATE // FPS))

@@ -126,7 +126,7 @@ class AedDataManager(VanillaDataManager[InputDataset]):
         self.background = send(self.train_dataparser_outputs.metadata["background"].reshape(-1, 3), self.device)
         self.train_indices = self.dataset.split("train")
         self.chances = self._chances()
-        self._eyes = self._eye_boxes()
+        self.eyes = self._eye_boxes()
         self.face_depth = FaceDepth.of(self.dataset) if self.config.face_depth else None
         # nerfstudio seeds NumPy with the machine's seed.
         self.generator = np.random.default_rng(np.random.randint(1 << 31))
@@ -237,31 +237,20 @@ class AedDataManager(VanillaDataManager[InputDataset]):
         )
         if self.face_depth is not None:
             bundle.metadata["surface"] = send(self.face_depth.surface(frame_index, x, y), self.device)
-        batch = {
-            "image": stored.image / 255,
-            "torso": over_background(stored.torso, background),
-            "torso_alpha": stored.torso[:, 3] / 255,
-            "background": background / 255,
-            "face": send(face, self.device),
-            "head": stored.head.float(),
-        }
-        return bundle, batch
+        return bundle, as_batch(stored, background, send(face, self.device))
 
     def next_train(self, step: int) -> tuple[RayBundle, dict]:
         self.train_count += 1
         camera = self.dataset.camera
-        stage = self.config.schedule.stage(step)
+        shown = self.config.schedule.shows(step, self.config.face_patches)
         w, h = camera.w, camera.h
-        # Not by chance: all processes of a training show patches in the same steps.
-        number, share = step // 2, self.config.face_patches
-        elsewhere = stage == "lips" and step % 2 == 1 and int((number + 1) * share) > int(number * share)
-        if stage == "lips" and (step % 2 == 0 or elsewhere):
+        if shown in ("lips", "face"):
             frame_index = int(self.generator.choice(self.train_indices, p=self.chances))
             frame = self.dataset.frames[frame_index]
             left, top, right, bottom = frame.lips_box
-            side = int(min(max(right - left, bottom - top, 32), self.config.patch_size_lips, w, h))
+            side = self.patch_side(frame_index)
             x, y = (left + right) // 2, (top + bottom) // 2
-            if elsewhere:
+            if shown == "face":
                 left, top, right, bottom = frame.face_box
                 x, y = self.generator.integers(left, right), self.generator.integers(top, bottom)
             left, top = int(np.clip(x - side // 2, 0, w - side)), int(np.clip(y - side // 2, 0, h - side))
@@ -270,23 +259,18 @@ class AedDataManager(VanillaDataManager[InputDataset]):
             batch["patch"] = side
             return bundle, batch
         c = self.config
-        frames = c.torso_frames_per_step if stage == "torso" else c.frames_per_step
-        count = min(frames, len(self.train_indices))
-        n = (c.torso_rays_per_batch if stage == "torso" else c.train_num_rays_per_batch) // count
-        lips = int(n * c.lips_share) if stage != "torso" else 0
-        face = int(n * c.face_share) if stage != "torso" else 0
-        eyes = int(n * c.eyes_share) if stage != "torso" else 0
+        count, lips, face, eyes, rest = self.rays_of_frame(shown)
         drawn = []
         for index in self.generator.choice(self.train_indices, count, replace=False, p=self.chances):
             frame = self.dataset.frames[index]
             parts = [
                 self._boxed(frame.lips_box, lips, w, h),
                 self._boxed(frame.face_box, face, w, h),
-                *([self._boxed(self._eyes[int(index)], eyes, w, h)] if eyes else []),
-                self._boxed([0, 0, w, h], n - lips - face - eyes, w, h),
+                *([self._boxed(self.eyes[int(index)], eyes, w, h)] if eyes else []),
+                self._boxed([0, 0, w, h], rest, w, h),
             ]
             pixels = np.concatenate(parts)
-            if not c.beyond_face or stage == "torso":
+            if not c.beyond_face or shown == "torso":
                 drawn.append(self._rays(int(index), pixels))
                 continue
             pixels = pixels[np.argsort(~self._in_face(index, pixels), kind="stable")]
@@ -296,6 +280,23 @@ class AedDataManager(VanillaDataManager[InputDataset]):
         bundles, batches = zip(*drawn, strict=True)
         return _joined(bundles), {key: torch.cat([batch[key] for batch in batches]) for key in batches[0]}
 
+    def patch_side(self, frame_index: int) -> int:
+        """Returns the side of a frame's lip patch, pixels."""
+        camera, (left, top, right, bottom) = self.dataset.camera, self.dataset.frames[frame_index].lips_box
+        return int(min(max(right - left, bottom - top, 32), self.config.patch_size_lips, camera.w, camera.h))
+
+    def rays_of_frame(self, shown: str) -> tuple[int, int, int, int, int]:
+        """Returns among how many frames the rays of a `head` or `torso` step are divided, and how many of one frame's
+        are drawn on lips, face and eyes, and anywhere."""
+        c = self.config
+        if shown == "torso":
+            count = min(c.torso_frames_per_step, len(self.train_indices))
+            return count, 0, 0, 0, c.torso_rays_per_batch // count
+        count = min(c.frames_per_step, len(self.train_indices))
+        n = c.train_num_rays_per_batch // count
+        lips, face, eyes = int(n * c.lips_share), int(n * c.face_share), int(n * c.eyes_share)
+        return count, lips, face, eyes, n - lips - face - eyes
+
     def next_eval(self, step: int) -> tuple[RayBundle, dict]:
         index = int(self.generator.choice(self.dataset.split("val")))
         camera = self.dataset.camera
@@ -304,6 +305,24 @@ class AedDataManager(VanillaDataManager[InputDataset]):
     def next_eval_image(self, step: int):
         self.eval_count += 1
         return next(iter(self.eval_dataloader))
+
+
+def as_batch(stored: FramePixels, background: Tensor, face: Tensor) -> dict[str, Tensor]:
+    """Returns what the losses compare rays with.
+
+    Args:
+        stored: pixels of frames, uint8 [N, 8].
+        background: of the same pixels, uint8 [N, 3].
+        face: whether they lie in the face box, bool [N].
+    """
+    return {
+        "image": stored.image / 255,
+        "torso": over_background(stored.torso, background),
+        "torso_alpha": stored.torso[:, 3] / 255,
+        "background": background / 255,
+        "face": face,
+        "head": stored.head.float(),
+    }
 
 
 def _joined(bundles: Sequence[RayBundle]) -> RayBundle:

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from aed_nerfstudio.nerfstudio_plugin.shift_tolerant import ShiftTolerantLPIPS
 from aed_nerfstudio.rendering.compositing import Composited
 from aed_nerfstudio.rendering.ray_marching import PackedSamples
 
@@ -59,13 +60,14 @@ def head_losses(
     outputs: Batch,
     batch: Batch,
     compressed: bool,
-    progress: float,
+    progress: float | Tensor,
     perceptual: Callable[[], nn.Module],
 ) -> Batch:
     """Returns the losses of the head and lip stages.
 
     Args:
-        outputs: of R rays: rgb [R, 3], alpha and ambient [R, 1]; logits of the samples, and what else there is.
+        outputs: of R rays: rgb [R, 3], alpha and ambient [R, 1]; saturation, the mean square of the samples' a_l before
+            its tanh; and what else there is.
         batch: of the datamanager.
         compressed: whether the audio goes through a_l.
         progress: 0 to 1 through both stages.
@@ -79,8 +81,7 @@ def head_losses(
     if weights.lambda_mask:
         losses["mask"] = weights.lambda_mask * mse(outputs["alpha"][:, 0], batch["head"])
     if weights.lambda_saturation and compressed:
-        logits = outputs["logits"]
-        losses["saturation"] = weights.lambda_saturation * logits.square().sum() / max(1, logits.numel())
+        losses["saturation"] = weights.lambda_saturation * outputs["saturation"]
     if weights.lambda_distortion:
         losses["distortion"] = weights.lambda_distortion * outputs["distortion"]
     if "depth_error" in outputs:
@@ -109,11 +110,14 @@ def entropy(alpha: Float[Tensor, " ..."]) -> Float[Tensor, ""]:
     return -(a * a.log() + (1 - a) * (1 - a).log()).mean()
 
 
-def distortion(weights: Float[Tensor, " m"], samples: PackedSamples, step: float) -> Float[Tensor, ""]:
+def distortion(
+    weights: Float[Tensor, " m"], samples: PackedSamples, step: float, n_rays: int | None = None
+) -> Float[Tensor, ""]:
     """Returns the mean over rays of how far apart the weights [M] of a ray's samples lie (Mip-NeRF 360, Barron et al.
     2022).
 
-    Their eq. 15, with samples of one length: step, in the unit of `samples.t`.
+    Their eq. 15, with samples of one length: step, in the unit of `samples.t`. n_rays: that the mean is over; all of
+    the samples' by default.
     """
     w, t = weights.double(), samples.t.double()
     first = samples.ray_starts[samples.ray_indices]
@@ -124,7 +128,7 @@ def distortion(weights: Float[Tensor, " m"], samples: PackedSamples, step: float
         return sums - sums[first]
 
     pairs = 2 * w * (t * before(w) - before(w * t))
-    return (pairs.sum() + step / 3 * w.square().sum()).float() / max(1, samples.n_rays)
+    return (pairs.sum() + step / 3 * w.square().sum()).float() / max(1, samples.n_rays if n_rays is None else n_rays)
 
 
 def depth_error(composited: Composited, samples: PackedSamples, surface: Tensor) -> Tensor:
@@ -164,9 +168,7 @@ class PerceptualLoss(nn.Module):
 
             self.name, self.net = "lpips", lpips.LPIPS(net="alex", verbose=False)
         else:
-            from stlpips_pytorch import stlpips
-
-            self.name, self.net = "st-lpips", stlpips.LPIPS(net="alex", variant="shift_tolerant", verbose=False)
+            self.name, self.net = "st-lpips", ShiftTolerantLPIPS()
         self.requires_grad_(False).eval()
 
     def forward(self, a: Float[Tensor, "b 3 h w"], b: Float[Tensor, "b 3 h w"]) -> Float[Tensor, ""]:

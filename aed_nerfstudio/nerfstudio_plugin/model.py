@@ -219,14 +219,16 @@ class AedNerfModel(Model):
         encoded: EncodedCondition,
         counts: list[int],
         surface: Tensor | None = None,
+        jitter: Tensor | None = None,
     ) -> dict[str, Tensor]:
         """Renders training rays of C frames, [R,3] each -> rgb [R,3] (premultiplied), alpha [R,1], ambient [R,1].
 
-        counts: rays of each frame, in order. surface: see `depth_error`, [R,3].
+        counts: rays of each frame, in order. surface: see `depth_error`, [R,3]. jitter: [R]; drawn where None.
         """
         c, network = self.config, self.network
-        jitter = torch.rand(len(origins), device=origins.device) if self.training else None
-        count = c.max_samples_start if self.training and self.step < c.carving_steps else c.max_samples
+        if jitter is None and self.training:
+            jitter = torch.rand(len(origins), device=origins.device)
+        count = self.most_samples(self.step) if self.training else c.max_samples
         samples = network.occupancy.march(origins, directions, network.box, c.step_size, count, jitter=jitter)
         view = spherical_harmonics(directions)[samples.ray_indices]
         ray_counts, counts = counts, samples.ray_starts[np.cumsum([0, *counts])].diff().tolist()
@@ -236,25 +238,40 @@ class AedNerfModel(Model):
             "rgb": result.rgb,
             "alpha": result.accumulation[:, None],
             "ambient": result.extra_sums,
-            "logits": logits,
+            "saturation": logits.square().sum() / max(1, logits.numel()),
         }
         if c.lambda_distortion:
             out["distortion"] = distortion(result.weights, samples, c.step_size)
         if surface is not None:
             out["depth_error"] = depth_error(result, samples, surface)
-            if c.lambda_tone and c.smooth_shading and len(self.labels) > 1 and self.step % tone.EVERY == 0:
+            if self.looks_at_tone(self.step):
                 skin, weights = surface[:, 2] > 0, result.weights.detach()
                 labels = torch.from_numpy(self.labels).to(encoded.emotion)
                 error = tone.tone_error(network.head, samples, weights, skin, encoded, ray_counts, labels)
                 out["tone_error"] = tone.EVERY * error
         return out
 
+    def most_samples(self, step: int) -> int:
+        """Returns how many samples a ray of a training step has at most."""
+        c = self.config
+        return c.max_samples_start if step < c.carving_steps else c.max_samples
+
+    def looks_at_tone(self, step: int) -> bool:
+        """Returns whether a step of the head or lip stage compares the tone of skin under two labels."""
+        c = self.config
+        wanted = c.lambda_tone and c.smooth_shading and c.use_emotion and len(self.labels) > 1
+        return bool(wanted) and step % tone.EVERY == 0
+
+    def progress(self, step: int) -> float:
+        """Returns how far a step is through the head and lip stages, 0 to 1."""
+        schedule = self.config.schedule
+        return min(step / max(1, schedule.head + schedule.lips), 1.0)
+
     def get_loss_dict(self, outputs, batch, metrics_dict=None) -> dict[str, Float[Tensor, ""]]:
         c = self.config
         if "torso_alpha" in outputs:
             return torso_losses(c, outputs, batch)
-        progress = min(self.step / max(1, c.schedule.head + c.schedule.lips), 1.0)
-        return head_losses(c, outputs, batch, c.audio_compression, progress, self.perceptual)
+        return head_losses(c, outputs, batch, c.audio_compression, self.progress(self.step), self.perceptual)
 
     def perceptual(self) -> PerceptualLoss:
         """Returns the lip patch's loss, built when first asked for. No property: the viewer reads all of those."""

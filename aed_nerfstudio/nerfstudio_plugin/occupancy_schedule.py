@@ -85,17 +85,27 @@ class OccupancySchedule:
     def before_step(self, step: int) -> None:
         """Updates or tightens the grid where it is time to."""
         occupancy = self.network.occupancy
-        # Untrained densities say nothing of what is empty, hence not at the first step.
-        if step and self.schedule.stage(step) == "head" and step % self.every == 0:
+        if self._updates(step):
             if is_main_process():
                 decay = 0.95 ** (self.every / 16)
                 occupancy.update(step, self._random_density, decay, warmup_steps=self.warmup, every=self.every)
             broadcast((occupancy.occs, occupancy.binaries))
-        # A head stage as short as the grid's warm-up leaves densities that say nothing of what is empty.
-        if self.schedule.leaves_head(step) and step > self.warmup:
+        if self._tightens(step):
             if is_main_process():
                 occupancy.tighten(self._density_of(i) for i in _spread(self.train_frames))
             broadcast((occupancy.binaries,))
+
+    def changes(self, step: int) -> bool:
+        """Returns whether the grid is another after `before_step`."""
+        return self._updates(step) or self._tightens(step)
+
+    def _updates(self, step: int) -> bool:
+        # Untrained densities say nothing of what is empty, hence not at the first step.
+        return step > 0 and self.schedule.stage(step) == "head" and step % self.every == 0
+
+    def _tightens(self, step: int) -> bool:
+        # A head stage as short as the grid's warm-up leaves densities that say nothing of what is empty.
+        return self.schedule.leaves_head(step) and step > self.warmup
 
     def _random_density(self, positions: Tensor) -> Tensor:
         """Returns the densities of a chunk of cells under a random frame's audio, emotion and eyes."""

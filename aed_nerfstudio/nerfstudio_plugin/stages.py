@@ -24,6 +24,21 @@ class StageSchedule:
             return "torso" if self.use_torso else "head"
         return "lips" if step >= self.head and self.use_lips else "head"
 
+    def shows(self, step: int, face_patches: float) -> str:
+        """Returns what a step looks at: `torso` or `head` for rays, `lips` or `face` for a patch there.
+
+        Not by chance: all processes of a training show patches in the same steps.
+
+        Args:
+            face_patches: share of the lip stage's steps between two lip patches that show a patch of the face.
+        """
+        if self.stage(step) != "lips":
+            return self.stage(step)
+        number = step // 2
+        if step % 2 == 0:
+            return "lips"
+        return "face" if int((number + 1) * face_patches) > int(number * face_patches) else "head"
+
     def leaves_head(self, step: int) -> bool:
         """Returns whether a step is the first of the next stage."""
         return step > 0 and self.stage(step - 1) == "head" != self.stage(step)

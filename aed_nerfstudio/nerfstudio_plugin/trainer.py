@@ -18,6 +18,7 @@ from nerfstudio.engine.callbacks import TrainingCallback, TrainingCallbackLocati
 from nerfstudio.engine.trainer import Trainer, TrainerConfig
 from nerfstudio.utils import comms, writer
 from nerfstudio.utils.decorators import check_main_thread
+from torch import Tensor
 
 from aed_nerfstudio.backends import had_here
 from aed_nerfstudio.dataset.consent import read_consent
@@ -41,8 +42,13 @@ from aed_nerfstudio.nerfstudio_plugin.pipeline import AedPipeline
 from aed_nerfstudio.nerfstudio_plugin.places import find_inputs, make_absolute, own_pipeline, read_by_nerfstudio
 from aed_nerfstudio.nerfstudio_plugin.processes import largest
 from aed_nerfstudio.nerfstudio_plugin.random_state import seed_anew
+from aed_nerfstudio.nerfstudio_plugin.recorded_steps import RecordedChoice, RecordedSteps, unfit
+from aed_nerfstudio.nerfstudio_plugin.threads import Threads
 
 read_paths_of_other_systems()
+
+FIT_THREADS = 50
+"""Steps from one look at what other programs leave of the processor to the next."""
 
 
 @dataclass
@@ -54,6 +60,10 @@ class AedTrainerConfig(TrainerConfig):
     """Who agreed to the avatar, in words or in a file that is named; None: what the dataset says."""
     licence: str | None = None
     """Under which terms the avatar may be used, in words or in a file that is named."""
+    recorded_steps: RecordedChoice = "auto"
+    """Whether steps have a fixed size and draw on the device, so that the host starts each at once, as a CUDA graph.
+    auto: on a GPU, where that is possible; on: also on a CPU, which has no graphs and gains nothing. Rays are drawn in
+    another way then: a training differs from one without as one of another seed does."""
 
     def save_config(self) -> None:
         """Locks the run's folder until this process ends, and writes `config.yml` there, with paths that are right from
@@ -78,9 +88,20 @@ class AedTrainerConfig(TrainerConfig):
             _hold(folder.resolve())
             remove_half_written(self.get_checkpoint_dir())
             write(folder / "config.yml", yaml.dump(self), folder)
+            print(self.steps_in_words())
         if machine.device_type == "cpu" and machine.num_devices * machine.num_machines > 1:
             # The launcher must not see that they are several: `setup` starts them.
             self._several, self.machine = machine, replace(machine, num_devices=1, num_machines=1)
+
+    def steps_in_words(self) -> str:
+        """Returns of how many rays and frames steps are, and how many: presets are others on a GPU."""
+        pipeline = own_pipeline(self)
+        data, schedule = pipeline.datamanager, pipeline.model.schedule
+        return (
+            f"{self.method_name} on {self.machine.device_type}: steps of {data.train_num_rays_per_batch} rays of "
+            f"{data.frames_per_step} frames (torso: {data.torso_rays_per_batch} of {data.torso_frames_per_step}); "
+            f"{schedule.head} for the head, {schedule.lips} for the lips, {schedule.torso} for the torso"
+        )
 
     def get_base_dir(self) -> Path:
         """Returns the run's folder; in nerfstudio's commands that read its config.yml, where that lies now."""
@@ -147,12 +168,14 @@ class AedTrainer(Trainer):
         self._agreed = 0
         """The signal that ends all processes after the same step."""
         self._stopped = False
+        self._recorded: RecordedSteps | None = None
+        self._threads = Threads()
 
     def setup(self, test_mode: Literal["test", "val", "inference"] = "val") -> None:
         """Sets the trainer up as nerfstudio does.
 
         Raises:
-            InputError: the checkpoint to load is missing or damaged.
+            InputError: the checkpoint to load is missing or damaged, or steps cannot be recorded as is asked for.
             SystemExit: by a signal, with its exit code.
         """
         said = {"consent": self.config.consent, "licence": self.config.licence}
@@ -162,6 +185,7 @@ class AedTrainer(Trainer):
         network = self.pipeline.model.network
         network.portrait = network.portrait.noting(**words)
         self.callbacks.append(TrainingCallback([TrainingCallbackLocation.AFTER_TRAIN_ITERATION], self._after_step))
+        self._recorded = self._recorder()
 
     # ---- going on from a checkpoint
 
@@ -235,6 +259,28 @@ class AedTrainer(Trainer):
                     raise
                 raise self._full(self._done, error) from error
 
+    def _recorder(self) -> RecordedSteps | None:
+        """Returns what makes the steps; None: nerfstudio's way.
+
+        Raises:
+            InputError: recorded steps are asked for, and are not possible.
+        """
+        choice, on_gpu = self.config.recorded_steps, torch.device(self.device).type == "cuda"
+        if choice == "off" or (choice == "auto" and not on_gpu):
+            return None
+        parts = self.config, self.pipeline, self.optimizers
+        why = unfit(*parts)
+        if why is None:
+            return RecordedSteps(*parts)
+        if choice == "on":
+            raise InputError(f"--recorded-steps on: not possible here, because {why}; change that, or give auto")
+        print(f"steps are not recorded: {why}")
+        return None
+
+    def train_iteration(self, step: int) -> tuple[Tensor, dict[str, Tensor], dict[str, Tensor]]:
+        """Makes a step, and returns its loss, losses and metrics."""
+        return super().train_iteration(step) if self._recorded is None else self._recorded.make(step)
+
     def _ask_to_stop(self, number: int) -> None:
         if not self._signal:
             self._signal, self._signalled = number, time.monotonic()
@@ -244,6 +290,8 @@ class AedTrainer(Trainer):
     def _after_step(self, step: int) -> None:
         self._done = step
         self._agreed = largest(self._signal, self.device)
+        if self.world_size == 1 and step % FIT_THREADS == 0:
+            self._threads.fit()
 
     def _after_train(self) -> None:
         self.step = self._done  # nerfstudio has counted the step before which it stopped
@@ -275,6 +323,8 @@ class AedTrainer(Trainer):
         """
         if step < self._start_step:
             return  # nothing has been trained
+        if self._recorded is not None:
+            self._recorded.settle()
         parameters = self.pipeline.model.network.named_parameters() if self.config.gradient_accumulation_steps else ()
         state = {
             "step": step,

@@ -71,7 +71,7 @@ def march_rays(
         InputError: the backend cannot be had on the rays' device.
         ValueError: shapes that do not fit each other, or a step that is not positive.
     """
-    arguments = _checked(origins, directions, occupancy, aabb, step, max_samples, near, jitter)
+    arguments = checked_rays(origins, directions, occupancy, aabb, step, max_samples, near, jitter)
     chosen = resolve(backend, origins.device).marching
     return {"numba": _march_rays_numba, "triton": _march_rays_triton, "torch": _march_rays_torch}[chosen](arguments)
 
@@ -97,12 +97,12 @@ def march_rays_within(
     """
     from aed_nerfstudio.rendering.ray_marching_triton import march_and_pack  # not installed everywhere
 
-    arguments = _checked(origins, directions, occupancy, aabb, step, max_samples, near, None)
+    arguments = checked_rays(origins, directions, occupancy, aabb, step, max_samples, near, None)
     *packed, wanted = march_and_pack(*arguments, capacity=capacity)
     return PackedSamples(*packed), wanted
 
 
-class _Rays(NamedTuple):
+class Rays(NamedTuple):
     """What the marchers take, float32, all on the rays' device; see `march_rays`."""
 
     origins: Float[Tensor, "r 3"]
@@ -115,7 +115,7 @@ class _Rays(NamedTuple):
     jitter: Float[Tensor, " r"]
 
 
-def _checked(
+def checked_rays(
     origins: Tensor,
     directions: Tensor,
     occupancy: Tensor,
@@ -124,7 +124,7 @@ def _checked(
     max_samples: int,
     near: float,
     jitter: Tensor | None,
-) -> _Rays:
+) -> Rays:
     """Returns what the marchers take of what `march_rays` was given; ValueError where it does not fit together."""
     if origins.shape != directions.shape or origins.ndim != 2 or origins.shape[1] != 3:
         raise ValueError(f"expected rays [R, 3], got {list(origins.shape)} and {list(directions.shape)}")
@@ -142,47 +142,71 @@ def _checked(
     occupancy = occupancy.to(origins.device).bool()
     # near and step are rounded once, the same for all marchers.
     near, step = float(np.float32(near)), float(np.float32(step))
-    return _Rays(origins, directions, occupancy, aabb, step, max_samples, near, jitter)
+    return Rays(origins, directions, occupancy, aabb, step, max_samples, near, jitter)
 
 
-def _march_rays_numba(rays: _Rays) -> PackedSamples:
+def _find_numba(rays: Rays) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the distances of the samples of each ray [R, S] and how many of a row there are [R], int64."""
     origins, directions, occupancy, aabb, step, max_samples, near, jitter = rays
-    o, d = origins.detach().contiguous().numpy(), directions.detach().contiguous().numpy()
-    low, high = aabb[:3].contiguous().numpy(), aabb[3:].contiguous().numpy()
-    n_rays = o.shape[0]
+    n_rays = origins.shape[0]
     # Mostly untouched memory when rays have few samples, so its size costs address space only.
     t_samples = np.empty((n_rays, max_samples), np.float32)
     counts = np.empty(n_rays, np.int64)
     kernels.march(
-        o,
-        d,
+        origins.detach().contiguous().numpy(),
+        directions.detach().contiguous().numpy(),
         jitter.detach().contiguous().numpy(),
         occupancy.contiguous().numpy(),
-        low,
-        high,
+        aabb[:3].contiguous().numpy(),
+        aabb[3:].contiguous().numpy(),
         np.float32(near),
         np.float32(step),
         t_samples,
         counts,
     )
-    ray_starts = np.zeros(n_rays + 1, np.int64)
+    return t_samples, counts
+
+
+def _march_rays_numba(rays: Rays) -> PackedSamples:
+    t_samples, counts = _find_numba(rays)
+    ray_starts = np.zeros(len(counts) + 1, np.int64)
     np.cumsum(counts, out=ray_starts[1:])
     n_samples = int(ray_starts[-1])
     positions = np.empty((n_samples, 3), np.float32)
     t = np.empty(n_samples, np.float32)
     ray_indices = np.empty(n_samples, np.int64)
+    o, d = (part.detach().contiguous().numpy() for part in rays[:2])
     kernels.pack(o, d, t_samples, ray_starts, positions, t, ray_indices)
     positions, t, ray_indices, ray_starts = map(torch.from_numpy, (positions, t, ray_indices, ray_starts))
     return PackedSamples(positions, t, ray_indices, ray_starts)
 
 
-def _march_rays_triton(rays: _Rays) -> PackedSamples:
+def find_samples(rays: Rays, backend: Backend) -> tuple[Float[Tensor, "r s"], Int64[Tensor, " r"]]:
+    """Returns the distances of each ray's samples [R, max_samples] and how many of a row there are [R]; the rest of a
+    row is undefined. The host waits for nothing.
+
+    Raises:
+        InputError: the backend cannot be had on the rays' device.
+        ValueError: it is torch, which waits for the device.
+    """
+    chosen = resolve(backend, rays.origins.device).marching
+    if chosen == "numba":
+        t_samples, counts = _find_numba(rays)
+        return torch.from_numpy(t_samples), torch.from_numpy(counts)
+    if chosen == "torch":
+        raise ValueError("the torch backend asks the device how many samples there are")
+    from aed_nerfstudio.rendering.ray_marching_triton import find  # not installed everywhere
+
+    return find(*rays)
+
+
+def _march_rays_triton(rays: Rays) -> PackedSamples:
     from aed_nerfstudio.rendering.ray_marching_triton import march_and_pack  # not installed everywhere
 
     return PackedSamples(*march_and_pack(*rays)[:-1])
 
 
-def _march_rays_torch(rays: _Rays) -> PackedSamples:
+def _march_rays_torch(rays: Rays) -> PackedSamples:
     """Marches by plain tensor operations, on any device: the kernels' reference."""
     origins, directions, occupancy, aabb, step, max_samples, near, jitter = rays
     size = occupancy.shape[0]

@@ -10,6 +10,8 @@ the one of the torch reference, for identical samples.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import triton
 import triton.language as tl
@@ -19,6 +21,7 @@ from aed_nerfstudio.rendering.kernels import DEGENERATE_DIRECTION, PARALLEL_EPSI
 
 # A program of the interpreter costs the same however wide it is.
 _WIDTH = 1024 if interpreted() else 128
+_EXACT: dict[str, Any] = {"width": _WIDTH, "enable_fp_fusion": False}
 _PARALLEL = tl.constexpr(PARALLEL_EPSILON)
 _DEGENERATE = tl.constexpr(DEGENERATE_DIRECTION)
 
@@ -104,6 +107,31 @@ def pack(
         tl.store(positions + 3 * i + 2, oz + t_k * dz, mask=here)
 
 
+def find(
+    origins: torch.Tensor,
+    directions: torch.Tensor,
+    occupancy: torch.Tensor,
+    aabb: torch.Tensor,
+    step: float,
+    max_samples: int,
+    near: float,
+    jitter: torch.Tensor,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Marches rays, given what `march_rays` has prepared: see `find_samples` for what it returns."""
+    o, d = origins.contiguous(), directions.contiguous()
+    n_rays, device = len(o), o.device
+    t_samples = torch.empty(n_rays, max_samples, device=device)
+    counts = torch.empty(n_rays, dtype=torch.int64, device=device)
+    if n_rays:
+        cells = occupancy.contiguous().view(torch.uint8)
+        inputs = (o, d, jitter.contiguous(), cells, aabb.contiguous(), t_samples, counts)
+        with torch.cuda.device_of(o):
+            march[(triton.cdiv(n_rays, _WIDTH),)](
+                *inputs, n_rays, near, step, size=len(cells), max_samples=max_samples, **_EXACT
+            )
+    return t_samples, counts
+
+
 def march_and_pack(
     origins: torch.Tensor,
     directions: torch.Tensor,
@@ -122,24 +150,19 @@ def march_and_pack(
     """
     o, d = origins.contiguous(), directions.contiguous()
     n_rays, device = len(o), o.device
-    grid = (triton.cdiv(n_rays, _WIDTH),)
-    t_samples = torch.empty(n_rays, max_samples, device=device)
+    t_samples, counts = find(o, d, occupancy, aabb, step, max_samples, near, jitter)
     ray_starts = torch.zeros(n_rays + 1, dtype=torch.int64, device=device)
-    counts = torch.empty(n_rays, dtype=torch.int64, device=device)
-    exact = {"width": _WIDTH, "enable_fp_fusion": False}
-    with torch.cuda.device_of(o):
-        if n_rays:
-            cells = occupancy.contiguous().view(torch.uint8)
-            inputs = (o, d, jitter.contiguous(), cells, aabb.contiguous(), t_samples, counts)
-            march[grid](*inputs, n_rays, near, step, size=len(cells), max_samples=max_samples, **exact)
-            torch.cumsum(counts, 0, out=ray_starts[1:])
-        wanted = ray_starts[-1].clone()
-        if capacity is None:
-            capacity = int(wanted)
-        ray_starts.clamp_(max=capacity)
-        positions = torch.zeros(capacity, 3, device=device)
-        t = torch.zeros(capacity, device=device)
-        ray_indices = torch.zeros(capacity, dtype=torch.int64, device=device)
-        if n_rays and capacity:
-            pack[grid](o, d, t_samples, ray_starts, positions, t, ray_indices, n_rays, max_samples, **exact)
+    torch.cumsum(counts, 0, out=ray_starts[1:])
+    wanted = ray_starts[-1].clone()
+    if capacity is None:
+        capacity = int(wanted)
+    ray_starts.clamp_(max=capacity)
+    positions = torch.zeros(capacity, 3, device=device)
+    t = torch.zeros(capacity, device=device)
+    ray_indices = torch.zeros(capacity, dtype=torch.int64, device=device)
+    if n_rays and capacity:
+        with torch.cuda.device_of(o):
+            pack[(triton.cdiv(n_rays, _WIDTH),)](
+                o, d, t_samples, ray_starts, positions, t, ray_indices, n_rays, max_samples, **_EXACT
+            )
     return positions, t, ray_indices, ray_starts, wanted

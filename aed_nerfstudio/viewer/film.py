@@ -10,7 +10,6 @@ from nerfstudio.cameras.cameras import Cameras
 
 from aed_nerfstudio.dataset.schema import FPS
 from aed_nerfstudio.files import make_folder
-from aed_nerfstudio.media.video_writer import VideoWriter
 from aed_nerfstudio.viewer.performance import Performance
 
 
@@ -37,6 +36,8 @@ def write_film(
     Raises:
         InputError: the file cannot be written.
     """
+    from aed_nerfstudio.media.video_writer import VideoWriter  # PyAV, which a training is without
+
     recorded, speech = performance.renderer.portrait.camera, performance.speech
     height = max(1, round(recorded.h * width / recorded.w))
     make_folder(path.parent)

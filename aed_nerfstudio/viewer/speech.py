@@ -14,7 +14,6 @@ from aed_nerfstudio.dataset.schema import FPS, Dataset
 from aed_nerfstudio.driving.assembler import Assembler
 from aed_nerfstudio.driving.track import DrivingTrack
 from aed_nerfstudio.errors import InputError
-from aed_nerfstudio.media.audio_io import read_audio, read_if_there
 from aed_nerfstudio.viewer.uploads import uploaded_file
 
 SILENT_SECONDS = 8
@@ -62,6 +61,8 @@ class Recordings:
         Raises:
             InputError: its features or its sound are damaged.
         """
+        from aed_nerfstudio.media.audio_io import read_if_there  # PyAV, which a training is without
+
         dataset = self._dataset
         if dataset is None:
             raise InputError(f"{name}: there is no recording to repeat")
@@ -99,6 +100,8 @@ def speech_of_upload(
     Raises:
         InputError: no sound can be read from it, it is too long, or the avatar's front end needs more than sound.
     """
+    from aed_nerfstudio.media.audio_io import read_audio  # PyAV, which a training is without
+
     report("reading the sound", 0.1)
     with uploaded_file(name, content) as path:
         samples = read_audio(path, longest=60 * longest)

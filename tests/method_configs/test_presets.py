@@ -1,6 +1,11 @@
 """The paper's preset holds the paper's numbers, and none of our additions."""
 
+from dataclasses import replace
+
+from aed_nerfstudio.method_configs import aed_nerf as presets
 from aed_nerfstudio.method_configs.aed_nerf import aed_nerf, aed_nerf_paper, aed_nerf_tiny
+
+from aed_nerfstudio.nerfstudio_plugin.limits import check_numbers
 
 
 def test_the_papers_numbers():
@@ -32,3 +37,14 @@ def test_a_preset_trains_through_its_schedule():
     for preset in (aed_nerf, aed_nerf_tiny):
         assert preset.config.max_num_iterations == preset.config.pipeline.model.schedule.total
         assert preset.config.pipeline.model.articulation and preset.config.pipeline.model.linear_lips
+
+
+def test_a_gpu_takes_more_rays_and_steps():
+    here, there = presets._aed_nerf(False), presets._aed_nerf(True)
+    few, many = (config.pipeline.datamanager for config in (here, there))
+    assert many.train_num_rays_per_batch == 16 * few.train_num_rays_per_batch
+    assert many.frames_per_step > few.frames_per_step and many.torso_frames_per_step > few.torso_frames_per_step
+    assert there.max_num_iterations == there.pipeline.model.schedule.total > here.max_num_iterations
+    check_numbers(there)
+    words = replace(there, machine=replace(there.machine, device_type="cuda")).steps_in_words()
+    assert words.startswith("aed-nerf on cuda: steps of 65536 rays of 8 frames (torso: 65536 of 16); 9000 for the head")

@@ -16,7 +16,7 @@ def test_means_of_cells_are_compared():
     one[0], one[1], other[2] = 1.0, -1.0, 2.0  # the first two make up for each other in their cell
     weights, cells = torch.tensor([1.0, 1.0, 2.0, 1.0]), torch.tensor([0, 0, 1, 1])
     want = 3 * (4 / 3) ** 2 / 5
-    assert tone.mean_difference(one, other, weights, cells) == pytest.approx(want)
+    assert tone.mean_difference(one, other, weights, cells, int(cells.max()) + 1) == pytest.approx(want)
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """Every script in examples/ runs and does what it says."""
 
 import ast
+import importlib.util
 import json
 import runpy
 from pathlib import Path
@@ -45,6 +46,9 @@ def test_they_are_numbered():
 
 @pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.stem)
 def test_help(path, monkeypatch, capsys):
+    if "livekit" in path.stem and importlib.util.find_spec("livekit") is None:
+        compile(path.read_text(), path.name, "exec")
+        pytest.skip("needs livekit-agents, which has an environment of its own")
     monkeypatch.setattr("sys.argv", [path.name, "--help"])
     with pytest.raises(SystemExit) as end:
         runpy.run_path(str(path), run_name="__main__")

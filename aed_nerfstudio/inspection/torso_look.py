@@ -60,8 +60,14 @@ def _neck(dataset: Dataset, picks: list[int]) -> tuple[float, float]:
         places = seam_places(marks[frame.clip][frame.index], dataset.parsing(frame))
         layer = dataset.torso(frame)
         steps.append((colour_step(dataset.image(frame), places), colour_step(layer[..., :3], _opaque(layer, places))))
-    chin, made_up = (part[np.isfinite(part)] for part in np.array(steps).T)
-    return tuple(float(part.mean()) if part.size else float("nan") for part in (chin, made_up))
+    chin, made_up = (_mean(part) for part in np.array(steps).T)
+    return chin, made_up
+
+
+def _mean(values: np.ndarray) -> float:
+    """Returns the mean of the finite ones; NaN where there are none."""
+    known = values[np.isfinite(values)]
+    return float(known.mean()) if known.size else float("nan")
 
 
 def _opaque(layer: np.ndarray, places: Places) -> Places:

@@ -53,11 +53,18 @@ class Outbox:
                 message = self._waiting.popleft()
                 self._bytes -= _size(message)
                 sent = self._send(message.packed() if isinstance(message, Stamped) else message)
-                await asyncio.wait_for(asyncio.ensure_future(_awaited(sent)), PATIENCE)
+                # Not `wait_for`: before Python 3.12 it loses a cancellation that comes as the message is sent.
+                sending = asyncio.ensure_future(_awaited(sent))
+                sent_in_time, _ = await asyncio.wait({sending}, timeout=PATIENCE)
+                if not sent_in_time:
+                    sending.cancel()
+                    break
+                sending.result()
         except asyncio.CancelledError:
             raise
-        except Exception:  # closed, or too slow: the same to us
-            self._close()
+        except Exception:  # closed
+            pass
+        self._close()  # also where it is too slow: the same to us
 
     def end(self) -> None:
         """Stops sending."""

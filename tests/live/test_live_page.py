@@ -115,7 +115,7 @@ class TestBrowser:
         browser.click("document.getElementById('record')")
         (video,) = browser.wait(lambda: [p for p in browser.downloads.iterdir() if p.suffix == ".mp4"])
         browser.wait(lambda: video.stat().st_size > 1000)
-        assert not pressed(browser, "record")
+        browser.wait(lambda: not pressed(browser, "record"))
 
     def test_bare_it_shows_nothing_but_the_picture(self, process, browser):
         assert browser.run("window.faults || []") == []

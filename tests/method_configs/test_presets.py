@@ -42,9 +42,9 @@ def test_a_preset_trains_through_its_schedule():
 def test_a_gpu_takes_more_rays_and_steps():
     here, there = presets._aed_nerf(False), presets._aed_nerf(True)
     few, many = (config.pipeline.datamanager for config in (here, there))
-    assert many.train_num_rays_per_batch == 16 * few.train_num_rays_per_batch
+    assert many.train_num_rays_per_batch == 4 * few.train_num_rays_per_batch
     assert many.frames_per_step > few.frames_per_step and many.torso_frames_per_step > few.torso_frames_per_step
     assert there.max_num_iterations == there.pipeline.model.schedule.total > here.max_num_iterations
     check_numbers(there)
     words = replace(there, machine=replace(there.machine, device_type="cuda")).steps_in_words()
-    assert words.startswith("aed-nerf on cuda: steps of 65536 rays of 8 frames (torso: 65536 of 16); 9000 for the head")
+    assert words.startswith("aed-nerf on cuda: steps of 16384 rays of 8 frames (torso: 65536 of 16); 9000 for the head")

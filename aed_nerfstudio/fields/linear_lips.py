@@ -78,8 +78,7 @@ class LinearLips(nn.Module):
         Returns the penalty, the one of `PENALTIES` with the smallest error on left-out stretches of the recording. Of
         long recordings `MOST_FRAMES` evenly spaced frames are taken.
         """
-        picks = np.unique(np.linspace(0, len(windows) - 1, min(len(windows), MOST_FRAMES)).astype(int))
-        x, y = windows[picks].reshape(len(picks), -1).astype(np.float64), shapes[picks].astype(np.float64)
+        x, y = _evenly(windows, shapes, MOST_FRAMES)
         mean_x, mean_y = x.mean(0), y.mean(0)
         x, y = x - mean_x, y - mean_y
         known, before = _scaled(prior, x, y)
@@ -113,6 +112,12 @@ class LinearLips(nn.Module):
         apart, nearest = torch.cdist(wide @ self.whitening.T, self.examples @ self.whitening.T).min(dim=-1)
         example = self.examples[nearest]
         return example + (wide - example) * (self.reach / apart.clamp_min(1e-6)).clamp(max=1)[:, None]
+
+
+def _evenly(windows: np.ndarray, shapes: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray]:
+    """Returns evenly spaced windows, flat, and shapes of so many frames at most, float64 [N, D] and [N, K]."""
+    picks = np.unique(np.linspace(0, len(windows) - 1, min(len(windows), most)).astype(int))
+    return windows[picks].reshape(len(picks), -1).astype(np.float64), shapes[picks].astype(np.float64)
 
 
 def ridge(x: np.ndarray, y: np.ndarray, parts: list[np.ndarray]) -> tuple[np.ndarray, float, np.ndarray]:
@@ -154,8 +159,7 @@ def pooled(
     most = min(MOST_FRAMES, MOST_POOLED // len(people))
     xs, ys = [], []
     for windows, shapes in people:
-        picks = np.unique(np.linspace(0, len(windows) - 1, min(len(windows), most)).astype(int))
-        x, y = windows[picks].reshape(len(picks), -1).astype(np.float64), shapes[picks].astype(np.float64)
+        x, y = _evenly(windows, shapes, most)
         xs.append(x - x.mean(0))
         ys.append(y - y.mean(0))
     every = np.arange(sum(map(len, xs)))

@@ -15,6 +15,8 @@ from aed_nerfstudio.rendering.ray_marching import PackedSamples, march_rays
 
 # Points per call of the density function while the grid is updated: small, because each call may see another frame.
 _CHUNK_POINTS = 1 << 15
+# Cells that are carved at a time: as many as a processor's cache holds.
+_CARVED_AT_ONCE = 1 << 16
 
 
 class HeadOccupancy(OccGridEstimator):
@@ -162,7 +164,7 @@ def visual_hull(
     Returns:
         bool [resolution] * 3.
     """
-    return _agreed(masks, camera_to_worlds, focal, centre, resolution, share, lambda cells, pose, inside: inside)
+    return _agreed(masks, camera_to_worlds, focal, centre, resolution, share, lambda away, inside: inside, True)
 
 
 def surface_shell(
@@ -190,11 +192,12 @@ def surface_shell(
         bool [resolution] * 3.
     """
 
-    def near(cells: Tensor, pose: Tensor, distance: Tensor) -> Tensor:
-        deep = (cells - pose[:3, 3]).norm(dim=-1) - distance
+    def near(away: Tensor, distance: Tensor) -> Tensor:
+        squared = away[0].square().addcmul_(away[1], away[1]).addcmul_(away[2], away[2])
+        deep = squared.sqrt_().sub_(distance)
         return deep.isnan() | ((deep > -before) & (deep < behind))
 
-    return _agreed(distances, camera_to_worlds, focal, centre, resolution, share, near, among)
+    return _agreed(distances, camera_to_worlds, focal, centre, resolution, share, near, float("nan"), among)
 
 
 def _agreed(
@@ -204,32 +207,34 @@ def _agreed(
     centre: tuple[float, float],
     resolution: int,
     share: float,
-    fits: Callable[[Tensor, Tensor, Tensor], Tensor],
+    fits: Callable[[Tensor, Tensor], Tensor],
+    beyond: float,
     among: Tensor | None = None,
 ) -> Tensor:
     """Returns the cells of a grid that a share of the views agrees to, bool [resolution] * 3.
 
-    fits: tells of the centres [P, 3] of cells, a view's pose and what its picture [H, W] has there, [P], whether it
-    does; a view agrees to all that is outside its picture. among: bool [resolution] * 3, cells that are looked at.
+    fits: tells of where the centres of cells are from a view's camera, [3, P], and of what its picture [H, W] has
+    there, [P], whether the view agrees. beyond: what a picture has outside of its borders. among: bool
+    [resolution] * 3, cells that are looked at.
     """
     height, width = pictures.shape[1:]
     axis = (torch.arange(resolution, device=pictures.device) + 0.5) * (2 / resolution) - 1
-    cells = torch.stack(torch.meshgrid(axis, axis, axis, indexing="ij"), -1).reshape(-1, 3)
-    left = torch.arange(len(cells), device=cells.device)  # cells that enough views may yet agree to
-    if among is not None:
-        left = among.to(cells.device).flatten().nonzero()[:, 0]
-        cells = cells[left]
-    votes = torch.zeros(len(cells), device=cells.device)
-    for number, (picture, pose) in enumerate(zip(pictures, camera_to_worlds.float(), strict=True), 1):
-        seen = (cells - pose[:3, 3]) @ pose[:3, :3]
-        depth = (-seen[:, 2]).clamp_min(1e-6)
-        x = (centre[0] + focal * seen[:, 0] / depth).floor().long()
-        y = (centre[1] - focal * seen[:, 1] / depth).floor().long()
-        outside = (x < 0) | (x >= width) | (y < 0) | (y >= height)
-        votes += outside | fits(cells, pose, picture[y.clamp(0, height - 1), x.clamp(0, width - 1)])
-        if number % 8 == 0 or number == len(pictures):
-            possible = votes + (len(pictures) - number) >= share * len(pictures)
-            cells, left, votes = cells[possible], left[possible], votes[possible]
-    agreed = torch.zeros(resolution**3, dtype=torch.bool, device=cells.device)
-    agreed[left] = True
+    cells = torch.stack(torch.meshgrid(axis, axis, axis, indexing="ij")).view(3, -1)
+    framed = torch.nn.functional.pad(pictures, (1, 1, 1, 1), value=beyond).flatten(1)
+    agreed = torch.zeros(cells.shape[1], dtype=torch.bool, device=cells.device)
+    looked_at = torch.ones_like(agreed) if among is None else among.to(cells.device).flatten()
+    for left in looked_at.nonzero()[:, 0].split(_CARVED_AT_ONCE):  # cells that enough views may yet agree to
+        points, votes = cells[:, left], torch.zeros(len(left), device=cells.device)
+        for number, (picture, pose) in enumerate(zip(framed, camera_to_worlds.float(), strict=True), 1):
+            away = points - pose[:3, 3:]
+            x, y, z = pose[:3, :3].T @ away
+            depth = z.neg_().clamp_min_(1e-6)
+            column = x.mul_(focal).div_(depth).add_(centre[0]).floor_().clamp_(-1, width)
+            row = y.mul_(-focal).div_(depth).add_(centre[1]).floor_().clamp_(-1, height)
+            place = row.add_(1).mul_(width + 2).add_(column).add_(1).int()
+            votes += fits(away, picture.index_select(0, place))
+            if number % 4 == 0 or number == len(framed):
+                possible = votes + (len(framed) - number) >= share * len(framed)
+                points, left, votes = points[:, possible], left[possible], votes[possible]
+        agreed[left] = True
     return agreed.view(resolution, resolution, resolution)

@@ -94,11 +94,18 @@ def _read_target(path: Path) -> tuple[np.ndarray, np.ndarray]:
     return table[:, 0].astype(int), table[:, 1:]
 
 
+@lru_cache(maxsize=16)
+def _body_target(name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Reads a target that many persons share once, as `_read_target` does; name: path under mpfb2/targets, without
+    suffix."""
+    return _read_target(_data() / "mpfb2" / "targets" / f"{name}.target.gz")
+
+
 def _macro(vertices: np.ndarray, weights: dict[str, float]) -> np.ndarray:
     """Returns the base mesh [V, 3] with weighted targets (paths under mpfb2/targets, without suffix)."""
     out = vertices.copy()
     for name, weight in weights.items():
-        index, delta = _read_target(_data() / "mpfb2" / "targets" / f"{name}.target.gz")
+        index, delta = _body_target(name)
         out[index] += weight * delta
     return out
 

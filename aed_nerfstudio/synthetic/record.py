@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -47,17 +48,24 @@ def training_speech(speech: Sequence[Path] | None = None) -> np.ndarray:
         if not speech:
             raise InputError("speech: no file given; name at least one, or leave it out")
         return np.concatenate([read_audio(path) for path in speech])
-    wavs = speech_wavs()
-    cities = read_audio(wavs["two_cities.wav"])
-    return np.concatenate([cities[: -int(UNSEEN_SECONDS * SAMPLE_RATE)], read_audio(wavs["beckett.wav"])])
+    cities = _packaged_speech("two_cities.wav")
+    return np.concatenate([cities[: -int(UNSEEN_SECONDS * SAMPLE_RATE)], _packaged_speech("beckett.wav")])
 
 
 def unseen_speech(seconds: float = UNSEEN_SECONDS) -> np.ndarray:
     """Returns speech that no dataset uses, float32 [n] at 16 kHz: of the last 10 s of two_cities.wav."""
     if not 0 < seconds <= UNSEEN_SECONDS:
         raise InputError(f"unseen speech lasts {UNSEEN_SECONDS:g} s, asked for {seconds:g}")
-    tail = read_audio(speech_wavs()["two_cities.wav"])[-int(UNSEEN_SECONDS * SAMPLE_RATE) :]
-    return tail[: round(seconds * SAMPLE_RATE)]
+    tail = _packaged_speech("two_cities.wav")[-int(UNSEEN_SECONDS * SAMPLE_RATE) :]
+    return tail[: round(seconds * SAMPLE_RATE)].copy()
+
+
+@lru_cache(maxsize=2)
+def _packaged_speech(name: str) -> np.ndarray:
+    """Returns one of `speech_wavs`, float32 [n] at 16 kHz, read once; it is not to be written to."""
+    samples = read_audio(speech_wavs()[name])
+    samples.setflags(write=False)
+    return samples
 
 
 def _stretch(speech: np.ndarray, clip: int, clips: int, count: int) -> np.ndarray:

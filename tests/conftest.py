@@ -4,6 +4,7 @@ Every function of the package whose types say shapes is checked by them, from th
 """
 
 import importlib.metadata
+import inspect
 import io
 import json
 import os
@@ -44,9 +45,26 @@ def shaped_modules() -> list[str]:
     return [".".join(path.relative_to(ROOT).with_suffix("").parts) for path in paths]
 
 
+types_checked = beartype(conf=BeartypeConf(is_pep484_tower=True))  # whole numbers are floats too
+inner_checks: dict[tuple, Callable] = {}
+
+
+def checked(function: Callable) -> Callable:
+    """Returns what checks types as a function names them, which does nothing itself: jaxtyping has made it.
+
+    It makes one for a function inside of another whenever that is called; what checks it is made once.
+    """
+    if "<locals>" not in function.__qualname__:
+        return types_checked(function)
+    key = (function.__module__, function.__qualname__, inspect.signature(function))
+    if key not in inner_checks:
+        inner_checks[key] = types_checked(function)
+    return inner_checks[key]
+
+
 # The hook wants the checker by a name that can be imported, and pytest's of this file cannot yet.
 sys.modules["shape_checks"] = ModuleType("shape_checks")
-sys.modules["shape_checks"].checked = beartype(conf=BeartypeConf(is_pep484_tower=True))  # whole numbers are floats too
+sys.modules["shape_checks"].checked = checked
 jaxtyping.install_import_hook(shaped_modules(), "shape_checks.checked")
 
 from aed_nerfstudio.avatar.portrait import Portrait

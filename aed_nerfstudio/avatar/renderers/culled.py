@@ -19,6 +19,7 @@ from aed_nerfstudio.driving.track import FrameCondition
 from aed_nerfstudio.fields.head_field import EncodedCondition, spherical_harmonics
 from aed_nerfstudio.fields.mlp import truncated_exp, whole_rows
 from aed_nerfstudio.rendering.compositing import composite
+from aed_nerfstudio.rendering.occupancy import dilate
 from aed_nerfstudio.rendering.ray_marching import PackedSamples
 from aed_nerfstudio.rendering.still_view import StillView
 from aed_nerfstudio.rendering.transfer import send
@@ -121,7 +122,7 @@ class CulledRenderer:
         """Returns rows and columns [P] of the pixels near occupied cells: of all tiles of the picture that touch
         one."""
         h, w = int(camera.height.item()), int(camera.width.item())
-        (cells,) = self._of_weights.reuse("cells", (self.network.occupancy.binaries,), self._occupied_cells)
+        (cells,) = self._of_weights.reuse("cells", (self.network.occupancy.binaries,), self._outer_cells)
         if not len(cells):
             return cells.new_zeros(0, dtype=torch.long), cells.new_zeros(0, dtype=torch.long)
         pose = camera.camera_to_worlds[0].float()
@@ -148,10 +149,13 @@ class CulledRenderer:
         rows_seen, columns_seen = torch.nonzero(pixels).unbind(-1)
         return rows_seen, columns_seen
 
-    def _occupied_cells(self) -> tuple[Tensor]:
-        """Returns the centres of the occupied cells, [C, 3]."""
+    def _outer_cells(self) -> tuple[Tensor]:
+        """Returns the centres of the occupied cells that have an empty neighbour, or none on a side, [C, 3]: no ray
+        from outside comes to others before it has come to one of them, and none of the others is the nearest."""
         cells = self.network.occupancy.binaries[0]
-        return ((torch.nonzero(cells) + 0.5) * (2 / len(cells)) - 1,)
+        empty = torch.nn.functional.pad(~cells, (1,) * 6, value=True)
+        outer = cells & dilate(empty)[1:-1, 1:-1, 1:-1]
+        return ((torch.nonzero(outer) + 0.5) * (2 / len(cells)) - 1,)
 
     def _march(
         self,

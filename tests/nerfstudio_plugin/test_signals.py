@@ -10,7 +10,7 @@ from nerfstudio.engine.callbacks import TrainingCallback, TrainingCallbackLocati
 
 from aed_nerfstudio.commands.main import main
 from aed_nerfstudio.nerfstudio_plugin.checkpoints import read_newest
-from tests.forks import BIN
+from tests.forks import forked
 from tests.nerfstudio_plugin.small_trainer import small_trainer
 
 pytestmark = pytest.mark.hostile
@@ -48,9 +48,9 @@ def test_a_paused_training_ends_as_well(data, tmp_path, capsys):
 
 @pytest.mark.slow
 def test_ns_train_ends_with_the_exit_code(data, tmp_path):
-    command = [BIN / "ns-train", "aed-nerf-tiny", "--data", data, "--output-dir", tmp_path, "--experiment-name", "a"]
-    command += ["--timestamp", "t", "--vis", "tensorboard", "--max-num-iterations", "2000"]
-    with subprocess.Popen(list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as run:
+    words = ["ns-train", "aed-nerf-tiny", "--data", data, "--output-dir", tmp_path, "--experiment-name", "a"]
+    words += ["--timestamp", "t", "--vis", "tensorboard", "--max-num-iterations", "2000"]
+    with subprocess.Popen(forked(*words), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as run:
         for line in run.stdout:
             if "spread over audio frames" in line:  # the first step has been made
                 break

@@ -43,7 +43,7 @@ def log(tmp_path_factory):
 def port(run, log):
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("MALLOC_ARENA_MAX", "1")  # else glibc keeps memory for each thread, and growth tells nothing
-        with served("ns-viewer", "--load-config", run / "config.yml", log=log) as port:
+        with served("ns-viewer", "--load-config", run / "config.yml", log=log, fresh=True) as port:
             yield port
 
 

@@ -25,7 +25,7 @@ from aed_nerfstudio.face.face_mesh import (
 from aed_nerfstudio.rendering.z_buffer import rasterise
 from aed_nerfstudio.synthetic.actor import BODY, LEFT_EYE, MOUTH, PLUG, RIGHT_EYE, Actor
 from aed_nerfstudio.synthetic.painting import label, lip_depth
-from aed_nerfstudio.synthetic.shading import shade
+from aed_nerfstudio.synthetic.shading import averages, majorities, shade
 
 DECIMETRES_PER_UNIT = 10.0 * METRES_PER_UNIT
 CAMERA_DISTANCE = 10.0  # dm from the resting head's origin
@@ -102,6 +102,18 @@ def make_background(size: int, seed: int = 0) -> np.ndarray:
     return cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA)
 
 
+class _Samples:
+    """What is drawn of triangles, [side] * 2 samples: which one is seen (-1: none) and where on it, colours and
+    labels."""
+
+    def __init__(self, side: int) -> None:
+        self.ids = np.empty((side, side), np.int64)
+        self.bary = np.zeros((side, side, 2))
+        self.depth = np.empty((side, side))
+        self.colour = np.zeros((side, side, 3))
+        self.labels = np.zeros((side, side), np.uint8)
+
+
 class Scene:
     """One actor in front of a still camera and background."""
 
@@ -111,12 +123,7 @@ class Scene:
         focal = FOCAL * size
         self.camera = Camera(fl_x=focal, fl_y=focal, cx=size / 2, cy=size / 2, w=self.size, h=self.size)
         self.eye = actor.origin + (0.0, -CAMERA_DROP, CAMERA_DISTANCE)  # camera position in the room, dm
-        big = self.size * SUPERSAMPLING
-        self._ids = np.empty((big, big), np.int64)
-        self._bary = np.zeros((big, big, 2))
-        self._depth = np.empty((big, big))
-        self._colour = np.zeros((big, big, 3))
-        self._labels = np.zeros((big, big), np.uint8)
+        self.front, self._behind_head = (_Samples(self.size * SUPERSAMPLING) for _ in range(2))
         centroid = actor.canonical[actor.triangles].mean(1)
         head = np.array([label(m, *c) == HEAD for m, c in zip(actor.materials, centroid, strict=True)])
         self._front = actor.materials != PLUG
@@ -161,20 +168,22 @@ class Scene:
             1,
         )
 
-    def _draw(self, screen: np.ndarray, normals: np.ndarray, drawn: np.ndarray) -> None:
-        a = self.actor
-        rasterise(screen, a.triangles, drawn, self._ids.shape[0], self._ids, self._bary, self._depth)
-        shade(
-            self._ids, self._bary, a.triangles, a.materials, a.canonical, normals, a.palette, self._colour, self._labels
-        )
-
-    def _reduce(self, colour: np.ndarray, covered: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Averages supersampled colours and bool coverage -> premultiplied float [S, S, 3] and coverage [S, S, 1]."""
-        k = SUPERSAMPLING
-        alpha = covered.astype(float)[..., None]
-        parts = np.concatenate([colour * alpha, alpha], axis=-1)
-        mean = np.add.reduce([parts[row::k, column::k] for row in range(k) for column in range(k)]) / k**2
-        return mean[..., :3], mean[..., 3:]
+    def _draw(
+        self,
+        screen: np.ndarray,
+        normals: np.ndarray,
+        drawn: np.ndarray,
+        samples: _Samples,
+        shaded: np.ndarray | None = None,
+    ) -> np.ndarray:
+        """Draws triangles, and returns where there is one, bool [side] * 2; colours only where `shaded` is true."""
+        a, s = self.actor, samples
+        rasterise(screen, a.triangles, drawn, len(s.ids), s.ids, s.bary, s.depth)
+        covered = s.ids >= 0
+        if shaded is not None:
+            s.ids[~shaded] = -1
+        shade(s.ids, s.bary, a.triangles, a.materials, a.canonical, normals, a.palette, s.colour, s.labels)
+        return covered
 
     def _prepare(self, units: dict[str, float], pose: HeadPose) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         vertices = self.pose_vertices(self.actor.deform(units), pose)
@@ -207,21 +216,19 @@ class Scene:
     def render(self, units: dict[str, float], pose: HeadPose, *, landmarks: bool = True) -> Rendering:
         """Draw one frame; units: weights of face units by name."""
         vertices, normals, raster = self._prepare(units, pose)
-        n, k = self.size, SUPERSAMPLING
-        self._draw(raster, normals, self._below)
-        below, covered_below = self._colour.copy(), self._ids >= 0
-        self._draw(raster, normals, self._front)
-        covered = self._ids >= 0
-        colour, alpha = self._reduce(self._colour, covered)
-        image = np.round(colour + (1 - alpha) * self.background).astype(np.uint8)
+        n, k, front, behind = self.size, SUPERSAMPLING, self.front, self._behind_head
+        covered = self._draw(raster, normals, self._front, front)
         # The torso's picture differs from the whole one behind the head only: on slim necks the plug sticks out.
-        head = covered & (self._labels == HEAD)
-        below = np.where(head[..., None], below, self._colour)
-        colour, alpha = self._reduce(below, np.where(head, covered_below, covered))
+        head = covered & (front.labels == HEAD)
+        covered_behind = self._draw(raster, normals, self._below, behind, head)
+        whole, torso = np.empty((n, n, 4)), np.empty((n, n, 4))
+        averages(front.colour, covered, behind.colour, covered_behind, head, k, whole, torso)
+        image = np.round(whole[..., :3] + (1 - whole[..., 3:]) * self.background).astype(np.uint8)
+        colour, alpha = torso[..., :3], torso[..., 3:]
         straight = np.where(alpha > 0, colour / np.maximum(alpha, 1e-9), 0)
         torso = np.round(np.concatenate([straight, 255 * alpha], -1)).astype(np.uint8)
-        votes = np.stack([(self._labels == v).reshape(n, k, n, k).sum((1, 3)) for v in range(4)])
-        parsing = votes.argmax(0).astype(np.uint8)
+        parsing = np.empty((n, n), np.uint8)
+        majorities(front.labels, k, parsing)
         marks = self.landmarks(vertices, pose) if landmarks else np.zeros((COUNT, 3), np.float32)
         return Rendering(image, parsing, torso, marks, self.camera_to_world(pose))
 
@@ -237,8 +244,8 @@ def _landmark_map(identity: int) -> tuple[np.ndarray, np.ndarray]:
     if np.isnan(found).any():
         raise InputError(f"identity {identity}: MediaPipe finds no face in the actor; choose another identity")
     xy = found[:, :2].astype(np.float64) * SUPERSAMPLING
-    ids, bary = scene._ids, scene._bary
-    rows, cols = np.nonzero((ids >= 0) & (scene._labels == HEAD))
+    ids, bary = scene.front.ids, scene.front.bary
+    rows, cols = np.nonzero((ids >= 0) & (scene.front.labels == HEAD))
     tri = ids[rows, cols]
     weight = np.concatenate([bary[rows, cols], 1 - bary[rows, cols].sum(1, keepdims=True)], 1)
     place = (a.canonical[a.triangles[tri]] * weight[..., None]).sum(1)
@@ -247,11 +254,11 @@ def _landmark_map(identity: int) -> tuple[np.ndarray, np.ndarray]:
     opening[index] = -delta[:, 1]
     lowered = (opening[a.triangles[tri]] * weight).sum(1)
     body = np.isin(a.materials[tri], (BODY, MOUTH))
-    eyes = np.isin(a.materials[tri], (LEFT_EYE, RIGHT_EYE))
-    lips = body & (np.array([lip_depth(*p) for p in place]) > -0.01) & (place[:, 2] > 1.25)
-    skin = (a.materials[tri] == BODY) | lips
-    lower_lip = lips & (lowered > 0.15)
-    upper_lip = lips & ~lower_lip
+    eyes = np.flatnonzero(np.isin(a.materials[tri], (LEFT_EYE, RIGHT_EYE)))
+    lips = body & (place[:, 2] > 1.25)
+    lips[lips] = np.array([lip_depth(*p) for p in place[lips]]) > -0.01
+    skin = np.flatnonzero((a.materials[tri] == BODY) | lips)
+    lower_lip, upper_lip = np.flatnonzero(lips & (lowered > 0.15)), np.flatnonzero(lips & (lowered <= 0.15))
     out_index, out_weight = np.zeros((COUNT, 3), int), np.zeros((COUNT, 3))
     for n in range(COUNT):
         allowed = skin
@@ -261,13 +268,14 @@ def _landmark_map(identity: int) -> tuple[np.ndarray, np.ndarray]:
             allowed = lower_lip
         elif n >= FIRST_IRIS:
             allowed = eyes
-        distance = (cols + 0.5 - xy[n, 0]) ** 2 + (rows + 0.5 - xy[n, 1]) ** 2
+        across = cols[allowed] + 0.5 - xy[n, 0]
+        distance = across**2 + (rows[allowed] + 0.5 - xy[n, 1]) ** 2
         if n in INNER_UPPER_LIP or n in INNER_LOWER_LIP:
             # The lip's rim: in the landmark's column, the point next to the opening.
-            column = np.abs(cols + 0.5 - xy[n, 0]) < 1.5
-            if (allowed & column).any():
-                allowed = allowed & column
-                distance = -rows if n in INNER_UPPER_LIP else rows
-        best = np.where(allowed, distance, np.inf).argmin()
+            column = np.abs(across) < 1.5
+            if column.any():
+                allowed = allowed[column]
+                distance = -rows[allowed] if n in INNER_UPPER_LIP else rows[allowed]
+        best = allowed[distance.argmin()]
         out_index[n], out_weight[n] = a.triangles[tri[best]], weight[best]
     return out_index, out_weight

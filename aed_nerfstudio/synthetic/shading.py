@@ -145,3 +145,54 @@ def shade(ids, bary, triangles, materials, canonical, normals, palette, out, lab
                     colour[n] *= mottle
             for n in range(3):
                 out[py, px, n] = min(255.0, max(0.0, colour[n] * gain + gloss * shine))
+
+
+@numba.njit(cache=True)
+def averages(colour, covered, behind, covered_behind, head, k, whole, torso):
+    """Fills in means over k by k samples, [S, S, 4]: colour, premultiplied, and coverage.
+
+    whole: of samples [k S, k S, 3] where they are covered. torso: of the same, with what is behind them at the head's.
+    """
+    for y in range(whole.shape[0]):
+        for x in range(whole.shape[1]):
+            for n in range(4):
+                whole[y, x, n] = torso[y, x, n] = 0.0
+            for row in range(k * y, k * y + k):
+                for column in range(k * x, k * x + k):
+                    if covered[row, column]:
+                        for n in range(3):
+                            whole[y, x, n] += colour[row, column, n]
+                        whole[y, x, 3] += 1.0
+                    if head[row, column]:
+                        if covered_behind[row, column]:
+                            for n in range(3):
+                                torso[y, x, n] += behind[row, column, n]
+                            torso[y, x, 3] += 1.0
+                    elif covered[row, column]:
+                        for n in range(3):
+                            torso[y, x, n] += colour[row, column, n]
+                        torso[y, x, 3] += 1.0
+            for n in range(4):
+                whole[y, x, n] /= k * k
+                torso[y, x, n] /= k * k
+
+
+@numba.njit(cache=True)
+def majorities(labels, k, out):
+    """Fills in which label most of k by k samples have, [S, S]; the first of those that equally many have."""
+    votes = np.zeros(256, np.int64)
+    for y in range(out.shape[0]):
+        for x in range(out.shape[1]):
+            best = labels[k * y, k * x]
+            for row in range(k * y, k * y + k):
+                for column in range(k * x, k * x + k):
+                    votes[labels[row, column]] += 1
+            for row in range(k * y, k * y + k):
+                for column in range(k * x, k * x + k):
+                    other = labels[row, column]
+                    if votes[other] > votes[best] or (votes[other] == votes[best] and other < best):
+                        best = other
+            for row in range(k * y, k * y + k):
+                for column in range(k * x, k * x + k):
+                    votes[labels[row, column]] = 0
+            out[y, x] = best

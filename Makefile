@@ -8,6 +8,9 @@ VENV ?= .venv
 WORKERS ?= 2
 UV := $(or $(shell command -v uv),.uv/bin/uv)
 export UV
+# Compiled modules are kept also where the machine says not to: else each new process compiles PyTorch and nerfstudio
+# again, for more than ten seconds.
+export PYTHONDONTWRITEBYTECODE :=
 # What installation/overrides.txt leaves out, and what only that would need.
 NEVER := pyliblzfse opencv-python opencv-contrib-python keras mtcnn lz4 ml-dtypes namex optree
 RESOLVE := pip compile --quiet --only-binary :all: --overrides installation/overrides.txt --all-extras \

@@ -3,6 +3,7 @@
 Every function of the package whose types say shapes is checked by them, from the first import on.
 """
 
+import gc
 import importlib.metadata
 import inspect
 import io
@@ -19,6 +20,8 @@ from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from types import ModuleType
 
+# Imports make a million objects that stay: they are counted once, after the collection, and never again.
+gc.disable()
 # A worker and what it starts have a core each; read when torch and numba are imported.
 os.environ["OMP_NUM_THREADS"] = os.environ["NUMBA_NUM_THREADS"] = "1"
 # Bytecode that must not lie beside the sources lies here: else each process compiles torch and nerfstudio, for 10 s.
@@ -114,6 +117,13 @@ def pytest_collection(session):
     """Imports what takes longest; not in the process that only hands tests out."""
     if not getattr(session.config.option, "numprocesses", None):
         load_methods()
+
+
+def pytest_collection_finish():
+    """From here on only what tests make is looked through for garbage, see `gc.disable` above."""
+    gc.collect()
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_collection_modifyitems(items):

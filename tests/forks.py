@@ -112,6 +112,7 @@ def load_methods() -> None:
 
 def load() -> None:
     """Imports what commands import, nothing of which may begin a thread or touch a GPU."""
+    gc.disable()  # all that is made here stays
     load_methods()
     from aed_nerfstudio.commands.main import COMMANDS
     from aed_nerfstudio.face.engine import has_solutions, load_mediapipe
@@ -123,6 +124,7 @@ def load() -> None:
         load_mediapipe()
     gc.collect()
     gc.freeze()
+    gc.enable()
 
 
 def serve(listener: socket.socket) -> dict:

@@ -1,10 +1,7 @@
 """The whole way: train, resume, eval, render; nerfstudio's commands once in a process that is not the tests'."""
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 
 import av
 import numpy as np
@@ -93,29 +90,16 @@ def test_training_names_a_missing_dataset(tmp_path, trained):
     assert last.startswith("error: ") and "nothing/dataset.json" in last and "aed process" in last
 
 
-EVALUATE_AND_RENDER = """
-import sys
-from importlib.metadata import entry_points
-then = sys.argv.index("then")
-for command, arguments in (("ns-eval", sys.argv[1:then]), ("ns-render", sys.argv[then + 1 :])):
-    sys.argv = [command, *arguments]
-    (entry,) = entry_points(group="console_scripts", name=command)
-    entry.load()()
-"""
-
-
 @pytest.fixture(scope="module")
-def nerfstudios(run, tmp_path_factory):
-    """What `ns-eval` and `ns-render dataset` write, one after the other in a process of their own."""
+def nerfstudios(run, command, tmp_path_factory):
+    """What `ns-eval` and `ns-render dataset` write, in processes of their own."""
     folder = tmp_path_factory.mktemp("nerfstudio")
     evaluate = ("--load-config", run / "config.yml", "--output-path", folder / "metrics.json")
     evaluate += ("--render-output-path", folder / "pictures")
     render = ("dataset", "--load-config", run / "config.yml", "--split", "val", "--output-path", folder / "rendered")
     render += ("--rendered-output-names", "rgb", "gt-rgb", "--image-format", "png")
-    command = [sys.executable, "-c", EVALUATE_AND_RENDER, *map(str, (*evaluate, "then", *render))]
-    environment = {**os.environ, "PYTHONWARNINGS": "ignore"}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=600, check=False)
-    assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
+    command("ns-eval", *evaluate)
+    command("ns-render", *render)
     return folder
 
 

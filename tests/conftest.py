@@ -114,8 +114,8 @@ def pytest_configure(config):
 
 
 def pytest_collection(session):
-    """Imports what takes longest; not in the process that only hands tests out."""
-    if not getattr(session.config.option, "numprocesses", None):
+    """Imports what takes longest; not in the process that only hands tests out, nor in those that tests start."""
+    if not getattr(session.config.option, "numprocesses", None) and "AED_TEST_RUN" not in os.environ:
         load_methods()
 
 

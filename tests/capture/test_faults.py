@@ -7,7 +7,6 @@ import json
 import re
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from aed_nerfstudio.media.video_writer import VideoWriter
 from aed_nerfstudio.synthetic.actor import Actor
 from aed_nerfstudio.synthetic.performance import head_motion
 from aed_nerfstudio.synthetic.scene import Scene
+from tests.forks import forked
 
 SIZE = 96
 SECONDS = 2.4
@@ -167,12 +167,13 @@ for line in sys.stdin:
 
 
 @pytest.fixture(scope="module")
-def process():
+def process(tmp_path_factory):
     """Processes a video in a process of its own, whose exit code and words it returns: no file may pass `limit` bytes,
     and it is killed after `seconds`, or just before the file number `step` is renamed or removed. The processes are
     forks of one that has loaded the package."""
-    command = [sys.executable, "-W", "ignore", "-c", RUNNER]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as runner:
+    program = tmp_path_factory.mktemp("runner") / "runner.py"
+    program.write_text(RUNNER)
+    with subprocess.Popen(forked(program), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as runner:
 
         def run(video: Path, output: Path, limit: int = 0, seconds: float = 300, step: int = 0) -> tuple[int, str]:
             print(json.dumps([seconds, str(video), str(output), limit, step]), file=runner.stdin, flush=True)

@@ -392,19 +392,19 @@ def interrupted(command, when):
 def test_an_interrupted_render_plays_and_goes_on(run, speech, tmp_path, in_process):
     """By a real Ctrl-C to a real process."""
     long = tmp_path / "long.wav"
-    write_wav(long, np.tile(read_audio(speech), 30))  # 360 frames
+    write_wav(long, np.tile(read_audio(speech), 12))  # 144 frames
     output = tmp_path / "long.mp4"
     words = ["render", "--load-config", run / "config.yml", "--audio", long, "--output", output]
     words += ["--size", "48", "--emotion", "happy"]
-    printed = interrupted(forked("aed", *words), when=rb"([5-9]|\d\d)/360")
+    printed = interrupted(forked("aed", *words), when=rb"([5-9]|\d\d)/144")
     assert "--resume" in printed and "Traceback" not in printed, printed
     stopped = facts(output)[3]
-    assert 0 < stopped < 360
+    assert 0 < stopped < 144
     assert read_audio(output).size == pytest.approx(640 * stopped, abs=1100)
     again = ("aed", *words, "--resume")
     assert "was begun with fps 25" in in_process(*again, "--intensity", "1", "--fps", "30", fails=True)
     in_process(*again)
-    assert facts(output)[3] == 360 and read_audio(output).size == pytest.approx(640 * 360, abs=1100)
+    assert facts(output)[3] == 144 and read_audio(output).size == pytest.approx(640 * 144, abs=1100)
     assert [p.name for p in tmp_path.iterdir() if p.name.startswith(".")] == []
 
 

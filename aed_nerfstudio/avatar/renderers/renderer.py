@@ -58,7 +58,8 @@ class Renderer:
             ambient.
         """
         training = self.network.training
-        self.network.eval()
+        if training:
+            self.network.eval()
         camera = camera.reshape((1,))
         background = self.network.background if background is None else background
         encoded = self.network.encode([condition]) if encoded is None else encoded
@@ -68,5 +69,6 @@ class Renderer:
         if light is not None:
             images = relit(images, light)
         self.evaluated = renderer.evaluated
-        self.network.train(training)
+        if training:
+            self.network.train()
         return images

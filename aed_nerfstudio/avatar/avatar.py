@@ -7,7 +7,7 @@ from functools import partial
 from importlib.metadata import entry_points
 from itertools import islice, repeat
 from pathlib import Path
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import cv2
 import numpy as np
@@ -368,7 +368,7 @@ def _started(
 
     fps = track.fps if isinstance(track, DrivingTrack) else FPS
     height, width = _size_of_pictures(avatar, size, camera_path)
-    backgrounds = repeat(None)
+    backgrounds: Iterator[Any] = repeat(None)
     if background is not None and background.frames is not None:
         first, step = (0, 1) if frames is None else (frames.start, frames.step)
         backgrounds = islice(background.frames((width, height), fps, first), 0, None, step)

@@ -205,8 +205,9 @@ def evaluate(
 
     Returns: what `HeadField.forward` does.
     """
-    x_g, moved, view = (None if part is None else part.contiguous() for part in features)
+    x_g, moved, view = features
     n_points, n_moved = len(x_g), 0 if moved is None else moved.shape[1]
+    read = x_g.contiguous(), (x_g if moved is None else moved).contiguous(), view.contiguous()
     firsts = [net.layers[0].weight for net in networks[:3]]
     sums = [functional.linear(c, w[:, w.shape[1] - c.shape[1] :]) for c, w in zip(conditions, firsts, strict=True)]
     packed = _packed(networks, x_g.shape[1], n_moved, view.shape[1], dtype)
@@ -215,7 +216,7 @@ def evaluate(
     if n_points:
         with torch.cuda.device_of(x_g):
             head_networks[lambda meta: (triton.cdiv(n_points, meta["width"]),)](
-                *(x_g, x_g if moved is None else moved, view, table, *layout_arrays(layout, x_g.device)),
+                *(*read, table, *layout_arrays(layout, x_g.device)),
                 *(packed, torch.cat(sums), ambient, logits, density, rgb, n_points),
                 n_levels=layout.n_levels,
                 n_moved=n_moved,

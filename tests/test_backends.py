@@ -19,9 +19,11 @@ import torch
 
 from aed_nerfstudio.backends import Backends, has_bfloat16, interpreted, resolve, unavailable
 from aed_nerfstudio.errors import InputError
+from aed_nerfstudio.evaluation.dispatched import Dispatched
 from aed_nerfstudio.fields.grid_layout import HashGridLayout
 from aed_nerfstudio.fields.grid_tcnn import encoding_config, level_scales
 from aed_nerfstudio.fields.hash_grid import encode, encode_torch
+from aed_nerfstudio.fields.head_field import EncodedCondition, HeadField, spherical_harmonics
 from aed_nerfstudio.rendering.compositing import composite, composite_torch
 from aed_nerfstudio.rendering.ray_marching import PackedSamples, march_rays
 from aed_nerfstudio.rendering.room_marching import march_into_rooms
@@ -291,6 +293,72 @@ def test_parameters_laid_out_by_tiny_cuda_nn_s_rules_give_our_values(layout):
     torch.testing.assert_close(torch.from_numpy(got), want, rtol=0, atol=1e-2 * want.abs().max().item())
 
 
+# ---- networks
+
+OURS = {"articulation_dim": 4, "expression_grid": True}
+FIELDS = {
+    "aed-nerf": {**OURS, "smooth_shading": True},
+    "aed-nerf-paper": {"eye_dim": 0},
+    "aed-nerf-tiny": {**OURS, "appearance_dim": 3},
+}
+
+
+@runs(("triton", "cpu"), ("triton", "cuda"))
+@pytest.mark.parametrize("half", [False, True], ids=["float32", "bfloat16"])
+@pytest.mark.parametrize("preset", FIELDS)
+def test_networks_in_one_kernel_are_those_of_torch(preset, half, backend, device, monkeypatch):
+    """Densities, colours and a_l; in bfloat16 as near to float32's as torch's bfloat16 is."""
+    monkeypatch.setattr(HeadField, "in_bfloat16", lambda field, device: field.bfloat16)  # whatever this processor has
+    torch.manual_seed(0)
+    options = FIELDS[preset]
+    field = HeadField(**options, log2_size=10, top_resolution=64, backend="torch").to(device)
+    for name, values in field.named_parameters():
+        torch.nn.init.uniform_(values, -1, 1) if name.endswith("params") else values.data.mul_(2)
+    sizes = 64, 8, options.get("eye_dim", 1), options.get("articulation_dim", 0), options.get("appearance_dim", 0)
+    encoded = EncodedCondition(*(torch.randn(1, size, device=device) for size in sizes))
+
+    def rms(a: torch.Tensor, b: torch.Tensor) -> float:
+        return float((a - b).square().mean().sqrt())
+
+    for count in (333,) if half else (0, 1, 333):
+        x = torch.rand(count, 3, device=device) * 2 - 1
+        view = spherical_harmonics(torch.nn.functional.normalize(torch.randn(count, 3, device=device), dim=-1))
+        with torch.no_grad():
+            exact = field(x, view, encoded, [count])
+            field.bfloat16 = half
+            want = field(x, view, encoded, [count])
+            with Dispatched() as counts:
+                got = field._by_triton(x, view, encoded)
+            field.bfloat16 = False
+        # The condition's products alone.
+        assert counts.operations["mm"] == (4 if field.expression_grid is not None else 3)
+        for a, b, c in zip(got, want, exact, strict=True):
+            assert a.shape == b.shape and a.dtype == torch.float32
+            if not half:
+                torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
+            else:  # Triton's interpreter cuts numbers off where a GPU rounds them
+                assert 0 < rms(a, c) < 1.6 * rms(b, c) < 0.2 * rms(c, c.mean(0))
+
+
+@runs(("triton", "cpu"), ("triton", "cuda"))
+def test_networks_with_gradients_or_of_several_frames_are_torch_s(backend, device):
+    torch.manual_seed(0)
+    field = HeadField(log2_size=10, backend=backend).to(device)
+    encoded = EncodedCondition(*(torch.randn(2, size, device=device) for size in (64, 8, 1, 0, 0)))
+    x, view = torch.rand(9, 3, device=device), torch.rand(9, 16, device=device)
+    with Dispatched() as counts:
+        several = field(x, view, encoded, [4, 5])
+    assert counts.operations["relu_"]
+    (gradient,) = torch.autograd.grad(several[0].sum(), field.compress.layers[0].weight)
+    assert gradient.abs().max() > 0
+    second = EncodedCondition(*(part[1:] for part in encoded))
+    with torch.no_grad(), Dispatched() as counts:
+        alone = field(x[4:], view[4:], second, [5])
+    assert not counts.operations["relu_"]
+    for a, b in zip(several, alone, strict=True):
+        torch.testing.assert_close(a[4:], b, rtol=1e-4, atol=1e-5)
+
+
 # ---- marching
 
 
@@ -409,7 +477,12 @@ def test_triton_s_kernels_in_the_interpreter_and_numba_s_in_two_threads():
     """The comparisons above once more, in a process that interprets Triton's kernels."""
     command = [sys.executable, "-m", "pytest", "-q", "--noconftest", "-p", "no:cacheprovider"]
     run = subprocess.run(
-        [*command, "-k", "(triton-cpu or numba-cpu) and (grid or marching or compositing)", str(Path(__file__))],
+        [
+            *command,
+            "-k",
+            "(triton-cpu or numba-cpu) and (grid or networks or marching or compositing)",
+            str(Path(__file__)),
+        ],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -426,11 +499,12 @@ def test_triton_s_kernels_in_the_interpreter_and_numba_s_in_two_threads():
 @pytest.mark.parametrize("capability", [75, 80, 89, 90])
 def test_triton_kernels_compile_for_a_gpu(capability, monkeypatch, tmp_path):
     """Down to machine code; that needs no GPU, and the interpreter takes much that the compiler does not."""
+    import triton.language as tl
     from triton import compile
     from triton.backends.compiler import GPUTarget
     from triton.compiler import ASTSource
 
-    from aed_nerfstudio.fields import grid_triton
+    from aed_nerfstudio.fields import grid_triton, head_triton
     from aed_nerfstudio.rendering import compositing_triton, ray_marching_triton
 
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
@@ -439,6 +513,14 @@ def test_triton_kernels_compile_for_a_gpu(capability, monkeypatch, tmp_path):
     for kernel in (compositing_triton.composite_forward, compositing_triton.composite_backward):
         kernels.append((kernel, {"n_extras": 1, "width": 128}))
     kernels += [(ray_marching_triton.march, {"size": 128, "width": 128}), (ray_marching_triton.pack, {"width": 128})]
+    sizes = {"n_levels": 16, "n_view": 16, "hidden": 64, "width": 64}
+    networks = [({"n_moved": 16, "shaded": True, "kind": tl.bfloat16}, 80, 90)]
+    networks += [({"n_moved": 0, "shaded": False, "kind": tl.float32}, 80, 80)]  # slow to compile
+    kernels += [
+        (head_triton.head_networks.fn, {**sizes, **options})
+        for options, first, last in networks
+        if first <= capability <= last
+    ]
     scalars = {
         "n_points": "i32",
         "n_levels": "i32",
@@ -450,7 +532,8 @@ def test_triton_kernels_compile_for_a_gpu(capability, monkeypatch, tmp_path):
     integers = {"resolutions": "*i32", "begins": "*i64", "sizes": "*i32", "hashed": "*i32", "ray_starts": "*i64"}
     integers |= {"occupancy": "*u8", "counts": "*i64", "ray_indices": "*i64"}
     for kernel, constants in kernels:
-        kinds = {name: "constexpr" for name in constants} | scalars | integers
+        kinds = scalars | integers | {"layer": "*bf16" if constants.get("kind") == tl.bfloat16 else "*fp32"}
+        kinds |= {name: "constexpr" for name in constants}
         signature = {name: kinds.get(name, "*fp32") for name in kernel.arg_names}
         source = ASTSource(kernel, signature, constexprs=constants)
         options = {"num_warps": 4, "enable_fp_fusion": False}

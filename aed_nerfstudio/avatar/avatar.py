@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from importlib.metadata import entry_points
 from itertools import islice, repeat
 from pathlib import Path
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import cv2
 import numpy as np
@@ -15,6 +16,7 @@ from jaxtyping import Float, Float32, UInt8
 from aed_nerfstudio.audio.hearing import hear
 from aed_nerfstudio.avatar.frame_range import part_of_track
 from aed_nerfstudio.avatar.packaged import is_config, packaged
+from aed_nerfstudio.avatar.renderers.begun import Begun, late
 from aed_nerfstudio.avatar.video import Video, video_frames
 from aed_nerfstudio.bounds import LIP_GAIN, RENDERED_SIDE
 from aed_nerfstudio.dataset.schema import FPS
@@ -39,7 +41,15 @@ if TYPE_CHECKING:  # torch and nerfstudio take seconds to load; only `load` and 
 
 def to_uint8(image: Float[torch.Tensor, "*shape"]) -> UInt8[np.ndarray, "*shape"]:
     """Returns a rendered image, float in 0..1 (clamped), as uint8 of the same shape."""
-    return (image.clamp(0, 1) * 255).round().byte().cpu().numpy()
+    return _to_uint8(image)()
+
+
+def _to_uint8(image: Float[torch.Tensor, "*shape"]) -> Callable[[], UInt8[np.ndarray, "*shape"]]:
+    """Starts to make an image uint8, as `to_uint8` does, and to bring it to the host; what it returns waits for it."""
+    from aed_nerfstudio.rendering.transfer import fetch
+
+    wait = fetch((image.clamp(0, 1) * 255).round().byte())
+    return lambda: wait().numpy()
 
 
 class Avatar:
@@ -222,12 +232,23 @@ class Avatar:
             float [H, W, C] images: rgb, head (before black), accumulation (the head's alpha), torso (before the
             background), foreground (head and torso, premultiplied), alpha (of both), depth, ambient.
         """
+        return self._begin(condition, size, background, camera, encoded).whole()
+
+    def _begin(
+        self,
+        condition: FrameCondition,
+        size: int | None,
+        background: Float[torch.Tensor, "h w 3"] | None,
+        camera: Cameras | None,
+        encoded: EncodedCondition | None,
+    ) -> Begun:
+        """Begins to render one frame in layers; arguments as for `images`."""
         if camera is None:
             camera = self.recorded_view(condition, size)
         else:
             pose = camera.camera_to_worlds.reshape(-1, 3, 4)[0].cpu().numpy()
             condition = self._assembler.seen_from(condition, pose)
-        return self.renderer.render(camera, condition, background, encoded)
+        return self.renderer.begin(camera, condition, background, encoded)
 
     def render(
         self,
@@ -238,6 +259,7 @@ class Avatar:
         camera_path: CameraPath | None = None,
         smooth_lips: bool = False,
         frames: range | None = None,
+        ahead: int = 0,
     ) -> Iterator[UInt8[np.ndarray, "h w c"]]:
         """Renders a track, one frame at a time.
 
@@ -249,6 +271,9 @@ class Avatar:
             smooth_lips: smooths what the lips follow, as RAD-NeRF does (`LipSmoothing`).
             frames: which of a sequence's, in steps of 1 or more; all when None. They come out as they do when all are
                 rendered.
+            ahead: how many conditions more are taken, and pictures begun, before a picture is waited for: what is done
+                with it and the next one then go on together. Only where the host need not wait while a picture is made
+                (on a GPU); elsewhere none.
 
         Yields:
             uint8 [H, W, 3] RGB of `frame_size(size)`, or of the camera path's; with a transparent background
@@ -257,35 +282,8 @@ class Avatar:
         Raises:
             InputError: frames that the track does not have, or a step below 1.
         """
-        import torch
-
-        fps = track.fps if isinstance(track, DrivingTrack) else FPS
-        height, width = _size_of_pictures(self, size, camera_path)
-        backgrounds = repeat(None)
-        if background is not None and background.frames is not None:
-            first, step = (0, 1) if frames is None else (frames.start, frames.step)
-            backgrounds = islice(background.frames((width, height), fps, first), 0, None, step)
-        original = self._original(height, width) if background is None and camera_path is None else None
-        smoothing = LipSmoothing(fps) if smooth_lips else None
-        memory = 0 if smoothing is None else smoothing.memory
-        for number, condition in _numbered(track, frames, memory):
-            encoded = None
-            if smoothing is not None:
-                with torch.no_grad():
-                    encoded = smoothing(self.network.encode([condition]))
-            if frames is not None and number not in frames:
-                continue
-            camera = None if camera_path is None else camera_path.camera(number / fps, width)
-            layers = self.images(condition, size, original, camera, encoded)
-            if background is None:
-                yield to_uint8(layers["rgb"])
-                continue
-            colour, alpha = layers["foreground"], layers["alpha"]
-            if background.transparent:
-                yield to_uint8(torch.cat([colour / alpha.clamp_min(1e-6), alpha], -1))
-            else:
-                behind = torch.from_numpy(next(backgrounds)).to(self.device) / 255
-                yield to_uint8(colour + (1 - alpha) * behind)
+        ahead = ahead if self.renderer.recorded.here else 0
+        yield from late(_started(self, track, size, background, camera_path, smooth_lips, frames), ahead)
 
     def _original(self, height: int, width: int) -> torch.Tensor:
         """Returns the recording's background at a size, float [H, W, 3] in 0..1."""
@@ -350,7 +348,75 @@ class Avatar:
             **seen,
         )
         keep_apart([path], self.files)
-        video.write(lambda each, left: self.render(each, size, frames=left, **seen), through)
+        video.write(lambda each, left: self.render(each, size, frames=left, ahead=1, **seen), through)
+
+
+def _started(
+    avatar: Avatar,
+    track: Iterable[FrameCondition],
+    size: int | None,
+    background: Background | None,
+    camera_path: CameraPath | None,
+    smooth_lips: bool,
+    frames: range | None,
+) -> Iterator[Callable[[], UInt8[np.ndarray, "h w c"]]]:
+    """Begins one of a track's pictures after the other, and yields what waits for each; arguments as for
+    `render`."""
+    import torch
+
+    from aed_nerfstudio.rendering.transfer import send
+
+    fps = track.fps if isinstance(track, DrivingTrack) else FPS
+    height, width = _size_of_pictures(avatar, size, camera_path)
+    backgrounds: Iterator[Any] = repeat(None)
+    if background is not None and background.frames is not None:
+        first, step = (0, 1) if frames is None else (frames.start, frames.step)
+        backgrounds = islice(background.frames((width, height), fps, first), 0, None, step)
+    original = avatar._original(height, width) if background is None and camera_path is None else None
+    smoothing = LipSmoothing(fps) if smooth_lips else None
+    memory = 0 if smoothing is None else smoothing.memory
+    for number, condition in _numbered(track, frames, memory):
+        encoded = None
+        if smoothing is not None:
+            with torch.no_grad():
+                encoded = smoothing(avatar.network.encode([condition]))
+        if frames is not None and number not in frames:
+            continue
+        camera = None if camera_path is None else camera_path.camera(number / fps, width)
+        begun = avatar._begin(condition, size, original, camera, encoded)
+        if background is None:
+            show = _as_recorded
+        elif background.transparent:
+            show = _transparent
+        else:
+            show = partial(_before, send(next(backgrounds), avatar.device) / 255)
+        yield _fetched(begun, show)
+
+
+def _as_recorded(layers: Mapping[str, torch.Tensor]) -> torch.Tensor:
+    """Returns a picture before the background that it was rendered with, [H, W, 3]."""
+    return layers["rgb"]
+
+
+def _transparent(layers: Mapping[str, torch.Tensor]) -> torch.Tensor:
+    """Returns a picture with its alpha, [H, W, 4], not premultiplied."""
+    import torch
+
+    alpha = layers["alpha"]
+    return torch.cat([layers["foreground"] / alpha.clamp_min(1e-6), alpha], -1)
+
+
+def _before(background: torch.Tensor, layers: Mapping[str, torch.Tensor]) -> torch.Tensor:
+    """Returns a picture before another background, [H, W, 3] both."""
+    return layers["foreground"] + (1 - layers["alpha"]) * background
+
+
+def _fetched(
+    begun: Begun, show: Callable[[Mapping[str, torch.Tensor]], torch.Tensor]
+) -> Callable[[], UInt8[np.ndarray, "h w c"]]:
+    """Starts to bring a picture that was begun, as it is to be shown, to the host; what it returns waits for it."""
+    wait = _to_uint8(show(begun.images))
+    return lambda: wait() if begun.enough() else to_uint8(show(begun.whole()))
 
 
 class _Seen(TypedDict):

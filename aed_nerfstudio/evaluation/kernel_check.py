@@ -12,6 +12,7 @@ from torch import Tensor
 
 from aed_nerfstudio.backends import Backend
 from aed_nerfstudio.fields.hash_grid import HashGridLayout, encode
+from aed_nerfstudio.fields.head_field import EncodedCondition, HeadField, spherical_harmonics
 from aed_nerfstudio.rendering.compositing import composite
 from aed_nerfstudio.rendering.ray_marching import PackedSamples, march_rays
 
@@ -19,6 +20,8 @@ STEP = 0.02
 """World units between samples."""
 LIMIT = 1e-4
 """Largest difference that is roundings', as a share of the largest value."""
+LIMIT_BFLOAT16 = 1e-1
+"""Bfloat16 keeps three digits, and a_l's are multiplied by the cells of its grid."""
 LIMIT_TCNN = 1e-2
 """tiny-cuda-nn rounds positions and scales in another way."""
 CLEAR = 2e-3
@@ -92,18 +95,50 @@ def check_compositing(backend: Backend, device: str) -> str:
     return _compared(composited, backend, device, LIMIT)
 
 
+def check_networks(half: bool, backend: Backend, device: str) -> str:
+    """Compares densities, colours and a_l of a field with all that `aed-nerf` has; half: in bfloat16, where the device
+    has it, against the reference in float32.
+
+    Returns, Raises: as `check_grid`.
+    """
+    generator = torch.Generator().manual_seed(0)
+    options = {"articulation_dim": 4, "expression_grid": True, "smooth_shading": True}
+    field = HeadField(log2_size=10, top_resolution=64, **options)
+    with torch.no_grad():
+        for name, values in field.named_parameters():
+            limit = 1.0 if name.endswith("params") else 2 * values.shape[1] ** -0.5
+            values.copy_((torch.rand(values.shape, generator=generator) * 2 - 1) * limit)
+    conditions = [torch.randn(1, size, generator=generator) for size in (64, 8, 1, 4, 0)]
+    x = torch.rand(1000, 3, generator=generator) * 2 - 1
+    view = spherical_harmonics(torch.nn.functional.normalize(x, dim=-1))
+
+    @torch.no_grad()
+    def evaluated(backend: Backend, device: str) -> Sequence[Tensor]:
+        field.to(device).bfloat16 = half and backend != "torch"  # pyright: ignore[reportAttributeAccessIssue]
+        for module in field.modules():
+            if hasattr(module, "backend"):
+                module.backend = backend  # pyright: ignore[reportArgumentType]
+        encoded = EncodedCondition(*(a.to(device) for a in conditions))
+        return field(x.to(device), view.to(device), encoded, [len(x)])
+
+    return _compared(evaluated, backend, device, LIMIT_BFLOAT16 if half else LIMIT)
+
+
 CHECKS: dict[str, Callable[[Backend, str], str]] = {
     "grid encode and gradients, 2-D": lambda backend, device: check_grid(2, backend, device),
     "grid encode and gradients, 3-D": lambda backend, device: check_grid(3, backend, device),
     "marching": check_marching,
     "compositing and gradients": check_compositing,
+    "networks in one kernel, float32": lambda backend, device: check_networks(False, backend, device),
+    "networks in one kernel, bfloat16": lambda backend, device: check_networks(True, backend, device),
 }
 """The operations that have kernels."""
 
 
 def checks_of(backend: Backend) -> Iterator[str]:
     """Returns the names of the operations that a backend has."""
-    return (name for name in CHECKS if backend != "tcnn" or name.startswith("grid"))
+    left_out = {"triton": (), "tcnn": ("marching", "compositing", "networks")}.get(backend, ("networks",))
+    return (name for name in CHECKS if not name.startswith(left_out))
 
 
 def _rays() -> tuple[Tensor, Tensor, Tensor]:

@@ -30,7 +30,7 @@ _TUNED = {"configs": _CONFIGS, "key": ["n_dims"]}
 
 
 @triton.jit
-def _level(level, scales, resolutions, begins, sizes, hashed):
+def level_of(level, scales, resolutions, begins, sizes, hashed):
     return (
         tl.load(scales + level),
         tl.load(resolutions + level),
@@ -43,24 +43,24 @@ def _level(level, scales, resolutions, begins, sizes, hashed):
 @triton.jit
 def _cells(x, point, inside, scale, n_dims: tl.constexpr):
     """Returns lower corners and fractions, of three axes always: the third of 2-D points is 0 with a fraction of 0."""
-    ix, fx = _cell(x, point * n_dims, inside, scale)
-    iy, fy = _cell(x, point * n_dims + 1, inside, scale)
+    ix, fx = cell_of(tl.load(x + point * n_dims, mask=inside, other=0.0), scale)
+    iy, fy = cell_of(tl.load(x + point * n_dims + 1, mask=inside, other=0.0), scale)
     iz, fz = ix * 0, tl.zeros_like(fx)
     if n_dims == 3:
-        iz, fz = _cell(x, point * n_dims + 2, inside, scale)
+        iz, fz = cell_of(tl.load(x + point * n_dims + 2, mask=inside, other=0.0), scale)
     return ix, iy, iz, fx, fy, fz
 
 
 @triton.jit
-def _cell(x, offset, inside, scale):
+def cell_of(x, scale):
     """Returns the lower corners and fractions of coordinates; a NaN has a NaN fraction, but a cell inside the table."""
-    position = tl.load(x + offset, mask=inside, other=0.0) * scale + 0.5
+    position = x * scale + 0.5
     lower = tl.where(position >= 0.0, position, 0.0).to(tl.int32)
     return lower, position - lower.to(tl.float32)
 
 
 @triton.jit
-def _row(ix, iy, iz, corner, resolution, begin, size, is_hashed):
+def row_of(ix, iy, iz, corner, resolution, begin, size, is_hashed):
     """Returns the table's row of a cell's corner; bit 0 of its number: the upper one in x, bit 1: in y, bit 2: in z."""
     jx = ix + (corner & 1)
     jy = iy + ((corner >> 1) & 1)
@@ -92,11 +92,11 @@ def forward_features(
     level = tl.program_id(1)
     point = tl.program_id(0).to(tl.int64) * width + tl.arange(0, width)
     inside = point < n_points
-    scale, resolution, begin, size, is_hashed = _level(level, scales, resolutions, begins, sizes, hashed)
+    scale, resolution, begin, size, is_hashed = level_of(level, scales, resolutions, begins, sizes, hashed)
     ix, iy, iz, fx, fy, fz = _cells(x, point, inside, scale, n_dims)
     first, second = tl.zeros_like(fx), tl.zeros_like(fx)
     for corner in tl.static_range(1 << n_dims):
-        entry = table + 2 * _row(ix, iy, iz, corner, resolution, begin, size, is_hashed)
+        entry = table + 2 * row_of(ix, iy, iz, corner, resolution, begin, size, is_hashed)
         weight = _share(fx, corner & 1) * _share(fy, corner & 2) * _share(fz, corner & 4)
         first += weight * tl.load(entry, mask=inside, other=0.0)
         second += weight * tl.load(entry + 1, mask=inside, other=0.0)
@@ -153,7 +153,7 @@ def backward_table(
     first_point = tl.program_id(0).to(tl.int64) * width
     lane = tl.arange(0, width)
     inside = first_point + lane < n_points
-    scale, resolution, begin, size, is_hashed = _level(level, scales, resolutions, begins, sizes, hashed)
+    scale, resolution, begin, size, is_hashed = level_of(level, scales, resolutions, begins, sizes, hashed)
     ix, iy, iz, fx, fy, fz = _cells(x, first_point + lane, inside, scale, n_dims)
     cell = ix.to(tl.int64) | (iy.to(tl.int64) << 18) | (iz.to(tl.int64) << 36)
     nowhere = tl.full((width,), 1 << 53, tl.int64)
@@ -175,7 +175,7 @@ def backward_table(
     value = _sums_of_runs(value, cell, lane)
     next_cell = tl.gather(cell, tl.minimum(lane + 1, width - 1), 0)
     last = inside & ((lane == width - 1) | (next_cell != cell))
-    row = _row(ix[:, None], iy[:, None], iz[:, None], corner, resolution, begin, size, is_hashed)
+    row = row_of(ix[:, None], iy[:, None], iz[:, None], corner, resolution, begin, size, is_hashed)
     tl.atomic_add(grad_table + 2 * row + feature, value, mask=last[:, None], sem="relaxed")
 
 
@@ -193,13 +193,13 @@ def backward_x(
     along_y = tl.zeros((width,), tl.float32)
     along_z = tl.zeros((width,), tl.float32)
     for level in range(n_levels):
-        scale, resolution, begin, size, is_hashed = _level(level, scales, resolutions, begins, sizes, hashed)
+        scale, resolution, begin, size, is_hashed = level_of(level, scales, resolutions, begins, sizes, hashed)
         ix, iy, iz, fx, fy, fz = _cells(x, point, inside, scale, n_dims)
         given = grad + 2 * (point * n_levels + level)
         first = scale * tl.load(given, mask=inside, other=0.0)
         second = scale * tl.load(given + 1, mask=inside, other=0.0)
         for corner in tl.static_range(1 << n_dims):
-            entry = table + 2 * _row(ix, iy, iz, corner, resolution, begin, size, is_hashed)
+            entry = table + 2 * row_of(ix, iy, iz, corner, resolution, begin, size, is_hashed)
             value = first * tl.load(entry, mask=inside, other=0.0)
             value += second * tl.load(entry + 1, mask=inside, other=0.0)
             wx, wy, wz = _share(fx, corner & 1), _share(fy, corner & 2), _share(fz, corner & 4)
@@ -213,7 +213,7 @@ def backward_x(
 
 
 @functools.cache
-def _arrays(layout: HashGridLayout, device: torch.device) -> tuple[torch.Tensor, ...]:
+def layout_arrays(layout: HashGridLayout, device: torch.device) -> tuple[torch.Tensor, ...]:
     """Returns the layout on a device, in the order in which the kernels take it."""
     sizes = layout.offsets[1:] - layout.offsets[:-1]
     arrays = (
@@ -233,7 +233,7 @@ def _launch(kernel, tensors, layout, n_points, levels):
     with torch.cuda.device_of(tensors[0]):
         kernel[lambda meta: (triton.cdiv(n_points, meta["width"]), levels)](
             *tensors,
-            *_arrays(layout, tensors[0].device),
+            *layout_arrays(layout, tensors[0].device),
             n_points,
             layout.n_levels,
             n_dims=layout.n_dims,

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from aed_nerfstudio.backends import Backend, has_bfloat16
+from aed_nerfstudio.backends import Backend, has_bfloat16, interpreted, resolve
 from aed_nerfstudio.fields.expression_grid import ExpressionGrid
 from aed_nerfstudio.fields.hash_grid import HashGrid, HashGridLayout
 from aed_nerfstudio.fields.mlp import MLP, truncated_exp
@@ -209,8 +209,38 @@ class HeadField(nn.Module):
 
         Returns: density [N], colour [N,3], ambient coordinate a_l [N,2], its value before tanh [N,2].
         """
+        if self._in_one_kernel(positions.device, counts):
+            return self._by_triton(positions, view, encoded)
         x_g, h, ambient, logits = self._hidden(positions, encoded, counts)
         return truncated_exp(h[:, 0].float()), self.colours(h, x_g, view, encoded.code, counts), ambient, logits
+
+    def _in_one_kernel(self, device: torch.device, counts: list[int]) -> bool:
+        """Returns whether Triton takes samples through all networks at once: those of one frame, of a field that
+        compresses the sound, without gradients or a trainer's own precision, on a GPU with the products for it (from
+        compute capability 8.0 on)."""
+        plain = not (torch.is_grad_enabled() or torch.is_autocast_enabled(device.type))
+        fits = self.audio_compression and len(counts) == 1
+        there = resolve(self.grid.backend, device).grids == "triton"
+        return plain and fits and there and (interpreted() or has_bfloat16(device.type))
+
+    def _by_triton(
+        self, positions: Tensor, view: Tensor, encoded: EncodedCondition
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Returns what `forward` does of samples of one frame."""
+        from aed_nerfstudio.fields.head_triton import HeadNetworks, evaluate
+
+        moved = None
+        if self.expression_grid is not None:
+            moved = self.expression_grid((positions + 1) / 2, self.blend(encoded), [len(positions)])
+        heard = torch.cat([encoded.audio, encoded.articulation], -1)
+        return evaluate(
+            HeadNetworks(self.compress, self.density, self.colour, self.shading),
+            (self.spatial_features(positions), moved, view),
+            (heard, encoded.expression, encoded.code),
+            self.audio_grid.params.view(-1, 2),
+            self.audio_grid.layout,
+            torch.bfloat16 if self.in_bfloat16(positions.device) else torch.float32,
+        )
 
     def tones(self, positions: Tensor, encoded: EncodedCondition, counts: list[int]) -> Tensor:
         """Returns the colours before shading and sigmoid [N,3] of a field with a smooth shading; as in `forward`."""

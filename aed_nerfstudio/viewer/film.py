@@ -8,6 +8,7 @@ from pathlib import Path
 
 from nerfstudio.cameras.cameras import Cameras
 
+from aed_nerfstudio.avatar.avatar import to_uint8
 from aed_nerfstudio.dataset.schema import FPS
 from aed_nerfstudio.files import make_folder
 from aed_nerfstudio.viewer.performance import Performance
@@ -46,7 +47,7 @@ def write_film(
             for frame in range(len(speech.track)):
                 with lock:
                     rgb = performance.picture(frame, width, height, browser)["rgb"]
-                video.write((rgb.clamp(0, 1) * 255).round().byte().cpu().numpy())
+                video.write(to_uint8(rgb))
                 if not report(frame + 1, len(speech.track)):
                     raise _Stopped
     except _Stopped:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from nerfstudio.cameras.cameras import Cameras
@@ -136,6 +137,52 @@ def test_the_same_pictures_without_waiting(avatar, track, monkeypatch):
         network.occupancy.march(torch.zeros(1, 3), torch.ones(1, 3), network.box, 0.1, 4)
 
 
+def taken(avatar, track, ahead: int) -> tuple[list, list[np.ndarray]]:
+    """What became of three conditions, as (what, number), and their pictures."""
+    found, pictures = [], []
+
+    def conditions():
+        for number in range(3):
+            found.append(("condition", number))
+            yield track[3 + 10 * number]
+
+    for number, picture in enumerate(avatar.render(conditions(), SIDE, ahead=ahead)):
+        found.append(("picture", number))
+        pictures.append(picture)
+    return found, pictures
+
+
+ONE_BY_ONE = [(what, number) for number in range(3) for what in ("condition", "picture")]
+
+
+@here
+def test_the_next_picture_is_begun_before_one_is_waited_for(avatar, track, monkeypatch):
+    avatar.network.use_backend("triton")
+    recorded = avatar.renderer.recorded
+    recorded._capacity.clear()  # as small as FIRST: the first two have too little room, and are made again
+    waits, fetch = [], recorded_renderer.fetch
+
+    def counted(tensor: torch.Tensor):
+        wait = fetch(tensor)
+        return lambda: waits.append(len(waits)) or wait()
+
+    monkeypatch.setattr(recorded_renderer, "fetch", counted)
+    found, late = taken(avatar, track, ahead=1)
+    assert found == sorted(ONE_BY_ONE, key=lambda one: 2 * one[1] + 3 * (one[0] == "picture"))
+    assert recorded._capacity[SIDE, SIDE] > recorded_renderer.FIRST
+    waits.clear()
+    found, at_once = taken(avatar, track, ahead=0)
+    assert found == ONE_BY_ONE and len(waits) == 3, "one wait a picture"
+    for a, b in zip(late, at_once, strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert not np.array_equal(*late[:2])
+
+
+def test_a_cpu_begins_no_picture_before_it_is_asked_for(avatar, track):
+    avatar.network.use_backend("numba")
+    assert taken(avatar, track, ahead=1)[0] == ONE_BY_ONE
+
+
 @here
 def test_an_empty_head_gives_its_room_back(avatar, track):
     network, renderer, condition = avatar.network, avatar.renderer, track[3]
@@ -162,7 +209,7 @@ def test_recorded_pictures_on_cuda(avatar, track):
     def both(frame: int) -> None:
         camera, condition = avatar.recorded_view(track[frame], SIDE).reshape((1,)), afresh(frame)
         arguments = (camera, condition, network.background, network.encode([condition]), True)
-        got, want = recorded.render(*arguments), anew(avatar).render(*arguments)
+        got, want = recorded.begin(*arguments).whole(), anew(avatar).begin(*arguments).whole()
         for name, image in want.items():
             torch.testing.assert_close(got[name], image, msg=name)
 

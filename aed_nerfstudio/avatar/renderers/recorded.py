@@ -8,6 +8,7 @@ CUDA the work is recorded as a CUDA graph when a size is asked for a second time
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -17,6 +18,7 @@ from torch import Tensor
 
 from aed_nerfstudio.avatar.network import Network
 from aed_nerfstudio.avatar.portrait import Portrait
+from aed_nerfstudio.avatar.renderers.begun import Begun
 from aed_nerfstudio.avatar.renderers.culled import SAME_POSE
 from aed_nerfstudio.avatar.renderers.layers import in_region, is_plain, layers, painted
 from aed_nerfstudio.avatar.renderers.picture_plane import directions_at, in_recording, on_torso, plane
@@ -26,7 +28,7 @@ from aed_nerfstudio.fields.head_field import EncodedCondition, spherical_harmoni
 from aed_nerfstudio.rendering.compositing import composite
 from aed_nerfstudio.rendering.cuda_graphs import CudaGraphs
 from aed_nerfstudio.rendering.ray_marching import march_rays_within
-from aed_nerfstudio.rendering.transfer import send
+from aed_nerfstudio.rendering.transfer import fetch, send
 
 FIRST, GRAIN, ROOM = 1 << 15, 1 << 13, 1.25
 """Samples of the first picture of a size, what their number is a multiple of, and the room that is left for more."""
@@ -54,20 +56,28 @@ class RecordedRenderer:
         self._capacity: dict[tuple[int, int], int] = {}
         self._graphs = CudaGraphs(RECORDINGS)
 
+    @property
+    def here(self) -> bool:
+        """Returns whether there are cameras that can be rendered here, where the network is now."""
+        return resolve(self.network.settings.backend, self.network.device).marching == "triton"
+
     def fits(self, camera: Cameras) -> bool:
         """Returns whether a camera [1] can be rendered here."""
-        return resolve(self.network.settings.backend, self.network.device).marching == "triton" and is_plain(camera)
+        return self.here and is_plain(camera)
 
     @torch.no_grad()
-    def render(
+    def begin(
         self,
         camera: Cameras,
         condition: FrameCondition,
         background: Float[Tensor, "h w 3"],
         encoded: EncodedCondition,
         torso: bool,
-    ) -> Images:
-        """Returns the images of `Renderer.render`, [H, W, C] each; torso: whether to show it."""
+    ) -> Begun:
+        """Has the images of `Renderer.render` made, [H, W, C] each; torso: whether to show it.
+
+        The host waits where it asks whether there is enough, which also says how much room the next picture has.
+        """
         network = self.network
         size = int(camera.height.item()), int(camera.width.item())
         numbers = send(_numbers(camera, condition.head_pose), network.device)
@@ -75,18 +85,21 @@ class RecordedRenderer:
         shown = network.torso is not None and torso
         if shown:
             inputs += [self.torso_region(), network.torso_input(condition.head_pose, condition.torso)]
-        while True:
-            capacity = self._capacity.get(size, FIRST)
+        capacity = self._capacity.get(size, FIRST)
 
-            def picture(*tensors: Tensor, capacity: int = capacity) -> Images:
-                return self._picture(size, capacity, tensors, shown)
+        def picture(*tensors: Tensor) -> Images:
+            return self._picture(size, capacity, tensors, shown)
 
-            images = self._run((size, capacity, shown), picture, inputs)
-            self.evaluated = int(images.pop("wanted"))  # here the host waits for the picture
+        images = self._run((size, capacity, shown), picture, inputs)
+        wait = fetch(images.pop("wanted"))
+
+        def enough() -> bool:
+            self.evaluated = int(wait())
             if self.evaluated > capacity or self.evaluated * 4 * ROOM < capacity:
                 self._capacity[size] = GRAIN * max(1, -int(-self.evaluated * ROOM // GRAIN))
-            if self.evaluated <= capacity:
-                return images
+            return self.evaluated <= capacity
+
+        return Begun(images, enough, partial(self.begin, camera, condition, background, encoded, torso))
 
     def _picture(self, size: tuple[int, int], capacity: int, inputs: Sequence[Tensor], shown: bool) -> Images:
         """Renders the layers, and counts as `wanted` how many samples there are. No operation in here may wait for the

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from jaxtyping import Float
 from nerfstudio.cameras.cameras import Cameras
@@ -9,6 +11,7 @@ from torch import Tensor
 
 from aed_nerfstudio.avatar.network import Network
 from aed_nerfstudio.avatar.portrait import Portrait
+from aed_nerfstudio.avatar.renderers.begun import Begun
 from aed_nerfstudio.avatar.renderers.culled import CulledRenderer
 from aed_nerfstudio.avatar.renderers.layers import relit
 from aed_nerfstudio.avatar.renderers.recorded import RecordedRenderer
@@ -28,10 +31,13 @@ class Renderer:
         self.network, self.portrait = network, portrait
         self.culled = CulledRenderer(network, portrait)
         self.recorded = RecordedRenderer(network, portrait, self.culled.torso_region)
-        self.evaluated = 0
-        """Samples of the head that the last picture took."""
+        self._last: CulledRenderer | RecordedRenderer = self.culled
 
-    @torch.no_grad()
+    @property
+    def evaluated(self) -> int:
+        """Returns how many samples of the head the last picture took."""
+        return self._last.evaluated
+
     def render(
         self,
         camera: Cameras,
@@ -57,18 +63,33 @@ class Renderer:
             (before the background), foreground (head and torso, premultiplied by alpha), alpha (of both), depth,
             ambient.
         """
+        return self.begin(camera, condition, background, encoded, show_torso).whole()
+
+    @torch.no_grad()
+    def begin(
+        self,
+        camera: Cameras,
+        condition: FrameCondition,
+        background: Float[Tensor, "h w 3"] | None = None,
+        encoded: EncodedCondition | None = None,
+        show_torso: bool = True,
+    ) -> Begun:
+        """Begins to render one camera, as `render` does."""
         training = self.network.training
         if training:
             self.network.eval()
         camera = camera.reshape((1,))
         background = self.network.background if background is None else background
         encoded = self.network.encode([condition]) if encoded is None else encoded
-        renderer = self.recorded if self.recorded.fits(camera) else self.culled
-        images = renderer.render(camera, condition, background, encoded, show_torso)
+        given = camera, condition, background, encoded, show_torso
+        self._last = self.recorded if self.recorded.fits(camera) else self.culled
+        fixed = self._last is self.recorded
+        begun = self.recorded.begin(*given) if fixed else Begun(self.culled.render(*given))
         light = self.network.light_of(condition)
         if light is not None:
-            images = relit(images, light)
-        self.evaluated = renderer.evaluated
+            begun.images = relit(begun.images, light)
         if training:
             self.network.train()
-        return images
+        if fixed:
+            begun.again = partial(self.begin, *given)
+        return begun

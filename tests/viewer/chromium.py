@@ -119,8 +119,8 @@ class Chromium:
         self.call("Input.dispatchMouseEvent", type="mouseReleased", **at)
 
     def click(self, element: str, seconds: float = PATIENCE) -> None:
-        """Clicks in the middle of what a JavaScript expression finds, once it is in sight and stands still: it is scrolled
-        to only where it is out of sight, because what is always brought to one place seems to stand there."""
+        """Clicks in the middle of what a JavaScript expression finds, once it is in sight and stands still: it is
+        scrolled to only where it is out of sight, because what is always brought to one place seems to stand there."""
         script = f"""(() => {{ const e = {element}; if (!e) return null;
             const b = e.getBoundingClientRect(), x = b.x + b.width / 2, y = b.y + b.height / 2;
             if (e.parentElement.contains(document.elementFromPoint(x, y))) return [x, y];

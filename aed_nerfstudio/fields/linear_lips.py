@@ -21,7 +21,7 @@ EXAMPLES = 256
 """Recorded lip shapes that are kept, evenly spread over the recording."""
 USUAL = 0.75
 """Share of the recorded frames whose lips lie no further from the examples of the others than a widened reading may."""
-LATER = ("gain", "examples", "whitening", "reach")
+LATER = ("gain", "examples", "whitening", "reach", "response")
 """Buffers that are not in what was saved before they were there."""
 
 
@@ -50,6 +50,9 @@ class LinearLips(nn.Module):
         """[outputs, outputs]: the length of a difference of lip shapes times this is their Mahalanobis distance."""
         self.reach: Tensor
         """Such a distance, within which the person's lips are usually found from an example."""
+        self.response: Tensor
+        """[outputs]: by what a lip shape is multiplied in the end, because a field moves its lips less than it is told
+        to."""
         self.register_buffer("weight", torch.zeros(outputs, window * feature_dim))
         self.register_buffer("bias", torch.zeros(outputs))
         self.register_buffer("fitted", torch.tensor(False))
@@ -57,6 +60,7 @@ class LinearLips(nn.Module):
         self.register_buffer("examples", torch.zeros(EXAMPLES, outputs))
         self.register_buffer("whitening", torch.zeros(outputs, outputs))
         self.register_buffer("reach", torch.tensor(1.0))
+        self.register_buffer("response", torch.ones(outputs))
 
     def _load_from_state_dict(self, state_dict, prefix, *rest) -> None:
         for name in LATER:
@@ -107,11 +111,12 @@ class LinearLips(nn.Module):
     def widened(self, read: Float[Tensor, "b outputs"]) -> Float[Tensor, "b outputs"]:
         """Returns lip shapes [B, outputs], read from speech that was not learned from, as far from the middle as the
         person's, but no further from one of these than they usually are from each other: four distances that were each
-        seen can together be a grimace."""
+        seen can together be a grimace. In the units of what the field is to be told for them."""
         wide = read * self.gain
         apart, nearest = torch.cdist(wide @ self.whitening.T, self.examples @ self.whitening.T).min(dim=-1)
         example = self.examples[nearest]
-        return example + (wide - example) * (self.reach / apart.clamp_min(1e-6)).clamp(max=1)[:, None]
+        wide = example + (wide - example) * (self.reach / apart.clamp_min(1e-6)).clamp(max=1)[:, None]
+        return wide * self.response
 
 
 def _evenly(windows: np.ndarray, shapes: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray]:

@@ -54,6 +54,7 @@ LIMITS = {
     "pipeline.model.articulation_truth": _SHARE,
     "pipeline.model.swapped_labels": _SHARE,
     "pipeline.model.articulation_batch": Between(1, 4096),
+    "pipeline.model.response_frames": Between(0, 1000),
     "pipeline.model.max_samples_start": Between(1, 1024),
     "pipeline.model.carving_steps": _STEPS,
     "pipeline.model.torso_cells": Between(0, 1024),

@@ -62,6 +62,9 @@ class AedNerfModelConfig(LossWeights, NetworkSettings, ModelConfig):
     """Whose lips the regression of the lip shape begins with (`linear_lips`): a file of `aed lip-prior`, folders of
     other people's datasets, or `actor`, the prior that comes with the package. The less speech an avatar learns from,
     the more it helps."""
+    response_frames: int = 0
+    """Training frames that are rendered at the end of the lip stage, told their recorded lips, to measure how much less
+    the renders' lips move (`linear_lips`); an avatar's lips are then told more. 0: none."""
     swapped_labels: float = 0.0
     """Chance of the rays beyond a frame's face to be shown with another of the recorded labels: an emotion moves the
     face only, and hair, ears and neck look in every pose as they do in the take that has it."""

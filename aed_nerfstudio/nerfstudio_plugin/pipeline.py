@@ -17,6 +17,7 @@ from aed_nerfstudio.media.provenance import tag_renders_of_nerfstudio
 from aed_nerfstudio.nerfstudio_plugin.checkpoints import fitting, named_features
 from aed_nerfstudio.nerfstudio_plugin.datamanager import AedDataManager, AedDataManagerConfig
 from aed_nerfstudio.nerfstudio_plugin.limits import check_numbers
+from aed_nerfstudio.nerfstudio_plugin.lip_response import fit_response
 from aed_nerfstudio.nerfstudio_plugin.loss_watch import LossWatch
 from aed_nerfstudio.nerfstudio_plugin.mean_weights import MeanWeights
 from aed_nerfstudio.nerfstudio_plugin.model import AedNerfModel, AedNerfModelConfig
@@ -152,8 +153,14 @@ class AedPipeline(VanillaPipeline):
         if self.config.ema_decay:
             self.mean_weights = MeanWeights(self.model.network, self.config.ema_decay, self.config.model.schedule)
             callbacks.append(TrainingCallback(after, self.mean_weights.update))
+        callbacks.append(TrainingCallback(after, self._measure_lips))
         inherited = super().get_training_callbacks(attributes)
         if self.datamanager.face_depth is not None and self.config.model.lambda_depth:
             carve_face(self.model.network, self.datamanager.dataset, self.datamanager.face_depth)
         broadcast(value for value in self.model.state_dict().values() if torch.is_tensor(value))  # what was fitted
         return [*callbacks, *inherited]
+
+    def _measure_lips(self, step: int) -> None:
+        schedule, frames = self.config.model.schedule, self.config.model.response_frames
+        if frames and schedule.ends(step) and schedule.stage(step) != "torso":
+            fit_response(self.model, frames)

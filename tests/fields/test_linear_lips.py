@@ -75,6 +75,8 @@ def test_lips_stay_near_what_was_seen():
     assert (lips.widened(unseen)[0, 0] - lips.widened(unseen)[0, 1]).abs() < 25
     seen = torch.from_numpy(shapes[:1]) / lips.gain  # of an example
     torch.testing.assert_close(lips.widened(seen), torch.from_numpy(shapes[:1]))
+    lips.response.copy_(torch.tensor([1.5, 1, 1, 1.2]))  # of a field that does less than it is told to
+    torch.testing.assert_close(lips.widened(seen), torch.from_numpy(shapes[:1]) * lips.response)
 
 
 def test_a_fit_of_before_there_was_a_gain_reads_as_it_did():

@@ -2,6 +2,7 @@
 
 import copy
 from dataclasses import replace
+from importlib.metadata import PackageNotFoundError
 from types import SimpleNamespace
 
 import numpy as np
@@ -13,8 +14,10 @@ from nerfstudio.engine.callbacks import TrainingCallbackAttributes, TrainingCall
 from nerfstudio.engine.optimizers import Optimizers
 
 from aed_nerfstudio.dataset.schema import read_image
+from aed_nerfstudio.face import engine
 from aed_nerfstudio.face.face_mesh import EYE_OUTLINES
 from aed_nerfstudio.nerfstudio_plugin.datamanager import MOST_OFTEN
+from aed_nerfstudio.nerfstudio_plugin.lip_response import fit_response
 from aed_nerfstudio.nerfstudio_plugin.stages import StageSchedule
 
 
@@ -292,6 +295,33 @@ def test_training_teaches_the_encoder_the_lips(pipeline):
     finally:
         lips.held_out = held_out
     network.load_state_dict(saved)
+
+
+def test_how_far_lips_follow_is_measured_as_they_are_done(pipeline, attributes, capsys, monkeypatch):
+    """In the last step of the lips; here the head is not there yet, so that no face is found, and nothing changes."""
+    network, schedule = pipeline.model.network, pipeline.config.model.schedule
+    monkeypatch.setattr(pipeline.config.model, "response_frames", 12)
+    measure = next(c for c in pipeline.get_training_callbacks(attributes) if c.func == pipeline._measure_lips)
+    capsys.readouterr()
+    for step in range(schedule.total):
+        measure.run_callback_at_location(step, TrainingCallbackLocation.AFTER_TRAIN_ITERATION)
+    assert capsys.readouterr().out == "how far the lips follow was not measured: 0 of 12 renders show a face\n"
+    assert (network.linear_lips.response == 1).all() and network.training
+
+
+def test_without_mediapipe_lips_are_not_measured(pipeline, capsys, monkeypatch):
+    def missing(name):
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr("importlib.metadata.version", missing)
+    engine.version.cache_clear()
+    try:
+        fit_response(pipeline.model, 12)
+    finally:
+        engine.version.cache_clear()
+    assert "how far the lips follow was not measured: No package metadata was found for mediapipe" in (
+        capsys.readouterr().out
+    )
 
 
 def test_a_dead_audio_branch_is_reported(pipeline, capsys):

@@ -63,8 +63,8 @@ def fit_response(model: AedNerfModel, frames: int) -> None:
     if found.sum() < FEWEST:
         print(f"how far the lips follow was not measured: {found.sum()} of {frames} renders show a face")
         return
-    labels = model.dataset.labels
-    gain = response(shown[found], recorded[found], [labels[i] for i, there in zip(picks, found, strict=True) if there])
+    labels = [model.dataset.labels[picks[k]] for k in np.flatnonzero(found)]
+    gain = response(shown[found], recorded[found], labels)
     lips.response[: len(gain)] = torch.from_numpy(gain).to(lips.response)
     broadcast([lips.response])
     print(f"lip distances are told {' '.join(f'{value:.2f}' for value in gain)} times as far as they are read, "

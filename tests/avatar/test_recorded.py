@@ -24,6 +24,8 @@ from aed_nerfstudio.avatar.renderers.recorded import RecordedRenderer
 from aed_nerfstudio.backends import interpreted
 
 SIDE = 24
+SMALL, TAKEN = 16, 2
+"""Side and number of pictures one after the other."""
 WAITING = ("_local_scalar_dense", "nonzero", "masked_select", "unique", "bincount", "repeat_interleave", "is_nonzero")
 
 here = pytest.mark.skipif(
@@ -138,28 +140,30 @@ def test_the_same_pictures_without_waiting(avatar, track, monkeypatch):
 
 
 def taken(avatar, track, ahead: int) -> tuple[list, list[np.ndarray]]:
-    """What became of three conditions, as (what, number), and their pictures."""
+    """What became of conditions, as (what, number), and their pictures."""
     found, pictures = [], []
 
     def conditions():
-        for number in range(3):
+        for number in range(TAKEN):
             found.append(("condition", number))
             yield track[3 + 10 * number]
 
-    for number, picture in enumerate(avatar.render(conditions(), SIDE, ahead=ahead)):
+    for number, picture in enumerate(avatar.render(conditions(), SMALL, ahead=ahead)):
         found.append(("picture", number))
         pictures.append(picture)
     return found, pictures
 
 
-ONE_BY_ONE = [(what, number) for number in range(3) for what in ("condition", "picture")]
+ONE_BY_ONE = [(what, number) for number in range(TAKEN) for what in ("condition", "picture")]
 
 
 @here
 def test_the_next_picture_is_begun_before_one_is_waited_for(avatar, track, monkeypatch):
     avatar.network.use_backend("triton")
     recorded = avatar.renderer.recorded
-    recorded._capacity.clear()  # as small as FIRST: the first two have too little room, and are made again
+    recorded._capacity.clear()
+    monkeypatch.setattr(recorded_renderer, "FIRST", 1 << 6)  # too little room: both are made again
+    monkeypatch.setattr(recorded_renderer, "GRAIN", 1 << 5)
     waits, fetch = [], recorded_renderer.fetch
 
     def counted(tensor: torch.Tensor):
@@ -169,10 +173,10 @@ def test_the_next_picture_is_begun_before_one_is_waited_for(avatar, track, monke
     monkeypatch.setattr(recorded_renderer, "fetch", counted)
     found, late = taken(avatar, track, ahead=1)
     assert found == sorted(ONE_BY_ONE, key=lambda one: 2 * one[1] + 3 * (one[0] == "picture"))
-    assert recorded._capacity[SIDE, SIDE] > recorded_renderer.FIRST
+    assert recorded._capacity[SMALL, SMALL] > recorded_renderer.FIRST
     waits.clear()
     found, at_once = taken(avatar, track, ahead=0)
-    assert found == ONE_BY_ONE and len(waits) == 3, "one wait a picture"
+    assert found == ONE_BY_ONE and len(waits) == TAKEN, "one wait a picture"
     for a, b in zip(late, at_once, strict=True):
         np.testing.assert_array_equal(a, b)
     assert not np.array_equal(*late[:2])

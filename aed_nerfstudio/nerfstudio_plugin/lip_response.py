@@ -48,7 +48,7 @@ def response(
 
 def fit_response(model: AedNerfModel, frames: int) -> None:
     """Renders so many training frames, evenly spread, with their recorded lips, and has the network's `LinearLips` make
-    up for how much less the renders' lips move.
+    up for a half of what the renders' lips move less.
 
     A mouth that was seen for a few thousand steps opens less than it is told to: the picture between two shapes is a
     blur of both. Says in one line what it found, or why it has found nothing: MediaPipe is not installed, or few
@@ -67,9 +67,9 @@ def fit_response(model: AedNerfModel, frames: int) -> None:
     if found.sum() < FEWEST:
         print(f"how far the lips follow was not measured: {found.sum()} of {frames} renders show a face")
         return
-    labels = [model.dataset.labels[picks[k]] for k in np.flatnonzero(found)]
-    gain = response(shown[found], recorded[found], labels)
-    lips.response[: len(gain)] = torch.from_numpy(gain).to(lips.response)
+    labels = model.dataset.labels
+    gain = response(shown[found], recorded[found], [labels[picks[k]] for k in np.flatnonzero(found)])
+    lips.response.copy_(torch.from_numpy(gain))
     broadcast([lips.response])
     print(f"lip distances are told {' '.join(f'{value:.2f}' for value in gain)} times as far as they are read, "
           "because the renders' lips move less than they are told")  # fmt: skip
@@ -85,16 +85,18 @@ def _lips_of(model: AedNerfModel, picks: list[int]) -> tuple[np.ndarray, np.ndar
     avatar, background = Avatar(model.network), torch.from_numpy(model.dataset.static_background())
     training = model.network.training
     marks = []
-    with FaceFinder() as finder, torch.no_grad():
-        model.network.eval()
-        for i in picks:
-            pixels, condition = decode(model.dataset, i), model.track[i]
-            told = model.network.encode([condition])._replace(articulation=model.lips.lip_shapes[i : i + 1])
-            layers = avatar.images(condition, encoded=told)
-            # The torso is trained later.
-            behind = over_background(torch.from_numpy(pixels.torso), background).to(avatar.device)
-            render = to_uint8(layers["head"] + (1 - layers["accumulation"]) * behind)
-            marks.append([finder.landmarks(render), finder.landmarks(pixels.image)])
+    model.network.eval()
+    try:
+        with FaceFinder() as finder, torch.no_grad():
+            for i in picks:
+                pixels, condition = decode(model.dataset, i), model.track[i]
+                told = model.network.encode([condition])._replace(articulation=model.lips.lip_shapes[i : i + 1])
+                layers = avatar.images(condition, encoded=told)
+                # The torso is trained later.
+                behind = over_background(torch.from_numpy(pixels.torso), background).to(avatar.device)
+                render = to_uint8(layers["head"] + (1 - layers["accumulation"]) * behind)
+                marks.append([finder.landmarks(render), finder.landmarks(pixels.image)])
+    finally:
         model.network.train(training)
     shapes = lip_shape(np.array(marks, np.float64))
     return shapes[:, 0], shapes[:, 1]

@@ -322,6 +322,17 @@ def test_without_mediapipe_lips_are_not_measured(pipeline, capsys, monkeypatch):
     assert "how far the lips follow was not measured: No package metadata was found for mediapipe" in (
         capsys.readouterr().out
     )
+    assert pipeline.model.network.training
+
+
+def test_lips_that_cannot_be_measured_leave_the_training_as_it_was(pipeline, capsys, monkeypatch):
+    """Also where it fails half-way, at a picture that is gone since."""
+    dataset = pipeline.model.dataset
+    lost = replace(dataset, frames=[replace(frame, index=frame.index + 9000) for frame in dataset.frames])
+    monkeypatch.setattr(pipeline.model, "dataset", lost)
+    fit_response(pipeline.model, 12)
+    assert "how far the lips follow was not measured: " + str(dataset.root) in capsys.readouterr().out
+    assert pipeline.model.network.training
 
 
 def test_a_dead_audio_branch_is_reported(pipeline, capsys):

@@ -28,7 +28,7 @@ def main(root: Path) -> None:
         command = [programs / "ns-train", "aed-nerf-tiny", "--data", data, "--output-dir", root / "outputs", *SMALL]
         command += ["--experiment-name", "actor", "--timestamp", "made", "--vis", "tensorboard"]
         subprocess.run(list(map(str, command)), check=True)
-    command = [programs / "aed", "pack", "--load-config", run / "config.yml", "--output", TARGET, "--half"]
+    command = [programs / "aed", "pack", "--load-config", run / "config.yml", "--output", TARGET]
     subprocess.run([*map(str, command), "--licence", LICENCE], check=True)
 
 

@@ -99,12 +99,13 @@ class Avatar:
             network.to(device)
         return cls(network.eval(), name, step, files)
 
-    def save(self, path: Path, half: bool = False) -> None:
+    def save(self, path: Path, half: bool = True) -> None:
         """Writes the avatar into one file, whole or not at all; see `aed_nerfstudio.avatar.avatar_file`.
 
         Args:
             path: of the file, usually *.avatar.
-            half: stores the hash grids in half precision: about half as large, pictures equal to 60 dB and more.
+            half: stores the hash grids in half precision: about half as large, pictures equal to 60 dB and more; where
+                False, the same.
 
         Raises:
             InputError: it cannot be written, or is one of the files that the avatar came from.

@@ -47,7 +47,7 @@ HALF = torch.float32, torch.float16
 MEND = "get it again from where it came from, or pack it anew with `aed pack`"
 
 
-def write_avatar(path: Path, network: Network, name: str, step: int, half: bool = False) -> None:
+def write_avatar(path: Path, network: Network, name: str, step: int, half: bool = True) -> None:
     """Writes an avatar file, whole or not at all.
 
     Args:

@@ -271,11 +271,10 @@ class Network(nn.Module):
 
     # ---- conditions
 
-    def standardised(self, audio: Float[np.ndarray, "*n dim"]) -> Float[Tensor, "*n dim"]:
+    def standardised(self, audio: Float[Tensor, "*n dim"]) -> Float[Tensor, "*n dim"]:
         """Returns audio features [..., dim] in units of their deviation; padding stays zero."""
-        values = send(audio, self.device)
-        silent = (values == 0).all(-1, keepdim=True)
-        return torch.where(silent, 0.0, (values - self.feature_mean) * self.feature_scale)
+        silent = (audio == 0).all(-1, keepdim=True)
+        return torch.where(silent, 0.0, (audio - self.feature_mean) * self.feature_scale)
 
     def encode_audio(
         self, windows: Sequence[Float[np.ndarray, "8 16 dim"]]
@@ -285,7 +284,7 @@ class Network(nn.Module):
         Returns: a_h [B, 64], the lip shape that the audio encoder reads from it [B, 4] and the one to use [B, 4]; both
         lip shapes are [B, 0] without articulation.
         """
-        return self.hear(self.standardised(np.stack(windows)))
+        return self.hear(self.standardised(send(np.stack(windows), self.device)))
 
     def hear(
         self, audio: Float[Tensor, "b 8 16 dim"]
@@ -300,12 +299,29 @@ class Network(nn.Module):
 
     def encode(self, conditions: Sequence[FrameCondition]) -> EncodedCondition:
         """Returns what the head field takes of C conditions."""
-        a_h, _, articulation = self.encode_audio([condition.audio for condition in conditions])
-        if not self.training:  # speech that was learned from is read as far as it was
-            articulation = self._widened(articulation, conditions)
-        emotion = send(np.stack([condition.emotion for condition in conditions]), a_h.device)
-        eye = self.eye_input(np.array([[condition.eye_openness] for condition in conditions], np.float32))
+        numbers = self.condition_numbers(conditions)
         code = None if self.codes is None else self._codes_of(self.codes.weight, conditions)
+        return self.encoded([send(array, self.device) for array in numbers], code)
+
+    def condition_numbers(self, conditions: Sequence[FrameCondition]) -> list[np.ndarray]:
+        """Returns all that C conditions say of the head: audio [C, 8, 16, dim], emotion [C, E], how far the eyes are
+        open [C, 1], as the field is told it, and by what lip shapes are multiplied [C, 1], float32."""
+        eye = self.eye_input(np.array([[condition.eye_openness] for condition in conditions], np.float32))
+        gain = np.array([[condition.lip_gain] for condition in conditions], np.float32)
+        audio, emotion = ([getattr(one, name) for one in conditions] for name in ("audio", "emotion"))
+        return [np.stack(audio), np.stack(emotion), eye, gain]
+
+    def encoded(self, numbers: Sequence[Float[Tensor, "c ..."]], code: Float[Tensor, "c k"] | None) -> EncodedCondition:
+        """Returns what the head field takes of what `condition_numbers` says of C conditions, without waiting for the
+        device.
+
+        code: appearance codes [C, K]; None where there are none.
+        """
+        audio, emotion, eye, lip_gain = numbers
+        a_h, _, articulation = self.hear(self.standardised(audio))
+        if not self.training:  # speech that was learned from is read as far as it was
+            asked = articulation * lip_gain
+            articulation = asked if self.linear_lips is None else self.linear_lips.widened(asked)
         return self.condition(a_h, emotion, eye, articulation, code)
 
     def condition(
@@ -321,22 +337,21 @@ class Network(nn.Module):
             code=nothing if code is None else code,
         )
 
-    def eye_input(self, openness: Float[np.ndarray, "c 1"]) -> Float[Tensor, "c 1"]:
+    def eye_input(self, openness: Float[np.ndarray, "c 1"]) -> Float[np.ndarray, "c 1"]:
         """Returns how far eyes are open [C, 1] as the field is told it."""
         gain = self.settings.lid_gain
-        return send(gain * (1 - openness) if gain else openness, self.device)
-
-    def _widened(self, lips: Float[Tensor, "b lips"], conditions: Sequence[FrameCondition]) -> Float[Tensor, "b lips"]:
-        """Returns the lip shapes [B, 4] of B conditions as far from the middle as the person's, and as is asked for."""
-        asked = lips * send(np.array([[condition.lip_gain] for condition in conditions], np.float32), lips.device)
-        return asked if self.linear_lips is None else self.linear_lips.widened(asked)
+        return gain * (1 - openness) if gain else openness
 
     def _codes_of(self, weight: Tensor, conditions: Sequence[FrameCondition]) -> Tensor:
         """Returns appearance codes [C, K]: in training the frames' own; else the mean, for held-out ones were never
         trained."""
         if self.training:
             return weight[[condition.appearance for condition in conditions]]
-        return weight[self.trained_codes].mean(0, keepdim=True).expand(len(conditions), -1)
+        return self.usual_code(weight).expand(len(conditions), -1)
+
+    def usual_code(self, weight: Float[Tensor, "f k"]) -> Float[Tensor, "1 k"]:
+        """Returns the mean of the training frames' appearance codes [F, K], [1, K]."""
+        return weight[self.trained_codes].mean(0, keepdim=True)
 
     def light_of(self, condition: FrameCondition) -> Float[Tensor, " 3"] | None:
         """Returns what red, green and blue of the person are multiplied by, [3]; None for nothing."""
@@ -351,11 +366,25 @@ class Network(nn.Module):
 
         torso: None: what the pose tells of it; the mean motion where none was measured.
         """
-        pose = (send(pose_vector(head_pose), self.device) - self.pose_mean) * self.pose_scale
+        return self.torso_moved_by(send(self.torso_numbers(head_pose, torso), self.device))
+
+    def torso_numbers(
+        self, head_pose: Float[np.ndarray, "3 4"], torso: Float[np.ndarray, " m"] | None = None
+    ) -> Float[np.ndarray, " c"]:
+        """Returns a head pose [3, 4] as [6], and behind it the motion of the shoulders [M] where the torso is told
+        one, float32."""
+        pose = pose_vector(head_pose)
+        if self.follows_shoulders and torso is None:
+            torso = self.portrait.motion.torso_with(head_pose)
+        return pose if torso is None or not self.follows_shoulders else np.concatenate([pose, torso], dtype=np.float32)
+
+    def torso_moved_by(self, numbers: Float[Tensor, " c"]) -> Float[Tensor, " d"]:
+        """Returns what `torso_numbers` says as the torso field takes it."""
+        pose, motion = numbers[:6], numbers[6:]
+        pose = (pose - self.pose_mean) * self.pose_scale
         if not self.follows_shoulders:
             return pose
-        torso = self.portrait.motion.torso_with(head_pose) if torso is None else torso
-        motion = self.torso_mean if torso is None else send(torso.astype(np.float32), self.device)
+        motion = motion if len(motion) else self.torso_mean
         return torch.cat([pose, (motion - self.torso_mean) * self.torso_scale])
 
     def torso_weights(self) -> tuple[Tensor, ...]:

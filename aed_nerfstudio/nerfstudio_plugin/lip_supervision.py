@@ -15,6 +15,7 @@ from aed_nerfstudio.dataset.schema import Dataset
 from aed_nerfstudio.driving.lip_prior import lip_prior, spoken_lip_shapes
 from aed_nerfstudio.driving.track import DatasetTrack
 from aed_nerfstudio.fields.head_field import EncodedCondition, spherical_harmonics
+from aed_nerfstudio.rendering.transfer import send
 
 SPREAD_FRAMES = 32
 """Frames that `audio_spread` looks at."""
@@ -46,7 +47,8 @@ class LipSupervision(nn.Module):
         if lips is None or lips.fitted:
             return
         # Copied, because a view keeps all eight windows of its frame: 1.3 GB for 10 000 frames.
-        windows = network.standardised(np.stack([self.track[i].audio[4].copy() for i in self.train_frames]))
+        windows = np.stack([self.track[i].audio[4].copy() for i in self.train_frames])
+        windows = network.standardised(send(windows, network.device))
         known = lip_prior(prior, self.dataset.front_end, self.dataset.feature_dim)
         shapes = self.lip_shapes[self.train_frames].cpu().numpy()
         penalty = lips.fit(windows.cpu().numpy(), shapes, known)

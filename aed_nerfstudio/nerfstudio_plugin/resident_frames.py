@@ -64,7 +64,7 @@ class ResidentFrames:
         """Rows of `features` [steps, dim], which are standardised; the first is silent."""
         conditions = [track[i] for i in numbers]
         self.emotions: Float[Tensor, "t e"] = send(track.emotions[numbers], device)
-        self.eyes: Float[Tensor, "t 1"] = network.eye_input(track.eye_openness[numbers][:, None])
+        self.eyes: Float[Tensor, "t 1"] = send(network.eye_input(track.eye_openness[numbers][:, None]), device)
         self.labels: Float[Tensor, "l e"] = send(model.labels, device)
         """All that were recorded, [L, E]."""
         self.lip_shapes = None if model.lips is None else model.lips.lip_shapes[numbers]
@@ -136,7 +136,7 @@ def _features(features: dict[str, np.ndarray], network) -> tuple[dict[str, np.nd
         rows[name] = np.arange(count, count + len(steps), dtype=np.float32)[:, None]
         parts.append(np.asarray(steps, np.float32))
         count += len(steps)
-    return rows, network.standardised(np.concatenate(parts))
+    return rows, network.standardised(send(np.concatenate(parts), network.device))
 
 
 class ResidentSurfaces:

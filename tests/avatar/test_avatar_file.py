@@ -33,7 +33,7 @@ def of_run(run):
 @pytest.fixture(scope="module")
 def packed(of_run, tmp_path_factory):
     path = tmp_path_factory.mktemp("packed") / "actor.avatar"
-    of_run.save(path)
+    of_run.save(path, half=False)
     return path
 
 
@@ -57,7 +57,7 @@ def test_it_shows_the_same_pictures(of_run, packed):
 
 def test_half_tables_make_it_smaller_and_hardly_change_it(of_run, packed, tmp_path):
     half = tmp_path / "half.avatar"
-    of_run.save(half, half=True)
+    of_run.save(half)
     assert half.stat().st_size < 0.62 * packed.stat().st_size
     condition = of_run.track(SOUND, of_run.vocabulary.encode("happy"))[5]
     exact, rounded = (avatar.images(condition)["rgb"] for avatar in (of_run, Avatar.load(half, device="cpu")))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from math import prod
 
 import numpy as np
 import torch
@@ -36,6 +37,7 @@ RECORDINGS = 4
 """Sizes of pictures, and what else decides their work, that are kept recorded."""
 NUMBERS = (12, 4, 12, 1)
 """Of a camera and a head pose: the camera's pose, fx fy cx cy, the head's pose, and 1 where both agree."""
+Shapes = tuple[tuple[int, ...], ...]
 
 Images = dict[str, Tensor]
 
@@ -71,26 +73,32 @@ class RecordedRenderer:
         camera: Cameras,
         condition: FrameCondition,
         background: Float[Tensor, "h w 3"],
-        encoded: EncodedCondition,
+        encoded: EncodedCondition | None,
         torso: bool,
     ) -> Begun:
-        """Has the images of `Renderer.render` made, [H, W, C] each; torso: whether to show it.
+        """Has the images of `Renderer.render` made, [H, W, C] each.
+
+        encoded: None: of the condition. torso: whether to show it.
 
         The host waits where it asks whether there is enough, which also says how much room the next picture has.
         """
         network = self.network
         size = int(camera.height.item()), int(camera.width.item())
-        numbers = send(_numbers(camera, condition.head_pose), network.device)
-        inputs = [numbers, network.occupancy.binaries[0], network.box, background, *encoded]
         shown = network.torso is not None and torso
-        if shown:
-            inputs += [self.torso_region(), network.torso_input(condition.head_pose, condition.torso)]
+        told = [_numbers(camera, condition.head_pose)]
+        told += [network.torso_numbers(condition.head_pose, condition.torso)] if shown else []
+        told += network.condition_numbers([condition]) if encoded is None else []
+        shapes = tuple(array.shape for array in told)
+        everything = np.concatenate([array.ravel() for array in told], dtype=np.float32)
+        inputs = [send(everything, network.device), network.occupancy.binaries[0], network.box, background]
+        inputs += [self.torso_region()] if shown else []
+        inputs += encoded or []
         capacity = self._capacity.get(size, FIRST)
 
         def picture(*tensors: Tensor) -> Images:
-            return self._picture(size, capacity, tensors, shown)
+            return self._picture(size, capacity, tensors, shapes, shown)
 
-        images = self._run((size, capacity, shown), picture, inputs)
+        images = self._run((size, capacity, shapes, shown), picture, inputs)
         wait = fetch(images.pop("wanted"))
 
         def enough() -> bool:
@@ -101,12 +109,25 @@ class RecordedRenderer:
 
         return Begun(images, enough, partial(self.begin, camera, condition, background, encoded, torso))
 
-    def _picture(self, size: tuple[int, int], capacity: int, inputs: Sequence[Tensor], shown: bool) -> Images:
+    def _picture(
+        self, size: tuple[int, int], capacity: int, inputs: Sequence[Tensor], shapes: Shapes, shown: bool
+    ) -> Images:
         """Renders the layers, and counts as `wanted` how many samples there are. No operation in here may wait for the
-        device."""
+        device.
+
+        Args:
+            inputs: the numbers that the host tells, all one behind the other; occupied cells, box, background; with a
+                torso its region; a condition that was encoded before, if one was.
+            shapes: of the numbers: a camera and a head pose; with a torso what moves it; a condition, if none was
+                encoded before.
+        """
         network, c = self.network, self.network.settings
-        numbers, occupied, box, background, *rest = inputs
-        encoded = EncodedCondition(*rest[: len(EncodedCondition._fields)])
+        told, occupied, box, background, *rest = inputs
+        parts = told.split([prod(shape) for shape in shapes])
+        numbers, *more = (part.view(shape) for part, shape in zip(parts, shapes, strict=True))
+        moved_by = network.torso_moved_by(more.pop(0)) if shown else None
+        region = rest.pop(0) if shown else None
+        encoded = EncodedCondition(*rest) if rest else self._encoded(more)
         pose, intrinsics, head_pose, same = numbers.split(NUMBERS)
         pose, head_pose = pose.view(3, 4), head_pose.view(3, 4)
         x, y = plane(*size, intrinsics)
@@ -120,14 +141,18 @@ class RecordedRenderer:
         head = found.rgb, found.accumulation[:, None], found.depth[:, None], found.extra_sums
         recorded = in_recording(x, y, self.portrait.camera)
         torso = torch.zeros_like(head[1]), torch.zeros_like(head[0])
-        if shown:
-            region, moved_by = rest[-2:]
+        if region is not None:
             turned = on_torso(x, y, pose, head_pose, self.portrait.camera)
             pixels = torch.where(same > 0, recorded, turned)
             alpha, colour = network.torso_field()(pixels, moved_by)
             alpha = alpha * in_region(pixels, region)[:, None]
             torso = alpha, alpha * colour
         return {**layers(size, head, torso, painted(background, recorded)), "wanted": wanted}
+
+    def _encoded(self, numbers: Sequence[Tensor]) -> EncodedCondition:
+        """Returns what the head field takes of a condition's numbers."""
+        codes = self.network.codes
+        return self.network.encoded(numbers, None if codes is None else self.network.usual_code(codes.weight))
 
     def _run(self, kind: tuple, picture: Callable[..., Images], inputs: list[Tensor]) -> Images:
         """Returns what `picture` makes of the inputs, from its recording where there is one."""

@@ -80,16 +80,17 @@ class Renderer:
             self.network.eval()
         camera = camera.reshape((1,))
         background = self.network.background if background is None else background
-        encoded = self.network.encode([condition]) if encoded is None else encoded
-        given = camera, condition, background, encoded, show_torso
-        self._last = self.recorded if self.recorded.fits(camera) else self.culled
-        fixed = self._last is self.recorded
-        begun = self.recorded.begin(*given) if fixed else Begun(self.culled.render(*given))
+        if self.recorded.fits(camera):
+            self._last = self.recorded
+            begun = self.recorded.begin(camera, condition, background, encoded, show_torso)
+            begun.again = partial(self.begin, camera, condition, background, encoded, show_torso)
+        else:
+            self._last = self.culled
+            encoded = self.network.encode([condition]) if encoded is None else encoded
+            begun = Begun(self.culled.render(camera, condition, background, encoded, show_torso))
         light = self.network.light_of(condition)
         if light is not None:
             begun.images = relit(begun.images, light)
         if training:
             self.network.train()
-        if fixed:
-            begun.again = partial(self.begin, *given)
         return begun

@@ -40,7 +40,7 @@ MOST_HEADER = 1 << 20
 ZEROS = "0" * 64
 DERIVED = ("background", "occupancy.")
 """Beginnings of the names of weights that are not stored, because the rest says what they are."""
-LATER = {"lid_gain", "smooth_shading", "take_light", "torso_motion"}
+LATER = {"lid_gain", "lip_warp", "smooth_shading", "take_light", "torso_motion"}
 """Settings that files of before they were there leave out."""
 HALF = torch.float32, torch.float16
 """Kinds of a network's weight and of what a file may store of it."""

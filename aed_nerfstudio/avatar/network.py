@@ -62,6 +62,9 @@ class NetworkSettings:
     smooth_shading: bool = False
     """Directions brighten and tint colours smoothly, whatever the expression. Not in the paper, where they enter the
     colour network, which learns an expression together with the directions of the take that it was recorded in."""
+    lip_warp: bool = False
+    """The lip shape moves the points that are looked up, by a smooth field, so that a mouth opens by moving and not by
+    blending pictures of a shut and an open one. Not in the paper."""
     log2_size: int = 16
     top_resolution: int = 2048
     step_size: float = 2 * math.sqrt(3) / 128
@@ -150,6 +153,7 @@ class Network(nn.Module):
             bfloat16=s.bfloat16,
             expression_grid=s.expression_grid,
             smooth_shading=s.smooth_shading,
+            lip_warp=s.lip_warp,
             backend=s.backend,
         )
         self.codes = nn.Embedding(portrait.frame_count, s.appearance_dim) if s.appearance_dim else None

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from aed_nerfstudio.backends import Backend, has_bfloat16, interpreted, resolve
 from aed_nerfstudio.fields.expression_grid import ExpressionGrid
 from aed_nerfstudio.fields.hash_grid import HashGrid, HashGridLayout
+from aed_nerfstudio.fields.lip_warp import LipWarp
 from aed_nerfstudio.fields.mlp import MLP, truncated_exp
 
 
@@ -82,6 +83,7 @@ class HeadField(nn.Module):
             none).
         smooth_shading: whether the direction only brightens and tints colours, by a smooth function of the place that
             no expression enters, instead of entering the colour network (the paper's way).
+        lip_warp: whether the lip shape moves the points that are looked up (the paper has no such thing).
         bfloat16: networks in bfloat16, on devices that multiply in it (`has_bfloat16`).
         backend: of all grids.
     """
@@ -100,6 +102,7 @@ class HeadField(nn.Module):
         bfloat16: bool = False,
         expression_grid: bool = False,
         smooth_shading: bool = False,
+        lip_warp: bool = False,
         backend: Backend = "auto",
     ) -> None:
         super().__init__()
@@ -120,6 +123,7 @@ class HeadField(nn.Module):
         heard = 32 if audio_compression else audio_dim
         self.density = MLP(32 + heard + moved + expression_dim, hidden, 1 + hidden, 3)
         self.shading = MLP(16 + SHADED, hidden // 2, 3, 2) if smooth_shading else None
+        self.warp = LipWarp(articulation_dim) if lip_warp and articulation_dim else None
         self.colour = MLP((0 if smooth_shading else 16) + hidden + appearance_dim, hidden, 3, 2)
         self.bfloat16 = bfloat16  # pyright: ignore[reportAttributeAccessIssue]  hides a method that is never called
 
@@ -130,6 +134,10 @@ class HeadField(nn.Module):
     def _precision(self, device: torch.device) -> AbstractContextManager:
         # Without bfloat16 the trainer's own autocast holds (`--mixed-precision True`).
         return torch.autocast(device.type, torch.bfloat16) if self.in_bfloat16(device) else nullcontext()
+
+    def moved(self, positions: Tensor, articulation: Tensor, counts: list[int]) -> Tensor:
+        """Returns where positions [N,3] are looked up under the lip shapes [C,A] of C frames."""
+        return positions if self.warp is None else self.warp(positions, articulation, counts)
 
     def spatial_features(self, positions: Tensor) -> Tensor:
         """Returns x_g [N,32] of positions [N,3] in [-1,1]: what audio, emotion and eyes do not change."""
@@ -187,6 +195,7 @@ class HeadField(nn.Module):
         self, positions: Tensor, encoded: EncodedCondition, counts: list[int]
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Returns x_g, what `geometry` gives, a_l and its value before tanh, of samples as in `forward`."""
+        positions = self.moved(positions, encoded.articulation, counts)
         x_g = self.spatial_features(positions)
         a_g, ambient, logits = self.heard_features(x_g, encoded.audio, encoded.articulation, counts)
         return x_g, self.geometry(positions, x_g, a_g, encoded, counts, self.blend(encoded)), ambient, logits
@@ -229,7 +238,7 @@ class HeadField(nn.Module):
         """Returns what `forward` does of samples of one frame."""
         from aed_nerfstudio.fields.head_triton import HeadNetworks, evaluate
 
-        moved = None
+        positions, moved = self.moved(positions, encoded.articulation, [len(positions)]), None
         if self.expression_grid is not None:
             moved = self.expression_grid((positions + 1) / 2, self.blend(encoded), [len(positions)])
         heard = torch.cat([encoded.audio, encoded.articulation], -1)

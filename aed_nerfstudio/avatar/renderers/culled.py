@@ -187,7 +187,7 @@ class CulledRenderer:
             # The networks get whole rows, the last of which belong to no ray.
             count, rows = len(own), whole_rows(len(own))
             index, ray = (nn.functional.pad(of, (0, rows - count)) for of in (index, live[own]))
-            positions = samples.positions[index]
+            positions = head.moved(samples.positions[index], encoded.articulation, [rows])
             x_g, a_g, ambient = self._features(positions, encoded, name if not first else None)
             h = head.geometry(positions, x_g, a_g, encoded, [rows], tables)
             sigma = truncated_exp(h[:, 0].float())
@@ -214,7 +214,9 @@ class CulledRenderer:
             return head.heard_features(x_g, audio, lips, [len(positions)])[:2]
 
         depends = (network.occupancy.binaries, network.box, head.grid.params)
-        (x_g,) = spatial() if name is None else self.still.reuse(("x_g", name), depends, spatial)
+        place = None if head.warp is None else lips.cpu().numpy().tobytes()
+        depends += () if head.warp is None else (head.warp.shifts,)
+        (x_g,) = spatial() if name is None else self.still.reuse(("x_g", name, place), depends, spatial)
         if name is None or not network.settings.audio_compression:
             return x_g, *listen()
         key = ("heard", name, *(values.cpu().numpy().tobytes() for values in (audio, lips)))

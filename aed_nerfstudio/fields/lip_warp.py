@@ -6,8 +6,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-SIDE = 16
-"""Vertices along an axis: cells of three centimetres, which skin moves in as one."""
+SIDE = 32
+"""Vertices along an axis: cells of 1.6 cm, so that one lip moves without the other."""
 REACH = 0.2
 """How far a point moves at most, units: five centimetres."""
 

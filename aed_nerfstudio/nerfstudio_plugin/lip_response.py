@@ -39,7 +39,7 @@ def response(
         recorded[own] -= recorded[own].mean(0)
     spread, whole = shown.std(0) + 1e-9, recorded.std(0) + 1e-9
     r = (shown * recorded).mean(0) / (spread * whole)
-    return np.where(r > FOLLOWS, np.clip(whole / spread, 1, MOST), 1.0)
+    return np.where(r > FOLLOWS, np.clip(whole / spread, 1 / MOST, MOST), 1.0)
 
 
 def fit_response(model: AedNerfModel, frames: int) -> None:

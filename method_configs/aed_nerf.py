@@ -72,6 +72,7 @@ def _trainer(
 # - articulation: four lip distances are supervised at the audio encoder; without it the audio branch dies.
 # - linear lips: the encoder learns a minute of speech by heart; half of the lip shape is read by ridge regression.
 # - lip prior: that regression begins with the computer-made actor's lips; a minute of speech is little.
+# - the sound of a tenth of the frames is not learned from: it tells how far the lips go in other speech.
 # - the lips' response is measured in the end: a mouth of a short training opens less than it is told to.
 # - expression grid: linear in emotion and lip shape; the density network alone hardly learns to move brows and lips.
 # - rays on lips, eyes and face, from several frames a step; patches anywhere on the face: lips alone would be sharp.
@@ -140,7 +141,7 @@ def _aed_nerf(gpu: bool) -> AedTrainerConfig:
     else:
         schedule, rays = StageSchedule(9000, 1500, 3000), 16_384
         frames = {"frames_per_step": 8, "torso_frames_per_step": 16}
-    model = {**_OURS, "response_frames": 48}
+    model = {**_OURS, "unheard_share": 0.1, "response_frames": 48}
     return _trainer("aed-nerf", schedule, rays, 5e-3, 1e-3, model, gpu=gpu, **{**_OUR_RAYS, **frames})
 
 

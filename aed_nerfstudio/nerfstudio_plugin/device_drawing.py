@@ -95,10 +95,14 @@ class DeviceDrawing:
             emotions=emotions,
             jitter=self._uniform(x.numel()),
             lips_are_true=self._uniform(len(emotions), 1) < c.articulation_truth,
-            listened=self._below(torch.full((c.articulation_batch,), len(self.frames), device=x.device)),
+            listened=self._listened(c.articulation_batch),
             looks=self._uniform(len(emotions) + len(self.frames.labels)),
             batch=batch,
         )
+
+    def _listened(self, count: int) -> Int64[Tensor, " b"]:
+        heard = self.frames.heard_frames
+        return heard[self._below(torch.full((count,), len(heard), device=heard.device))]
 
     def _uniform(self, *shape: int) -> Float[Tensor, "*shape"]:
         return torch.rand(shape, generator=self.generator, device=self.frames.device)

@@ -52,6 +52,7 @@ LIMITS = {
        for owner in ("model", "datamanager") for stage in ("head", "lips", "torso")},
     **{f"pipeline.model.{name}": bounds for name, bounds in BOUNDS.items()},
     "pipeline.model.articulation_truth": _SHARE,
+    "pipeline.model.unheard_share": Between(0, 0.5),
     "pipeline.model.swapped_labels": _SHARE,
     "pipeline.model.articulation_batch": Between(1, 4096),
     "pipeline.model.response_frames": Between(0, 1000),

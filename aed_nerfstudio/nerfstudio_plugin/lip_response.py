@@ -25,12 +25,8 @@ been told."""
 def response(
     shown: Float[np.ndarray, "f lips"], recorded: Float[np.ndarray, "f lips"], labels: list[str]
 ) -> Float[np.ndarray, " lips"]:
-    """Returns by what lip shapes are to be multiplied so that those which are shown move farther, if not yet as far as
-    the recorded ones.
-
-    It is the square root of the ratio of deviations about the means of the labels, which is 1 to `MOST`; 1 for what
-    does not follow. The root, because what is misread from sound grows as well: with the whole ratio the mouth of one
-    of two trainings opened 12 % farther than the person's.
+    """Returns by what lip shapes are to be multiplied so that those which are shown move as far as the recorded ones:
+    the ratio of deviations about the means of the labels, 1 to `MOST`; 1 for what does not follow.
 
     Args:
         shown: lip shapes of renders that were told the recorded ones, [F, 4]. recorded: those, [F, 4].
@@ -43,12 +39,12 @@ def response(
         recorded[own] -= recorded[own].mean(0)
     spread, whole = shown.std(0) + 1e-9, recorded.std(0) + 1e-9
     r = (shown * recorded).mean(0) / (spread * whole)
-    return np.where(r > FOLLOWS, np.sqrt(np.clip(whole / spread, 1, MOST)), 1.0)
+    return np.where(r > FOLLOWS, np.clip(whole / spread, 1, MOST), 1.0)
 
 
 def fit_response(model: AedNerfModel, frames: int) -> None:
     """Renders so many training frames, evenly spread, with their recorded lips, and has the network's `LinearLips` make
-    up for a half of what the renders' lips move less.
+    up for what the renders' lips move less.
 
     A mouth that was seen for a few thousand steps opens less than it is told to: the picture between two shapes is a
     blur of both. Says in one line what it found, or why it has found nothing: MediaPipe is not installed, or few

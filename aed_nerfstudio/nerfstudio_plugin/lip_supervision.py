@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float, Integer
+from jaxtyping import Bool, Float, Int64, Integer
 from torch import Tensor, nn
 
 from aed_nerfstudio.avatar.network import Network
@@ -15,10 +15,17 @@ from aed_nerfstudio.dataset.schema import Dataset
 from aed_nerfstudio.driving.lip_prior import lip_prior, spoken_lip_shapes
 from aed_nerfstudio.driving.track import DatasetTrack
 from aed_nerfstudio.fields.head_field import EncodedCondition, spherical_harmonics
+from aed_nerfstudio.fields.linear_lips import MOST_GAIN, LinearLips
 from aed_nerfstudio.rendering.transfer import send
 
 SPREAD_FRAMES = 32
 """Frames that `audio_spread` looks at."""
+STRETCH, FEWEST_STRETCHES = 50, 2
+"""Frames of a stretch of speech that is not learned from, and how few of them tell nothing."""
+EDGE = 8
+"""Frames at both ends of a stretch whose windows are heard beyond it."""
+MOST_RATIO = 1.5
+"""By what a reading's gain is changed at most, up or down."""
 
 
 class LipSupervision(nn.Module):
@@ -27,16 +34,26 @@ class LipSupervision(nn.Module):
     Args:
         dataset: that the avatar learns from.
         track: its frames' conditions.
+        unheard: share of the training frames, in stretches, whose sound nothing is learned from, see `fit_gain`.
     """
 
     lip_shapes: Float[Tensor, "f 4"]
     """[F, 4]: what speech does to the lips, standardised."""
+    heard: Bool[Tensor, " f"]
+    """[F]: of which frames the sound may be learned from."""
 
-    def __init__(self, dataset: Dataset, track: DatasetTrack) -> None:
+    def __init__(self, dataset: Dataset, track: DatasetTrack, unheard: float = 0.0) -> None:
         super().__init__()
         self.dataset, self.track = dataset, track
         self.train_frames, self.held_out = dataset.split("train"), dataset.split("val")
         self.register_buffer("lip_shapes", torch.from_numpy(spoken_lip_shapes(dataset)), persistent=False)
+        self.stretches = stretches(self.train_frames, unheard)
+        """Training frames whose sound is not learned from, [K, STRETCH]."""
+        left_out = set(self.stretches.ravel().tolist())
+        self.heard_frames = [i for i in self.train_frames if i not in left_out]
+        heard = torch.ones(len(self.lip_shapes), dtype=torch.bool)
+        heard[self.stretches.ravel()] = False
+        self.register_buffer("heard", heard, persistent=False)
 
     def fit_linear(self, network: Network, prior: Sequence[Path] = ()) -> None:
         """Fits the network's ridge regression of the lip shape, unless it has none or it is fitted.
@@ -46,23 +63,56 @@ class LipSupervision(nn.Module):
         lips = network.linear_lips
         if lips is None or lips.fitted:
             return
-        # Copied, because a view keeps all eight windows of its frame: 1.3 GB for 10 000 frames.
-        windows = np.stack([self.track[i].audio[4].copy() for i in self.train_frames])
-        windows = network.standardised(send(windows, network.device))
-        known = lip_prior(prior, self.dataset.front_end, self.dataset.feature_dim)
-        shapes = self.lip_shapes[self.train_frames].cpu().numpy()
-        penalty = lips.fit(windows.cpu().numpy(), shapes, known)
-        said = "" if known is None else f" and the lips of {', '.join(map(str, prior))}"
+        penalty = self._fit(lips, network, self.train_frames, prior)
+        said = f" and the lips of {', '.join(map(str, prior))}" if self._prior(prior) is not None else ""
         print(f"lip shapes from audio: ridge regression, penalty {penalty:g}{said}")
 
+    def _prior(self, prior: Sequence[Path]) -> np.ndarray | None:
+        return lip_prior(prior, self.dataset.front_end, self.dataset.feature_dim)
+
+    def _fit(self, lips: LinearLips, network: Network, frames: Sequence[int], prior: Sequence[Path]) -> float:
+        """Fits a regression to some frames, and returns its penalty."""
+        # Copied, because a view keeps all eight windows of its frame: 1.3 GB for 10 000 frames.
+        windows = np.stack([self.track[i].audio[4].copy() for i in frames])
+        windows = network.standardised(send(windows, network.device)).cpu().numpy()
+        return lips.fit(windows, self.lip_shapes[frames].cpu().numpy(), self._prior(prior))
+
+    @torch.no_grad()
+    def fit_gain(self, network: Network, prior: Sequence[Path] = ()) -> None:
+        """Has the gain of the network's `LinearLips` be that of what is used, the mean of its reading and the audio
+        encoder's.
+
+        How far the regression goes in speech that it was not fitted to is known; of the encoder, which learns by heart
+        what it hears, the stretches tell that it has not heard: how far do both go there, and a regression alone that
+        was not fitted to them either?
+        """
+        lips = network.linear_lips
+        if lips is None or len(self.stretches) < FEWEST_STRETCHES:
+            return
+        other = LinearLips(self.dataset.feature_dim, lips.gain.numel()).to(network.device)
+        self._fit(other, network, self.heard_frames, prior)
+        picks = self.stretches[:, EDGE:-EDGE].ravel().tolist()
+        audio = network.standardised(send(np.stack([self.track[i].audio for i in picks]), network.device))
+        alone = other(audio[:, 4])
+        _, of_encoder, _ = network.hear(audio)
+        ratio = alone.std(0) / ((of_encoder + alone) / 2).std(0).clamp_min(1e-6)
+        lips.gain.mul_(ratio.clamp(1 / MOST_RATIO, MOST_RATIO)).clamp_(1, MOST_GAIN)
+        print("lip shapes of unheard speech, over those of the regression alone: "
+              f"{' '.join(f'{1 / value:.2f}' for value in ratio.tolist())}")  # fmt: skip
+
     def forced(self, encoded: EncodedCondition, frames: Integer[Tensor, " c"], share: float) -> EncodedCondition:
-        """Returns the conditions of frames [C] with the true lip shape in a random share of them."""
-        true = torch.rand(len(frames), 1, device=frames.device) < share
-        return encoded._replace(articulation=torch.where(true, self.lip_shapes[frames], encoded.articulation))
+        """Returns the conditions of frames [C] with the true lip shape in a random share of them, and in all whose
+        sound nothing is to learn from."""
+        heard = self.heard[frames][:, None]
+        true = (torch.rand(len(frames), 1, device=frames.device) < share) | ~heard
+        return encoded._replace(
+            articulation=torch.where(true, self.lip_shapes[frames], encoded.articulation),
+            audio=torch.where(heard, encoded.audio, encoded.audio.detach()),
+        )
 
     def error(self, network: Network, count: int) -> Float[Tensor, ""]:
         """Returns the mean squared error of the lip shapes that the audio of random training frames predicts."""
-        picks = [self.train_frames[int(i)] for i in torch.randint(len(self.train_frames), (count,))]
+        picks = [self.heard_frames[int(i)] for i in torch.randint(len(self.heard_frames), (count,))]
         _, predicted, _ = network.encode_audio([self.track[i].audio for i in picks])
         return nn.functional.mse_loss(predicted, self.lip_shapes[picks])
 
@@ -75,6 +125,16 @@ class LipSupervision(nn.Module):
         _, _, predicted = network.encode_audio([self.track[i].audio for i in self.held_out])
         r = torch.corrcoef(torch.stack([predicted[:, 0], self.lip_shapes[self.held_out, 0]]))[0, 1]
         return r.item()
+
+
+def stretches(frames: Sequence[int], share: float) -> Int64[np.ndarray, "k length"]:
+    """Returns stretches of frames, evenly spread, that are together such a share of them, [K, STRETCH]; none where
+    they would be too few to tell anything."""
+    count = int(share * len(frames) / STRETCH)
+    if count < FEWEST_STRETCHES:
+        return np.zeros((0, STRETCH), np.int64)
+    starts = np.linspace(0, len(frames) - STRETCH, count + 2)[1:-1].astype(int)
+    return np.asarray(frames, np.int64)[starts[:, None] + np.arange(STRETCH)]
 
 
 @torch.no_grad()

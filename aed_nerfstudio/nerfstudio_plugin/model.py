@@ -62,6 +62,10 @@ class AedNerfModelConfig(LossWeights, NetworkSettings, ModelConfig):
     """Whose lips the regression of the lip shape begins with (`linear_lips`): a file of `aed lip-prior`, folders of
     other people's datasets, or `actor`, the prior that comes with the package. The less speech an avatar learns from,
     the more it helps."""
+    unheard_share: float = 0.0
+    """Share of the training frames, in stretches of two seconds, whose sound nothing is learned from: by what is read
+    there the lips' gain is set at the end of the lip stage (`linear_lips`). None where that is less than two of
+    them."""
     response_frames: int = 0
     """Training frames that are rendered at the end of the lip stage, told their recorded lips, to measure how much less
     the renders' lips move (`linear_lips`); an avatar's lips are then told more. 0: none."""
@@ -131,7 +135,7 @@ class AedNerfModel(Model):
             if c.torso_cells and self.network.torso is not None and ready is None:
                 self.network.torso.keep_to(c.torso_cells * max(data.camera.w, data.camera.h))
             if c.articulation:
-                self.lips = LipSupervision(data, track)
+                self.lips = LipSupervision(data, track, c.unheard_share)
             self.occupancy = OccupancySchedule(
                 self.network, track, self.train_frames, c.schedule, c.occupancy_every, c.occupancy_warmup
             )

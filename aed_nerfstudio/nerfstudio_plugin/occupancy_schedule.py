@@ -7,6 +7,7 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 import torch
+from jaxtyping import UInt8
 from nerfstudio.utils.comms import is_main_process
 from torch import Tensor
 
@@ -14,6 +15,7 @@ from aed_nerfstudio.avatar.network import Network
 from aed_nerfstudio.dataset.face_depth import FaceDepth
 from aed_nerfstudio.dataset.schema import HEAD, Dataset
 from aed_nerfstudio.driving.track import DatasetTrack
+from aed_nerfstudio.face.face_mesh import FOREHEAD, NOSE_TIP, lip_shape
 from aed_nerfstudio.nerfstudio_plugin.processes import broadcast
 from aed_nerfstudio.nerfstudio_plugin.stages import StageSchedule
 from aed_nerfstudio.rendering.occupancy import surface_shell, visual_hull
@@ -22,15 +24,37 @@ FRAMES = 64
 """Training frames that carving and tightening look at."""
 BEFORE_FACE, BEHIND_FACE = 0.12, 0.25
 """Units from the face's surface that stay: 3 cm for glasses and lashes, 6 cm for the inside of the mouth."""
+WIDE = 1.5
+"""How far an avatar's lips may go over the recorded ones."""
 
 
 def carve(network: Network, dataset: Dataset) -> None:
-    """Empties for good what the head's parsing never covers."""
+    """Empties for good what the head's parsing never covers, nor would cover if the mouth were wide open."""
     camera, frames, picks = dataset.camera, dataset.frames, _spread(dataset.split("train"))
     margin = np.ones((2 * (camera.w // 64) + 1,) * 2, np.uint8)
-    masks = [dataset.parsing(frames[i]) == HEAD for i in picks]
-    masks = torch.from_numpy(np.stack([cv2.dilate(m.astype(np.uint8), margin) > 0 for m in masks]))
+    heads = [(dataset.parsing(frames[i]) == HEAD).astype(np.uint8) for i in picks]
+    heads = [_with_open_mouth(head, *jaw) for head, jaw in zip(heads, _jaws(dataset, picks), strict=True)]
+    masks = torch.from_numpy(np.stack([cv2.dilate(head, margin) > 0 for head in heads]))
     _keep(network, visual_hull(masks, *_views(dataset, picks), network.occupancy.binaries.shape[-1]))
+
+
+def _jaws(dataset: Dataset, picks: list[int]) -> list[tuple[int, int]]:
+    """Returns the row of the nose's tip in frames, and by how many rows the chin could drop further there."""
+    landmarks = np.concatenate([dataset.landmarks(clip.name) for clip in dataset.clips])
+    drop = lip_shape(landmarks)[:, 3]
+    usual = np.nanmean(drop[dataset.split("train")])
+    widest = usual + WIDE * (np.nanquantile(drop[dataset.split("train")], 0.99) - usual)
+    faces = landmarks[picks]
+    rows = (widest - drop[picks]) * np.linalg.norm(faces[:, FOREHEAD, :2] - faces[:, NOSE_TIP, :2], axis=-1)
+    found = np.nan_to_num(np.stack([faces[:, NOSE_TIP, 1], np.clip(rows, 0, None)], -1))
+    return [(int(nose), int(rows)) for nose, rows in found.round()]
+
+
+def _with_open_mouth(head: UInt8[np.ndarray, "h w"], nose: int, rows: int) -> UInt8[np.ndarray, "h w"]:
+    """Returns where a head could be, given where it is [H, W], if what is below the nose's row went down by rows."""
+    below = head.copy()
+    below[: max(0, nose)] = 0
+    return head | cv2.dilate(below, np.ones((rows + 1, 1), np.uint8), anchor=(0, rows))
 
 
 def carve_face(network: Network, dataset: Dataset, depth: FaceDepth) -> None:
@@ -92,7 +116,8 @@ class OccupancySchedule:
             broadcast((occupancy.occs, occupancy.binaries))
         if self._tightens(step):
             if is_main_process():
-                occupancy.tighten(self._density_of(i) for i in _spread(self.train_frames))
+                frames = _spread(self.train_frames)
+                occupancy.tighten(self._density_of(i, gain) for gain in (1.0, WIDE) for i in frames)
             broadcast((occupancy.binaries,))
 
     def changes(self, step: int) -> bool:
@@ -111,7 +136,9 @@ class OccupancySchedule:
         """Returns the densities of a chunk of cells under a random frame's audio, emotion and eyes."""
         return self._density_of(int(torch.randint(len(self.track), ())))(positions)
 
-    def _density_of(self, frame: int) -> Callable[[Tensor], Tensor]:
-        """Returns a function from positions to their densities under what drives a frame."""
+    def _density_of(self, frame: int, lip_gain: float = 1.0) -> Callable[[Tensor], Tensor]:
+        """Returns a function from positions to their densities under what drives a frame, its lips so far from the
+        middle over how far they were."""
         encoded = self.network.encode([self.track[frame]])
+        encoded = encoded._replace(articulation=lip_gain * encoded.articulation)
         return lambda positions: self.network.head.density_at(positions, encoded)

@@ -161,6 +161,10 @@ class AedPipeline(VanillaPipeline):
         return [*callbacks, *inherited]
 
     def _measure_lips(self, step: int) -> None:
-        schedule, frames = self.config.model.schedule, self.config.model.response_frames
-        if frames and schedule.ends(step) and schedule.stage(step) != "torso":
-            fit_response(self.model, frames)
+        c = self.config.model
+        if not c.schedule.ends(step) or c.schedule.stage(step) == "torso":
+            return
+        if self.model.lips is not None:
+            self.model.lips.fit_gain(self.model.network, c.lip_prior)
+        if c.response_frames:
+            fit_response(self.model, c.response_frames)

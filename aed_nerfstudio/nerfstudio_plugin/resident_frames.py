@@ -68,6 +68,10 @@ class ResidentFrames:
         self.labels: Float[Tensor, "l e"] = send(model.labels, device)
         """All that were recorded, [L, E]."""
         self.lip_shapes = None if model.lips is None else model.lips.lip_shapes[numbers]
+        everything = torch.ones(len(numbers), dtype=torch.bool, device=device)
+        self.heard: Bool[Tensor, " t"] = everything if model.lips is None else model.lips.heard[numbers]
+        """Of which the sound may be learned from."""
+        self.heard_frames = torch.nonzero(self.heard)[:, 0]
         takes = [condition.take or 0 for condition in conditions]
         self.light = network.light[takes] if network.settings.take_light else None
         """Of each frame's take, [T, 3]."""
@@ -111,11 +115,13 @@ class ResidentFrames:
             lips_are_true: in which of them the lip shape is not the one that is heard.
         """
         a_h, _, lips = self.hear(frames)
+        heard = self.heard[frames][:, None]
+        a_h = torch.where(heard, a_h, a_h.detach())
         each = len(emotions) // len(frames)
         frames = _repeated(frames, each)
         lips = _repeated(lips, each)
         if self.lip_shapes is not None:
-            lips = torch.where(lips_are_true, self.lip_shapes[frames], lips)
+            lips = torch.where(lips_are_true | ~_repeated(heard, each), self.lip_shapes[frames], lips)
         codes = self.network.codes
         code = None if codes is None else codes.weight[self.numbers[frames]]
         return self.network.condition(_repeated(a_h, each), emotions, self.eyes[frames], lips, code)

@@ -110,6 +110,23 @@ def packed(trainer, drawn, step: int) -> dict[str, torch.Tensor]:
     return head_losses(model.config, out, batch, True, model.progress(step), model.perceptual)
 
 
+def test_some_speech_is_not_learned_from(trainer, monkeypatch):
+    model, recorded = trainer.pipeline.model, trainer._recorded
+    frames, heard = recorded.fixed.frames, torch.ones_like(recorded.fixed.frames.heard)
+    heard[4:] = False
+    monkeypatch.setattr(frames, "heard", heard)
+    monkeypatch.setattr(frames, "heard_frames", torch.arange(4))
+    assert recorded.drawing.draw("head").listened.max() < 4
+    picks, told = torch.tensor([3, 4]), torch.zeros(2, 1, dtype=torch.bool)
+    encoded = frames.encode(picks, frames.emotions[picks], told)
+    true = frames.lip_shapes[picks]
+    assert torch.equal(encoded.articulation[1], true[1]) and not torch.equal(encoded.articulation[0], true[0])
+    weight = model.network.audio_encoder.project[0].weight
+    (of_heard,) = torch.autograd.grad(encoded.audio[0].square().sum(), weight, retain_graph=True)
+    (of_unheard,) = torch.autograd.grad(encoded.audio[1].square().sum(), weight)
+    assert of_heard.any() and not of_unheard.any()
+
+
 @pytest.mark.parametrize("step", [HEAD, LIPS_TONE, FACE, RAYS, TORSO])
 def test_losses_and_gradients_are_those_of_packed_samples(trainer, step):
     model, recorded = trainer.pipeline.model, trainer._recorded

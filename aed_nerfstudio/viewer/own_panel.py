@@ -55,12 +55,15 @@ class OwnPanel:
         self._uploaded: dict[str, Speech] = {}
         self._picture: Tensor | None = None
         self._slid = 0.0
+        self._buttons: list[viser.GuiUploadButtonHandle] = []
         with client.gui.add_folder("Speech", order=place[0]):
             self._build_speech(client.gui)
         with client.gui.add_folder("Background", order=place[1], expand_by_default=False):
             self._build_background(client.gui)
         self._load(performance.speech)
         self._aim()
+        for button in self._buttons:
+            button.disabled = False
 
     def _build_speech(self, gui: viser.GuiApi) -> None:
         hint = "A clip of the recording, or what you uploaded."
@@ -100,9 +103,11 @@ class OwnPanel:
 
         limits = f"up to {self.uploads.megabytes:g} MiB, and {self.uploads.minutes:g} minutes of sound"
         hint = f"For this browser only, and as long as it stays; {limits}."
-        button = gui.add_upload_button(label, icon=icon, mime_type=kinds, hint=hint)
+        # Disabled until all is there that takes a file: the browser has it before this function goes on.
+        button = gui.add_upload_button(label, disabled=True, icon=icon, mime_type=kinds, hint=hint)
         private.limit_uploads(button, self.uploads)
         button.on_upload(uploaded)
+        self._buttons.append(button)
 
     # ---- what is shown
 

@@ -90,8 +90,9 @@ class Page(SocketClient):
         self.set(label, True)
 
     def upload(self, label: str, name: str, content: bytes, size: int | None = None, parts: int | None = None) -> None:
-        """Sends a file; size, parts: what is announced, where that is not what is sent."""
+        """Sends a file, as soon as it may; size, parts: what is announced, where that is not what is sent."""
         button, transfer = self.id(label), str(uuid.uuid4())
+        self.wait(lambda: not self.controls[button]["disabled"])
         pieces = [content[i : i + PART] for i in range(0, len(content), PART)]
         self.send(
             "FileTransferStart", source_component_id=button, transfer_uuid=transfer, filename=name, mime_type="",

@@ -235,6 +235,9 @@ class Network(nn.Module):
         if self.settings.take_light:
             # Checkpoints of before there was a light of takes have none; a training that goes on measures it.
             state_dict.setdefault(f"{prefix}light", self.light.clone())
+        if self.head.warp is not None:
+            # Checkpoints of before the lips moved points: at first they move none.
+            state_dict.setdefault(f"{prefix}head.warp.shifts", self.head.warp.shifts.detach().clone())
         super()._load_from_state_dict(state_dict, prefix, *rest)
 
     # ---- what a checkpoint says of its avatar
@@ -414,10 +417,12 @@ class Network(nn.Module):
             audio += self.articulation_head.parameters()
         groups: dict[str, list[nn.Parameter]] = {
             "grids": [p for n, p in self.head.named_parameters() if "grid" in n],
-            "mlps": [p for n, p in self.head.named_parameters() if "grid" not in n],
+            "mlps": [p for n, p in self.head.named_parameters() if "grid" not in n and "warp" not in n],
             "audio": audio,
             "audio_attention": attention,
         }
+        if self.head.warp is not None:
+            groups["lip_warp"] = [self.head.warp.shifts]
         if self.codes is not None:
             groups["codes"] = [*self.codes.parameters()]
         if self.torso is not None:

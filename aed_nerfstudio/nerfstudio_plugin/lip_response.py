@@ -18,15 +18,15 @@ FEWEST = 12
 FOLLOWS = 0.5
 """Correlation with the recorded ones from which on a lip distance follows what it is told."""
 MOST = 1.5
-"""Ratio of the recorded deviation to the shown one that is made up for at most: beyond it lies what the field has never
-been told."""
+"""Ratio of the recorded deviation to the shown one, or the reverse, that is made up for at most: beyond it lies what the
+field has never been told."""
 
 
 def response(
     shown: Float[np.ndarray, "f lips"], recorded: Float[np.ndarray, "f lips"], labels: list[str]
 ) -> Float[np.ndarray, " lips"]:
     """Returns by what lip shapes are to be multiplied so that those which are shown move as far as the recorded ones:
-    the ratio of deviations about the means of the labels, 1 to `MOST`; 1 for what does not follow.
+    the ratio of deviations about the means of the labels, 1 / `MOST` to `MOST`; 1 for what does not follow.
 
     Args:
         shown: lip shapes of renders that were told the recorded ones, [F, 4]. recorded: those, [F, 4].
@@ -44,7 +44,7 @@ def response(
 
 def fit_response(model: AedNerfModel, frames: int) -> None:
     """Renders so many training frames, evenly spread, with their recorded lips, and has the network's `LinearLips` make
-    up for what the renders' lips move less.
+    up for what the renders' lips move less, or more.
 
     A mouth that was seen for a few thousand steps opens less than it is told to: the picture between two shapes is a
     blur of both. Says in one line what it found, or why it has found nothing: MediaPipe is not installed, or few
@@ -68,7 +68,7 @@ def fit_response(model: AedNerfModel, frames: int) -> None:
     lips.response.copy_(torch.from_numpy(gain))
     broadcast([lips.response])
     print(f"lip distances are told {' '.join(f'{value:.2f}' for value in gain)} times as far as they are read, "
-          "because the renders' lips move less than they are told")  # fmt: skip
+          "so that the renders' lips move as far as the recorded ones")  # fmt: skip
 
 
 def _lips_of(model: AedNerfModel, picks: list[int]) -> tuple[np.ndarray, np.ndarray]:

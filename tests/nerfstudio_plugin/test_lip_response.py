@@ -14,9 +14,9 @@ def recorded():
     return np.random.default_rng(0).normal(size=(400, 4))
 
 
-def test_lips_are_told_more_as_they_follow_less(recorded):
+def test_lips_are_told_more_as_they_follow_less_and_less_as_they_follow_more(recorded):
     shown = SPREADS * recorded + 3
-    np.testing.assert_allclose(response(shown, recorded, ["neutral"] * 400), [1, 1.25, MOST, 1], atol=1e-6)
+    np.testing.assert_allclose(response(shown, recorded, ["neutral"] * 400), [1, 1.25, MOST, 1 / 1.3], atol=1e-6)
 
 
 def test_what_does_not_follow_is_told_no_more(recorded):

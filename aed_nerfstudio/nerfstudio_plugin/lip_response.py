@@ -18,8 +18,8 @@ FEWEST = 12
 FOLLOWS = 0.5
 """Correlation with the recorded ones from which on a lip distance follows what it is told."""
 MOST = 1.5
-"""Ratio of the recorded deviation to the shown one, or the reverse, that is made up for at most: beyond it lies what the
-field has never been told."""
+"""Ratio of the recorded deviation to the shown one, or the reverse, that is made up for at most: beyond it lies what
+the field has never been told."""
 
 
 def response(

@@ -27,6 +27,7 @@ from aed_nerfstudio.fields.head_field import EncodedCondition, HeadField, spheri
 from aed_nerfstudio.rendering.compositing import composite, composite_torch
 from aed_nerfstudio.rendering.ray_marching import PackedSamples, march_rays
 from aed_nerfstudio.rendering.room_marching import march_into_rooms
+from tests.interpreter import quick
 
 NO_GPU = None if torch.cuda.is_available() else "needs a CUDA device"
 needs_triton = pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="needs Triton")
@@ -41,6 +42,12 @@ def runs(*pairs: tuple[str, str]):
         marks = [pytest.mark.skipif(reason is not None, reason=str(reason)), *[pytest.mark.gpu] * (kind == "cuda")]
         marked.append(pytest.param(name, kind, marks=marks, id=f"{name}-{kind}"))
     return pytest.mark.parametrize(("backend", "device"), marked)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick_interpreter():
+    with quick():
+        yield
 
 
 # ---- what a choice means
@@ -361,6 +368,8 @@ def test_networks_with_gradients_or_of_several_frames_are_torch_s(backend, devic
 
 # ---- marching
 
+STEP = 0.03 if interpreted() else 0.013  # half a cell, or a fifth
+
 
 def random_rays(count: int = 250 if interpreted() else 400) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     generator = torch.Generator().manual_seed(0)
@@ -382,9 +391,9 @@ def test_marching_gives_identical_samples(max_samples, filled, backend, device):
     occupancy = torch.rand(32, 32, 32, generator=torch.Generator().manual_seed(1)) < filled
     box = torch.tensor([-0.8, -0.7, -0.9, 0.9, 0.8, 0.7])
     given = (origins, directions, occupancy, box)
-    want = march_rays(*given, 0.013, max_samples, jitter=jitter, backend="torch")
+    want = march_rays(*given, STEP, max_samples, jitter=jitter, backend="torch")
     there = [a.to(device) for a in given]
-    got = march_rays(*there, 0.013, max_samples, jitter=jitter.to(device), backend=backend)
+    got = march_rays(*there, STEP, max_samples, jitter=jitter.to(device), backend=backend)
     for name, value in vars(want).items():
         assert torch.equal(getattr(got, name).cpu(), value), name
     assert (got.ray_starts.diff() <= max_samples).all()
@@ -396,10 +405,10 @@ def test_marching_into_rooms_gives_identical_samples(backend, device):
     origins, directions, jitter = random_rays()
     occupancy = torch.rand(32, 32, 32, generator=torch.Generator().manual_seed(1)) < 0.1
     box = torch.tensor([-0.8, -0.7, -0.9, 0.9, 0.8, 0.7])
-    want = march_rays(origins, directions, occupancy, box, 0.013, 16, jitter=jitter, backend="torch")
+    want = march_rays(origins, directions, occupancy, box, STEP, 16, jitter=jitter, backend="torch")
     groups = torch.arange(len(origins)) % 3
     there = [a.to(device) for a in (groups, origins, directions, occupancy, box)]
-    found = march_into_rooms((3000, 3000, 7), *there, 0.013, 16, jitter=jitter.to(device), backend=backend)
+    found = march_into_rooms((3000, 3000, 7), *there, STEP, 16, jitter=jitter.to(device), backend=backend)
     counts = want.ray_starts.diff()
     assert found.wanted.tolist() == [int(counts[groups == group].sum()) for group in range(3)]
     whole = [(ray, int(count)) for ray, count in enumerate(counts) if groups[ray] < 2]  # the last room is too small

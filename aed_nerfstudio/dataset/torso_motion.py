@@ -16,6 +16,7 @@ import numpy as np
 from jaxtyping import Float, Float32, UInt8
 from scipy.ndimage import gaussian_filter1d
 
+from aed_nerfstudio.dataset.alignment_kernel import FURTHEST, fit
 from aed_nerfstudio.dataset.schema import HEAD, NECK, TORSO, Dataset, Frame
 
 MOTION_DIM = 6
@@ -25,20 +26,13 @@ SIDES = (32, 64, 128)
 """Longer side of the pictures that are aligned, pixels."""
 ROUNDS = (15, 8, 6)
 """Of Gauss and Newton at each of these, at most."""
-STILL = 2e-5
-"""Half widths: a round that moves less is the last one."""
 NEAR_HEAD = 0.02
 """Of the picture's longer side: how near to head and neck nothing is compared, for there the torso is made up."""
 STRONGEST = 0.2
 """Share of a picture's pixels that are compared: those with the steepest edges."""
 LEAST_TORSO = 0.02
 """Share of the picture that a torso must cover to be told from."""
-LEAST_SEEN = 0.3
-"""Share of the compared pixels that a frame must show."""
-FURTHEST = 1.0
-"""Half widths, and changes of size: a fit beyond is none."""
-STIFFNESS = 1e-3
-"""How firmly turn, size and shear keep to none where the picture says nothing of them, over what it says of a shift."""
+EYE = np.eye(2, 3)
 SMOOTHING = (2.0, 1.5, 1.0, 0.75, 0.5)
 """Frames: deviations of the Gaussians that may smooth a motion, the widest first."""
 
@@ -54,8 +48,11 @@ class _Level:
     """Of the values by the motion."""
     middle: Float[np.ndarray, " 2"]
     """Of the reference's torso, half widths."""
-    size: tuple[int, int]
-    """Width and height of the pictures."""
+
+    def fit(self, picture: np.ndarray, start: np.ndarray, rounds: int) -> tuple[np.ndarray, float]:
+        """Returns the map [2, 3] that a picture is aligned by, and how far the two differ then, see
+        `aed_nerfstudio.dataset.alignment_kernel.fit`."""
+        return fit(self.points, self.values, self.jacobian, self.middle, picture, start, rounds)
 
 
 def torso_motion(dataset: Dataset, frames: Sequence[int], reference: int) -> Float32[np.ndarray, "f 6"]:
@@ -79,11 +76,11 @@ def torso_motion(dataset: Dataset, frames: Sequence[int], reference: int) -> Flo
         return motion
     middle = _middle(seen[-1])
     levels = [_level(picture, middle) for picture in seen]
-    before = np.eye(3)
+    before = EYE
     for k, number in enumerate(frames):
         pictures = _pyramid(dataset, dataset.frames[number])
-        found = None if pictures is None else _aligned(levels, pictures, (np.eye(3), before))
-        before = np.eye(3) if found is None else found
+        found = None if pictures is None else _aligned(levels, pictures, (EYE, before))
+        before = EYE if found is None else found
         motion[k] = np.nan if found is None else _numbers(found, middle)
     taken = [dataset.frames[number] for number in frames]
     for run in _runs([(frame.clip, 0) for frame in taken]):
@@ -145,64 +142,24 @@ def _level(picture: Float32[np.ndarray, "h w 3"], middle: np.ndarray) -> _Level:
     slope = slopes.reshape(2, -1, 2)[:, picks]  # by x and y, pixel, value
     away = (points - middle).T[:, :, None]
     parts = [slope[0], slope[1], *(slope[i] * away[j] for i in (0, 1) for j in (0, 1))]
-    return _Level(points, picture.reshape(-1, 3)[picks, :2], np.stack(parts, axis=-1).astype(np.float32), middle, size)
+    values = np.ascontiguousarray(picture.reshape(-1, 3)[picks, :2])
+    return _Level(points, values, np.stack(parts, axis=-1).astype(np.float32), middle)
 
 
 def _aligned(levels: list[_Level], pictures: list[np.ndarray], starts: tuple[np.ndarray, ...]) -> np.ndarray | None:
-    """Returns the affine map [3, 3] of the reference's places to a frame's, from the better of the places to start at;
+    """Returns the affine map [2, 3] of the reference's places to a frame's, from the better of the places to start at;
     None where there is none that can be."""
-    fits = [_fit(levels[0], pictures[0], start, ROUNDS[0]) for start in starts]
+    fits = [levels[0].fit(pictures[0], start, ROUNDS[0]) for start in starts]
     found, lack = min(fits, key=lambda fit: fit[1])
     for level, picture, rounds in zip(levels[1:], pictures[1:], ROUNDS[1:], strict=True):
-        found, lack = _fit(level, picture, found, rounds)
+        found, lack = level.fit(picture, found, rounds)
     return found if np.isfinite(lack) and np.abs(_numbers(found, levels[0].middle)).max() < FURTHEST else None
 
 
-def _fit(level: _Level, picture: np.ndarray, start: np.ndarray, rounds: int) -> tuple[np.ndarray, float]:
-    """Returns the map [3, 3] that a picture is aligned by, and how far the two differ then; infinite where too little
-    of the reference is seen, or the map is none."""
-    found = start
-    for _ in range(rounds):
-        lack, seen = _difference(level, picture, found)
-        if seen.mean() < LEAST_SEEN:
-            return start, np.inf
-        reach = max(0.01, 3 * float(np.median(np.abs(lack[seen > 0.5]))) if (seen > 0.5).any() else 0.01)
-        weights = seen[:, None] / (1 + np.square(lack / reach))
-        weighted = (level.jacobian * weights[..., None]).reshape(-1, MOTION_DIM)
-        normal = weighted.T @ level.jacobian.reshape(-1, MOTION_DIM)
-        stiff = STIFFNESS * normal[0, 0] * np.array([0, 0, 1, 1, 1, 1]) + 1e-9
-        step = np.linalg.solve(normal + np.diag(stiff), weighted.T @ lack.ravel())
-        if not np.isfinite(step).all() or np.abs(step).max() > FURTHEST:
-            return start, np.inf
-        found = found @ np.linalg.inv(_map(step, level.middle))
-        if np.abs(step).max() < STILL:
-            break
-    lack, seen = _difference(level, picture, found)
-    enough = seen.mean() >= LEAST_SEEN and np.isfinite(found).all()
-    return found, float((seen[:, None] * np.abs(lack)).sum() / seen.sum()) if enough else np.inf
-
-
-def _difference(level: _Level, picture: np.ndarray, found: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Returns by how much a picture differs from the reference where a map [3, 3] has it, [N, 2], and how far it may be
-    compared there, [N]."""
-    width, height = level.size
-    x, y = (level.points @ found[:2, :2].T + found[:2, 2]).astype(np.float32).T
-    values = cv2.remap(picture, (x + 1) * (width / 2) - 0.5, (y * width + height) / 2 - 0.5, cv2.INTER_LINEAR)
-    return values[:, 0, :2] - level.values, values[:, 0, 2]
-
-
-def _map(numbers: np.ndarray, middle: np.ndarray) -> np.ndarray:
-    """Returns the affine map [3, 3] of a motion [6] about a middle [2]."""
-    found = np.eye(3)
-    found[:2, :2] += numbers[2:].reshape(2, 2)
-    found[:2, 2] = numbers[:2] - numbers[2:].reshape(2, 2) @ middle
-    return found
-
-
 def _numbers(found: np.ndarray, middle: np.ndarray) -> np.ndarray:
-    """Returns the motion [6] about a middle [2] of an affine map [3, 3]."""
-    change = found[:2, :2] - np.eye(2)
-    return np.concatenate([found[:2, 2] + change @ middle, change.ravel()])
+    """Returns the motion [6] about a middle [2] of an affine map [2, 3]."""
+    change = found[:, :2] - np.eye(2)
+    return np.concatenate([found[:, 2] + change @ middle, change.ravel()])
 
 
 def _runs(words: list[tuple[str, int]]) -> list[np.ndarray]:

@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from nerfacc import OccGridEstimator
 from torch import Tensor
 
 from aed_nerfstudio.backends import Backend
+from aed_nerfstudio.rendering.carving_kernel import agreed
 from aed_nerfstudio.rendering.ray_marching import PackedSamples, march_rays
 
 # Points per call of the density function while the grid is updated: small, because each call may see another frame.
 _CHUNK_POINTS = 1 << 15
-# Cells that are carved at a time: as many as a processor's cache holds.
-_CARVED_AT_ONCE = 1 << 16
 
 
 class HeadOccupancy(OccGridEstimator):
@@ -164,7 +164,8 @@ def visual_hull(
     Returns:
         bool [resolution] * 3.
     """
-    return _agreed(masks, camera_to_worlds, focal, centre, resolution, share, lambda away, inside: inside, True)
+    distances = torch.where(masks, float("nan"), float("inf"))  # everything is too near where nothing is seen
+    return surface_shell(distances, camera_to_worlds, focal, centre, resolution, 0.0, 0.0, share)
 
 
 def surface_shell(
@@ -192,49 +193,8 @@ def surface_shell(
         bool [resolution] * 3.
     """
 
-    def near(away: Tensor, distance: Tensor) -> Tensor:
-        squared = away[0].square().addcmul_(away[1], away[1]).addcmul_(away[2], away[2])
-        deep = squared.sqrt_().sub_(distance)
-        return deep.isnan() | ((deep > -before) & (deep < behind))
-
-    return _agreed(distances, camera_to_worlds, focal, centre, resolution, share, near, float("nan"), among)
-
-
-def _agreed(
-    pictures: Tensor,
-    camera_to_worlds: Tensor,
-    focal: float,
-    centre: tuple[float, float],
-    resolution: int,
-    share: float,
-    fits: Callable[[Tensor, Tensor], Tensor],
-    beyond: float,
-    among: Tensor | None = None,
-) -> Tensor:
-    """Returns the cells of a grid that a share of the views agrees to, bool [resolution] * 3.
-
-    fits: tells of where the centres of cells are from a view's camera, [3, P], and of what its picture [H, W] has
-    there, [P], whether the view agrees. beyond: what a picture has outside of its borders. among: bool
-    [resolution] * 3, cells that are looked at.
-    """
-    height, width = pictures.shape[1:]
-    axis = (torch.arange(resolution, device=pictures.device) + 0.5) * (2 / resolution) - 1
-    cells = torch.stack(torch.meshgrid(axis, axis, axis, indexing="ij")).view(3, -1)
-    framed = torch.nn.functional.pad(pictures, (1, 1, 1, 1), value=beyond).flatten(1)
-    agreed = torch.zeros(cells.shape[1], dtype=torch.bool, device=cells.device)
-    looked_at = torch.ones_like(agreed) if among is None else among.to(cells.device).flatten()
-    for left in looked_at.nonzero()[:, 0].split(_CARVED_AT_ONCE):  # cells that enough views may yet agree to
-        points, votes = cells[:, left], torch.zeros(len(left), device=cells.device)
-        for number, (picture, pose) in enumerate(zip(framed, camera_to_worlds.float(), strict=True), 1):
-            away = points - pose[:3, 3:]
-            x, y, z = pose[:3, :3].T @ away
-            depth = z.neg_().clamp_min_(1e-6)
-            column = x.mul_(focal).div_(depth).add_(centre[0]).floor_().clamp_(-1, width)
-            row = y.mul_(-focal).div_(depth).add_(centre[1]).floor_().clamp_(-1, height)
-            place = row.add_(1).mul_(width + 2).add_(column).add_(1).int()
-            votes += fits(away, picture.index_select(0, place))
-            if number % 4 == 0 or number == len(framed):
-                possible = votes + (len(framed) - number) >= share * len(framed)
-                points, left, votes = points[:, possible], left[possible], votes[possible]
-        agreed[left] = True
-    return agreed.view(resolution, resolution, resolution)
+    cells = np.ones([resolution] * 3, bool) if among is None else among.cpu().numpy().copy()
+    poses = camera_to_worlds[:, :3].cpu().numpy().astype(np.float64)
+    needed = share * len(poses)
+    agreed(distances.cpu().numpy(), poses, focal, np.array(centre), needed, before, behind, cells)
+    return torch.from_numpy(cells).to(distances.device)

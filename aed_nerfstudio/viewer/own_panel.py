@@ -55,7 +55,7 @@ class OwnPanel:
         self._uploaded: dict[str, Speech] = {}
         self._picture: Tensor | None = None
         self._slid = 0.0
-        self._buttons: list[viser.GuiUploadButtonHandle] = []
+        self._buttons: list[private.GuiUploadButtonHandle] = []
         with client.gui.add_folder("Speech", order=place[0]):
             self._build_speech(client.gui)
         with client.gui.add_folder("Background", order=place[1], expand_by_default=False):

@@ -19,7 +19,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import wraps
+from functools import cache, wraps
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -33,7 +33,7 @@ from nerfstudio.viewer import viewer as nerfstudio_viewer
 from nerfstudio.viewer.render_state_machine import RenderStateMachine
 from nerfstudio.viewer_legacy.server.viewer_state import ViewerLegacyState
 from nerfstudio.viewer_legacy.server.viewer_utils import IOChangeException
-from viser import _messages
+from viser import _gui_api, _gui_handles, _icons, _messages
 from viser._gui_handles import GuiUploadButtonHandle, UploadedFile, _GuiInputHandle
 from viser.infra import _infra
 
@@ -82,6 +82,8 @@ PARTS = {
         "_handle_file_transfer_start",
         "_handle_file_transfer_part",
     ),
+    _gui_api: ("svg_from_icon",),
+    _gui_handles: ("svg_from_icon",),
     nerfstudio_viewer: ("populate_render_tab",),
     nerfstudio_viewer.Viewer: ("init_scene", "update_scene", "get_camera_state"),
     RenderStateMachine: ("_calculate_image_res", "check_interrupt", "_render_img", "_send_output_to_viewer"),
@@ -114,6 +116,10 @@ def install() -> None:
     _before(viser.GuiApi, "_handle_gui_updates", _take_value)
     _before(viser.GuiApi, "_handle_file_transfer_start", _start_upload)
     _before(viser.GuiApi, "_handle_file_transfer_part", _take_part)
+    # A button's icon is looked for in an archive of four thousand, for a tenth of a second.
+    icon = cache(_icons.svg_from_icon)
+    for module in (_gui_api, _gui_handles):
+        _replace(module, "svg_from_icon", icon)
     _before(nerfstudio_viewer.Viewer, "__init__", _open)
     _before(nerfstudio_viewer, "populate_render_tab", _render_tab)
     _before(RenderStateMachine, "_calculate_image_res", _resolution)

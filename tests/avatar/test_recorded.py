@@ -22,6 +22,7 @@ from aed_nerfstudio.avatar.renderers import recorded as recorded_renderer
 from aed_nerfstudio.avatar.renderers.culled import OPAQUE
 from aed_nerfstudio.avatar.renderers.recorded import RecordedRenderer
 from aed_nerfstudio.backends import interpreted
+from tests.interpreter import quick
 
 SIDE = 24
 SMALL, TAKEN = 16, 2
@@ -55,6 +56,12 @@ def test_pictures_in_the_interpreter(run, data):
         check=False,
     )
     assert job.returncode == 0 and " passed" in job.stdout and "skipped" not in job.stdout, job.stdout[-4000:]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick_interpreter():
+    with quick():
+        yield
 
 
 @pytest.fixture(scope="module")

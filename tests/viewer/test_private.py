@@ -43,7 +43,7 @@ def log(tmp_path_factory):
 def port(run, log):
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("MALLOC_ARENA_MAX", "1")  # else glibc keeps memory for each thread, and growth tells nothing
-        with served("ns-viewer", "--load-config", run / "config.yml", log=log, fresh=True) as port:
+        with served("ns-viewer", "--load-config", run / "config.yml", log=log) as port:
             yield port
 
 
@@ -127,14 +127,15 @@ def test_also_when_it_is_open_to_all_and_through_links(tmp_path):
 # ---- who is listened to
 
 
+def listening(port: int) -> list[list[str]]:
+    """What the kernel says of each socket that listens on a port: its address second, its inode tenth."""
+    lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return [line for line in lines if line[3] == "0A" and int(line[1].split(":")[1], 16) == port]
+
+
 def addresses(port: int) -> set[str]:
-    """Where something listens on a port, by the kernel."""
-    found = set()
-    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
-        local, state = line.split()[1], line.split()[3]
-        if state == "0A" and int(local.split(":")[1], 16) == port:
-            found.add(socket.inet_ntoa(struct.pack("<I", int(local.split(":")[0], 16))))
-    return found
+    """Where something listens on a port."""
+    return {socket.inet_ntoa(struct.pack("<I", int(line[1].split(":")[0], 16))) for line in listening(port)}
 
 
 needs_proc = pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="needs Linux's /proc")
@@ -522,14 +523,14 @@ def descriptors(pid: int) -> int:
 
 
 def process_of(port: int) -> int:
-    """The child of ours that was started for a port."""
-    for folder in Path("/proc").glob("[0-9]*"):
+    """The one that listens on a port."""
+    sockets = {f"socket:[{line[9]}]" for line in listening(port)}
+    for descriptor in Path("/proc").glob("[0-9]*/fd/*"):
         try:
-            words = (folder / "cmdline").read_bytes().split(b"\0")
+            if os.readlink(descriptor) in sockets:
+                return int(descriptor.parts[2])
         except OSError:
             continue
-        if b"--viewer.websocket-port" in words and str(port).encode() in words:
-            return int(folder.name)
     raise LookupError(port)
 
 

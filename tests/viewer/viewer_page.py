@@ -14,7 +14,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from tests.forks import BIN, forked
+from tests.forks import forked
 from tests.viewer.chromium import Chromium
 
 KEEP_PICTURES = """
@@ -189,16 +189,12 @@ class ViewerPage(Chromium):
 
 
 @contextmanager
-def served(*command: object, log: Path, fresh: bool = False) -> Iterator[int]:
-    """A running `ns-viewer` or `ns-train` with its arguments; yields its port. What it prints goes to `log`.
-
-    fresh: in an interpreter of its own, no fork.
-    """
+def served(*command: object, log: Path) -> Iterator[int]:
+    """A running `ns-viewer` or `ns-train` with its arguments; yields its port. What it prints goes to `log`."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    words = (*command, "--viewer.websocket-port", port)
-    command = [BIN / words[0], *map(str, words[1:])] if fresh else forked(*words)
+    command = forked(*command, "--viewer.websocket-port", port)
     with open(log, "w") as out, subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT) as viewer:
         try:
             end = time.monotonic() + 180

@@ -76,7 +76,6 @@ def _trainer(
 # - the sound of a tenth of the frames is not learned from: it tells how far the lips go in other speech.
 # - the lips' response is measured in the end: a mouth of a short training opens less than it is told to.
 # - expression grid: linear in emotion and lip shape; the density network alone hardly learns to move brows and lips.
-# - lip warp: a mouth opens by moving; blended alone, it is a blur of a shut and an open one.
 # - rays on lips, eyes and face, from several frames a step; patches anywhere on the face: lips alone would be sharp.
 # - closed eyes are shown more often, and are an input of their own weight: an avatar of a short training stares.
 # - visual hull and a start with long rays: 16 samples from the box's front do not reach the face, they fit fog before
@@ -101,7 +100,6 @@ _OURS = {
     "lip_prior": (Path("actor"),),
     "lambda_articulation": 0.01,
     "expression_grid": True,
-    "lip_warp": True,
     "lid_gain": 8.0,
     "lambda_saturation": 1e-3,
     "lambda_audio": 1e-4,

@@ -63,19 +63,20 @@ class LipSupervision(nn.Module):
         lips = network.linear_lips
         if lips is None or lips.fitted:
             return
-        penalty = self._fit(lips, network, self.train_frames, prior)
-        said = f" and the lips of {', '.join(map(str, prior))}" if self._prior(prior) is not None else ""
+        known = self._prior(prior)
+        penalty = lips.fit(*self._speech(network, self.train_frames), known)
+        said = "" if known is None else f" and the lips of {', '.join(map(str, prior))}"
         print(f"lip shapes from audio: ridge regression, penalty {penalty:g}{said}")
 
     def _prior(self, prior: Sequence[Path]) -> np.ndarray | None:
         return lip_prior(prior, self.dataset.front_end, self.dataset.feature_dim)
 
-    def _fit(self, lips: LinearLips, network: Network, frames: Sequence[int], prior: Sequence[Path]) -> float:
-        """Fits a regression to some frames, and returns its penalty."""
+    def _speech(self, network: Network, frames: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+        """Returns the windows of some frames, standardised, and their lip shapes, [F, 16, dim] and [F, 4]."""
         # Copied, because a view keeps all eight windows of its frame: 1.3 GB for 10 000 frames.
         windows = np.stack([self.track[i].audio[4].copy() for i in frames])
-        windows = network.standardised(send(windows, network.device)).cpu().numpy()
-        return lips.fit(windows, self.lip_shapes[frames].cpu().numpy(), self._prior(prior))
+        windows = network.standardised(send(windows, network.device))
+        return windows.cpu().numpy(), self.lip_shapes[frames].cpu().numpy()
 
     @torch.no_grad()
     def fit_gain(self, network: Network, prior: Sequence[Path] = ()) -> None:
@@ -84,19 +85,21 @@ class LipSupervision(nn.Module):
 
         How far the regression goes in speech that it was not fitted to is known; of the encoder, which learns by heart
         what it hears, the stretches tell that it has not heard: how far do both go there, and a regression alone that
-        was not fitted to them either?
+        was not fitted to them either? However often it is asked, the answer is the same.
         """
         lips = network.linear_lips
         if lips is None or len(self.stretches) < FEWEST_STRETCHES:
             return
-        other = LinearLips(self.dataset.feature_dim, lips.gain.numel()).to(network.device)
-        self._fit(other, network, self.heard_frames, prior)
+        known, size = self._prior(prior), (self.dataset.feature_dim, lips.gain.numel())
+        whole, other = LinearLips(*size).to(network.device), LinearLips(*size).to(network.device)
+        whole.fit(*self._speech(network, self.train_frames), known)
+        other.fit(*self._speech(network, self.heard_frames), known)
         picks = self.stretches[:, EDGE:-EDGE].ravel().tolist()
         audio = network.standardised(send(np.stack([self.track[i].audio for i in picks]), network.device))
         alone = other(audio[:, 4])
         _, of_encoder, _ = network.hear(audio)
         ratio = alone.std(0) / ((of_encoder + alone) / 2).std(0).clamp_min(1e-6)
-        lips.gain.mul_(ratio.clamp(1 / MOST_RATIO, MOST_RATIO)).clamp_(1, MOST_GAIN)
+        lips.gain.copy_((whole.gain * ratio.clamp(1 / MOST_RATIO, MOST_RATIO)).clamp(1, MOST_GAIN))
         print("lip shapes of unheard speech, over those of the regression alone: "
               f"{' '.join(f'{1 / value:.2f}' for value in ratio.tolist())}")  # fmt: skip
 

@@ -42,8 +42,9 @@ def _jaws(dataset: Dataset, picks: list[int]) -> list[tuple[int, int]]:
     """Returns the row of the nose's tip in frames, and by how many rows the chin could drop further there."""
     landmarks = np.concatenate([dataset.landmarks(clip.name) for clip in dataset.clips])
     drop = lip_shape(landmarks)[:, 3]
-    usual = np.nanmean(drop[dataset.split("train")])
-    widest = usual + WIDE * (np.nanquantile(drop[dataset.split("train")], 0.99) - usual)
+    recorded = drop[dataset.split("train")]
+    usual = np.nanmean(recorded)
+    widest = usual + WIDE * (np.nanquantile(recorded, 0.99) - usual)
     faces = landmarks[picks]
     rows = (widest - drop[picks]) * np.linalg.norm(faces[:, FOREHEAD, :2] - faces[:, NOSE_TIP, :2], axis=-1)
     found = np.nan_to_num(np.stack([faces[:, NOSE_TIP, 1], np.clip(rows, 0, None)], -1))
@@ -117,7 +118,8 @@ class OccupancySchedule:
         if self._tightens(step):
             if is_main_process():
                 frames = _spread(self.train_frames)
-                occupancy.tighten(self._density_of(i, gain) for gain in (1.0, WIDE) for i in frames)
+                gains = (1.0, WIDE) if self.network.settings.articulation else (1.0,)
+                occupancy.tighten(self._density_of(i, gain) for gain in gains for i in frames)
             broadcast((occupancy.binaries,))
 
     def changes(self, step: int) -> bool:

@@ -8,6 +8,7 @@ import torch
 from nerfstudio.cameras.cameras import Cameras
 
 from aed_nerfstudio.avatar.avatar import Avatar
+from aed_nerfstudio.fields.lip_warp import LipWarp
 from aed_nerfstudio.rendering.still_view import StillView
 
 
@@ -48,6 +49,22 @@ def assert_same(one, other) -> None:
     assert one.keys() == other.keys()
     for name in one:
         assert torch.equal(one[name], other[name]), name
+
+
+def test_lips_that_move_points_are_seen_to_move(avatar, track, monkeypatch):
+    """Of a point that goes elsewhere nothing is kept."""
+    renderer, warp = avatar.renderer, LipWarp(avatar.network.articulation_head.out_features).to(avatar.device)
+    torch.nn.init.normal_(warp.shifts, std=0.05, generator=torch.Generator().manual_seed(0))
+    monkeypatch.setattr(avatar.network.head, "warp", warp)
+    renderer.culled.still = StillView()
+    view, pictures = camera(avatar, track), []
+    for condition in conditions(avatar, track, 8):
+        pictures.append(renderer.render(view, condition))
+        assert_same(pictures[-1], afresh(avatar, view, condition))
+    with torch.no_grad():
+        warp.shifts.mul_(2)
+    assert_same(renderer.render(view, condition), afresh(avatar, view, condition))
+    assert not torch.equal(renderer.render(view, condition)["rgb"], pictures[-1]["rgb"])
 
 
 def test_the_same_pictures(avatar, track):

@@ -74,6 +74,8 @@ def test_the_gain_is_that_of_both_readings(lips, network, capsys):
     lips.fit_gain(network)
     assert torch.equal(network.linear_lips.gain, (gain * MOST_RATIO).clamp(1, MOST_GAIN))
     assert "over those of the regression alone: 0.50 0.50 0.50 0.50" in capsys.readouterr().out
+    lips.fit_gain(network)  # as when a training that has ended goes on
+    assert torch.equal(network.linear_lips.gain, (gain * MOST_RATIO).clamp(1, MOST_GAIN))
 
 
 def test_without_stretches_it_stays_the_regression_s(dataset, track, network):

@@ -81,9 +81,11 @@ PARTS = {
         "_handle_gui_updates",
         "_handle_file_transfer_start",
         "_handle_file_transfer_part",
+        "_get_container_id",
+        "_set_container_id",
     ),
     _gui_api: ("svg_from_icon",),
-    _gui_handles: ("svg_from_icon",),
+    _gui_handles: ("svg_from_icon", "GuiFolderHandle", "GuiModalHandle", "GuiTabHandle"),
     nerfstudio_viewer: ("populate_render_tab",),
     nerfstudio_viewer.Viewer: ("init_scene", "update_scene", "get_camera_state"),
     RenderStateMachine: ("_calculate_image_res", "check_interrupt", "_render_img", "_send_output_to_viewer"),
@@ -95,6 +97,8 @@ _shared: WeakSet[_infra.WebsockServer] = WeakSet()
 """Servers that who started the program has given a public address."""
 _serving = threading.local()
 """`server`: the one whose thread this is."""
+_containers = threading.local()
+"""`left`: where this thread made controls before each of the folders that it is in."""
 
 
 def install() -> None:
@@ -120,6 +124,9 @@ def install() -> None:
     icon = cache(_icons.svg_from_icon)
     for module in (_gui_api, _gui_handles):
         _replace(module, "svg_from_icon", icon)
+    for kind in (_gui_handles.GuiFolderHandle, _gui_handles.GuiModalHandle, _gui_handles.GuiTabHandle):
+        _replace(kind, "__enter__", _enter)
+        _replace(kind, "__exit__", _leave)
     _before(nerfstudio_viewer.Viewer, "__init__", _open)
     _before(nerfstudio_viewer, "populate_render_tab", _render_tab)
     _before(RenderStateMachine, "_calculate_image_res", _resolution)
@@ -471,6 +478,29 @@ def _clamped(value: object, low: float | None, high: float | None) -> float | No
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
         return None
     return min(max(value, -LARGEST_NUMBER if low is None else low), LARGEST_NUMBER if high is None else high)
+
+
+# ---- folders
+
+
+def _enter(container: Any) -> Any:
+    """Has this thread make its controls in a folder from here on.
+
+    viser keeps in the folder itself where they were made before. Two threads that were in one of nerfstudio's at once
+    left it so that one made all its later ones there, and browsers that it served got no panel of their own.
+    """
+    gui = _gui_of(container)
+    vars(_containers).setdefault("left", []).append(gui._get_container_id())
+    gui._set_container_id(container._id)
+    return container
+
+
+def _leave(container: Any, *error: object) -> None:
+    _gui_of(container)._set_container_id(_containers.left.pop())
+
+
+def _gui_of(container: Any) -> viser.GuiApi:
+    return getattr(container, "_parent", container)._gui_api  # tabs have that of their group
 
 
 # ---- uploads

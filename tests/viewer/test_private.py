@@ -7,7 +7,9 @@ import os
 import re
 import socket
 import struct
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -302,6 +304,36 @@ def test_an_error_in_a_block_of_messages_does_not_silence_the_server():
         with pytest.raises(KeyError), server.atomic(), server.atomic():
             raise KeyError
         assert not server._websock_server._atomic_lock.locked()
+    finally:
+        server.stop()
+
+
+def test_two_threads_may_be_in_one_folder_at_once():
+    """viser lost where one of them had been before, for good: a browser that it served had no panel of its own."""
+    private.install()
+    server = viser.ViserServer("127.0.0.1", 0, verbose=False)
+    entered, left = threading.Event(), threading.Event()
+
+    def other() -> str:
+        with folder:
+            entered.set()
+            assert left.wait(10)
+        return server.gui._get_container_id()
+
+    try:
+        folder, group = server.gui.add_folder("Folder"), server.gui.add_tab_group()
+        tab = group.add_tab("Tab")
+        with ThreadPoolExecutor(1) as pool:
+            beside = pool.submit(other)
+            assert entered.wait(10)
+            with tab, folder:
+                inner = server.gui.add_folder("Inner")
+            left.set()
+            assert beside.result(10) == server.gui._get_container_id() == "root"
+        assert inner._parent_container_id == folder._id
+        with pytest.raises(KeyError), folder:
+            raise KeyError
+        assert server.gui._get_container_id() == "root"
     finally:
         server.stop()
 

@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 from scipy.ndimage import gaussian_filter1d
 
+from aed_nerfstudio.audio.elimination_kernel import eliminate
 from aed_nerfstudio.audio.features import SAMPLE_RATE, STEP
 from aed_nerfstudio.dataset.schema import FPS
 from aed_nerfstudio.face.face_mesh import lip_shape
@@ -207,9 +208,5 @@ def _solved(squares: np.ndarray, products: np.ndarray) -> np.ndarray:
     the whole estimate 30 times slower on a busy machine.
     """
     rows = np.concatenate([squares, products], axis=2)
-    n = squares.shape[1]
-    for k in range(n):
-        pivot = rows[:, k, k:] / rows[:, k, k, None]
-        rows[:, :, k:] -= rows[:, :, k, None] * pivot[:, None]
-        rows[:, k, k:] = pivot
-    return rows[:, :, n:]
+    eliminate(rows)
+    return rows[:, :, squares.shape[1] :]

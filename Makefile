@@ -4,8 +4,8 @@
 # A Python as uv takes it: versions, a program's name or its path. Below 3.12 MediaPipe brings its models along.
 PYTHON ?= >=3.10,<3.12
 VENV ?= .venv
-# Processes that share the tests, each with one thread.
-WORKERS ?= 2
+# Processes that share the tests, each with one thread: one more than cores, for a fifth of the time a test waits.
+WORKERS ?= 3
 UV := $(or $(shell command -v uv),.uv/bin/uv)
 export UV
 # Compiled modules are kept also where the machine says not to: else each new process compiles PyTorch and nerfstudio

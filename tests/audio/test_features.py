@@ -1,5 +1,6 @@
 """Audio front ends and the windows cut from their features."""
 
+import functools
 import subprocess
 import sys
 
@@ -16,9 +17,15 @@ def speech():
     return read_audio(audio.speech_wavs()["beckett.wav"])[: 16000 * 6]
 
 
+@pytest.fixture(scope="module")
+def of_speech(speech):
+    """The features of the speech by a front end's name."""
+    return functools.cache(lambda name: audio.extract_features(speech, 150, name))
+
+
 @pytest.mark.parametrize("name", ["moonshine", "moonshine-live", "log-mel"])
-def test_shapes_scale_and_independence_of_length(speech, name):
-    features = audio.extract_features(speech, 150, name)
+def test_shapes_scale_and_independence_of_length(speech, of_speech, name):
+    features = of_speech(name)
     assert features.shape == (300, audio.FRONT_ENDS[name].dim) and features.dtype == np.float32
     assert 0.3 < np.sqrt((features**2).mean()) < 3.0
     shorter = audio.extract_features(speech[: 16000 * 5], 75, name)
@@ -29,11 +36,11 @@ def test_shapes_scale_and_independence_of_length(speech, name):
 
 
 @pytest.mark.parametrize(("name", "reach"), [("moonshine", 6), ("moonshine-live", 25), ("log-mel", 6)])
-def test_features_keep_time_with_the_sound(speech, name, reach):
+def test_features_keep_time_with_the_sound(speech, of_speech, name, reach):
     # A tenth of a second of speech is replaced by other speech: the features change most in steps 150..154.
     changed = speech.copy()
     changed[48000:49600] = speech[20000:21600]
-    change = np.abs(audio.extract_features(changed, 150, name) - audio.extract_features(speech, 150, name)).mean(1)
+    change = np.abs(audio.extract_features(changed, 150, name) - of_speech(name)).mean(1)
     assert 147 <= int(change.argmax()) <= 157
     centre = (change**2 * np.arange(300)).sum() / (change**2).sum()
     assert abs(centre - 152) < reach  # a live stream has heard two seconds, and hardly anything of what comes
@@ -46,14 +53,13 @@ def test_log_mel_of_a_click_is_in_its_step():
         assert int(audio.extract_features(click, 1550, "log-mel").mean(1).argmax()) == step
 
 
-def test_moonshine_is_centred_on_its_steps(speech):
+def test_moonshine_is_centred_on_its_steps(speech, of_speech):
     # Steps of the speech are reversed; what changes most is up to the words, but on the whole it lies around them.
     steps = range(30, 280, 30)
     changed = speech.copy()
     for step in steps:
         changed[320 * step : 320 * (step + 1)] = speech[320 * (step + 1) - 1 : 320 * step - 1 : -1]
-    before, after = (audio.extract_features(samples, 150, "moonshine") for samples in (speech, changed))
-    change = np.square(after - before).mean(1)
+    change = np.square(audio.extract_features(changed, 150, "moonshine") - of_speech("moonshine")).mean(1)
     near = np.arange(-12, 13)
     late = [np.average(near, weights=change[step + near]) for step in steps]
     assert abs(np.mean(late)) < 0.7

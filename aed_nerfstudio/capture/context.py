@@ -17,7 +17,7 @@ from aed_nerfstudio.capture.takes import Take
 from aed_nerfstudio.dataset.schema import read_image, write_arrays
 from aed_nerfstudio.files import digest
 
-VERSION = 5
+VERSION = 6
 """Of the stages: raised when one of them makes something else of the same input."""
 
 Item = TypeVar("Item")

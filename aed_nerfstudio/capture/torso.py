@@ -19,6 +19,8 @@ SLIVER = 0.008  # of the picture's height: what is thinner on both sides is the 
 ALIKE = 14.0  # in Cr and Cb: skin in light and skin in the chin's shadow
 STRIP = 0.2  # of what is made up: less of the neck than this tells little of its colour
 NECK_SHADE = 0.7  # of the chin's brightness, where too little of the neck is seen to tell
+RIM = 0.006  # of the picture's height: how near to the head's edge pixels have something of it
+CLOTH_FADE, NECK_FADE = 0.02, 0.008  # of the picture's height: how far what is seen fades into what is made up
 LUMA = np.array([0.299, 0.587, 0.114])
 MARGIN = 0.03  # of the picture's height: what the edge's refinement looks at above the body
 
@@ -43,6 +45,7 @@ def torso_layer(image: np.ndarray, labels: np.ndarray, background: Background | 
     image, labels, head, body, hidden, seam = (v[first:] for v in (image, labels, head, body, hidden, seam))
     alpha = _alpha(image, body, head, hidden, None if background is None else background.below(first))
     colours = _colours(image, body & ~seam, labels == NECK, head, hidden | seam, size)
+    colours = _as_seen(colours, image, body, labels == NECK, head, size)
     colours[alpha == 0] = 0
     out[first:] = np.clip(np.round(np.dstack([colours, 255 * alpha])), 0, 255).astype(np.uint8)
     return out
@@ -91,7 +94,12 @@ def _alpha(
     image: np.ndarray, body: np.ndarray, head: np.ndarray, hidden: np.ndarray, background: Background | None
 ) -> np.ndarray:
     """Returns the alpha of the layer, float32 [H, W]."""
-    soft = cv2.GaussianBlur((body | hidden).astype(np.float32), (0, 0), EDGE_SIGMA, borderType=cv2.BORDER_REPLICATE)
+    below, person = (
+        cv2.GaussianBlur(there.astype(np.float32), (0, 0), EDGE_SIGMA, borderType=cv2.BORDER_REPLICATE)
+        for there in (body | hidden, body | head)
+    )
+    # A body that the head stands before ends somewhere behind it, not where it is seen no longer.
+    soft = np.where(body, person, below)
     if background is not None:
         person = body | head
         # Towards the room the picture tells the alpha; towards the head, which hides it, only the shape does.
@@ -134,6 +142,33 @@ def _colours(
     # The border between what is seen and what is made up must not show.
     keep = cv2.blur(pure.astype(np.float32), (5, 5)) * pure
     return colours + keep[..., None] * (image - colours)
+
+
+def _as_seen(
+    colours: np.ndarray, image: np.ndarray, body: np.ndarray, neck: np.ndarray, head: np.ndarray, size: int
+) -> np.ndarray:
+    """Returns colours, float32 [H, W, 3], of which those are a picture's, uint8 [H, W, 3], that it shows without
+    anything of the head: of a body, bool [H, W], and the neck in it, up to the head's edge. Behind it the cloth fades
+    out, for a collar beside a jaw is not the soft end of a neck."""
+    sliver = 2 * max(1, round(SLIVER * size)) + 1  # between jaw and collar, of mixed pixels: as good as cloth
+    opened = cv2.morphologyEx((neck | head).astype(np.uint8), cv2.MORPH_OPEN, np.ones((sliver, sliver), np.uint8))
+    neck = (opened > 0) & neck & body
+    cloth = body & ~neck
+    from_head = cv2.distanceTransform((~head).astype(np.uint8), cv2.DIST_L2, 5)
+    inside = cv2.erode((body | head).astype(np.uint8), np.ones((3, 3), np.uint8), borderValue=(1,)) > 0
+    seen = inside & body & (from_head > np.where(neck, max(2, round(SEAM * size)), RIM * size))
+    if not seen.any():
+        return colours
+    away, place = cv2.distanceTransformWithLabels(
+        (~seen).astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
+    )
+    nearest = np.zeros(place.max() + 1, int)
+    nearest[place[seen]] = np.flatnonzero(seen)
+    nearest = nearest[place]
+    near_neck = cv2.dilate(neck.astype(np.uint8), np.ones((2 * round(CLOTH_FADE * size) + 1,) * 2, np.uint8)) > 0
+    reach = np.where(cloth.ravel()[nearest] & ~near_neck, CLOTH_FADE, NECK_FADE) * size
+    share = np.clip(1 - away / np.maximum(reach, 1), 0, 1).astype(np.float32)
+    return colours + share[..., None] * (image.reshape(-1, 3)[nearest] - colours)
 
 
 def _skin(image: np.ndarray, neck: np.ndarray, chin: np.ndarray, made_up: np.ndarray, rise: np.ndarray) -> np.ndarray:

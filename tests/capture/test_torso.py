@@ -57,6 +57,21 @@ def test_a_collar_between_leaves_no_gap():
     assert (rgba[54:60, 41:59, 3] > 250).all()
 
 
+def test_a_collar_beside_the_jaw_is_as_it_is_seen():
+    """Up to the head's edge, and a little behind it; the neck is its own from below the chin's shadow on."""
+    image, labels = _figure()
+    labels[56:75, 28:40] = labels[56:75, 60:72] = TORSO
+    labels[20:60, 30:70] = HEAD
+    image[labels == TORSO] = (240, 240, 250)
+    image[62:70, 41:59] = (150, 100, 80)  # a shadow on the neck
+    rgba = torso_layer(image, labels)
+    for side in (slice(31, 39), slice(61, 69)):
+        assert (rgba[61:75, side] == (240, 240, 250, 255)).all()
+        assert np.abs(rgba[59, side, :3].astype(int) - (240, 240, 250)).max() < 70
+        assert (rgba[60, side, 3] == 255).all(), "it does not end where the head begins"
+    assert (rgba[63:69, 43:57, :3] == (150, 100, 80)).all()
+
+
 def test_a_tie_taken_for_neck_colours_nothing():
     image, labels = _figure()
     labels[75:90, 42:58] = NECK

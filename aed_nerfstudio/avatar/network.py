@@ -238,7 +238,8 @@ class Network(nn.Module):
             state_dict.setdefault(f"{prefix}light", self.light.clone())
         if self.head.warp is not None:
             # Checkpoints of before the lips moved points: at first they move none.
-            state_dict.setdefault(f"{prefix}head.warp.shifts", self.head.warp.shifts.detach().clone())
+            for name, value in self.head.warp.state_dict().items():
+                state_dict.setdefault(f"{prefix}head.warp.{name}", value.clone())
         super()._load_from_state_dict(state_dict, prefix, *rest)
 
     # ---- what a checkpoint says of its avatar

@@ -55,6 +55,8 @@ OVAL = [10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379
 """The face's outline, from the forehead's middle by the image's right."""
 JAW = [132, 58, 172, 136, 150, 149, 176, 148, 152, 377, 400, 378, 379, 365, 397, 288, 361]
 """From below the ear on the image's left to below the one on its right."""
+SPEAKING = [*LIPS, *JAW[5:12], 18, 199, 200]
+"""What speech moves most: the lips, the chin and what is between."""
 UPPER_FACE = (151, 108, 337, 6, 197, 118, 347)
 """Skin that masks leave free: forehead, bridge of the nose, below the eyes."""
 STABLE = np.array([10, 151, 9, 8, 168, 6, 197, 195, 5, 4, 1,

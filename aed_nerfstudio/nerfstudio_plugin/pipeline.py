@@ -13,6 +13,7 @@ from nerfstudio.pipelines.base_pipeline import VanillaPipeline, VanillaPipelineC
 from torch.nn.parallel import DistributedDataParallel
 
 from aed_nerfstudio.errors import report_plainly
+from aed_nerfstudio.face.face_mesh import SPEAKING
 from aed_nerfstudio.media.provenance import tag_renders_of_nerfstudio
 from aed_nerfstudio.nerfstudio_plugin.checkpoints import fitting, named_features
 from aed_nerfstudio.nerfstudio_plugin.datamanager import AedDataManager, AedDataManagerConfig
@@ -155,8 +156,11 @@ class AedPipeline(VanillaPipeline):
             callbacks.append(TrainingCallback(after, self.mean_weights.update))
         callbacks.append(TrainingCallback(after, self._measure_lips))
         inherited = super().get_training_callbacks(attributes)
-        if self.datamanager.face_depth is not None and self.config.model.lambda_depth:
-            carve_face(self.model.network, self.datamanager.dataset, self.datamanager.face_depth)
+        network, depth = self.model.network, self.datamanager.face_depth
+        if depth is not None and self.config.model.lambda_depth:
+            carve_face(network, self.datamanager.dataset, depth)
+        if depth is not None and network.head.warp is not None:
+            network.head.warp.confine(torch.from_numpy(depth.shape[SPEAKING]).to(network.device), network.box)
         broadcast(value for value in self.model.state_dict().values() if torch.is_tensor(value))  # what was fitted
         return [*callbacks, *inherited]
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from aed_nerfstudio.fields.head_field import EncodedCondition, HeadField, spherical_harmonics
-from aed_nerfstudio.fields.lip_warp import REACH, LipWarp
+from aed_nerfstudio.fields.lip_warp import FAR, NEAR, REACH, SIDE, LipWarp
 
 
 @pytest.fixture
@@ -16,7 +16,7 @@ def points():
 def warp():
     warp = LipWarp(2)
     with torch.no_grad():
-        warp.shifts[0, 1, :, :, 16:] = 0.05  # the first number lifts one half, whose third or first axis is late
+        warp.shifts[0, 1, :, :, SIDE // 2 :] = 0.05  # the first number lifts the half whose first axis is late
         warp.shifts[1, 2] = 0.02  # the second one moves all
     return warp
 
@@ -37,7 +37,7 @@ def test_shifts_are_linear_in_the_lips_and_bounded(points, warp):
 
 def test_a_place_has_its_own_shift(points, warp):
     moved = warp(points, torch.tensor([[1.0, 0.0]]), [300]) - points
-    right, left = points[:, 0] > 0.05, points[:, 0] < -0.05
+    right, left = points[:, 0] > 1 / (SIDE - 1), points[:, 0] < -1 / (SIDE - 1)  # beyond the vertices next to zero
     torch.testing.assert_close(moved[right, 1], torch.full((int(right.sum()),), 0.05), rtol=0.03, atol=0)
     assert not moved[left].any() and not moved[:, [0, 2]].any()
 
@@ -61,3 +61,19 @@ def test_a_field_is_looked_up_where_points_went(points):
     assert (open_[0] - field(points, view, told(0.0), [300])[0]).abs().max() > 1e-2
     open_[0].sum().backward()
     assert field.warp.shifts.grad.any()
+
+
+def test_only_what_is_near_to_the_mouth_moves():
+    marks = torch.tensor([[0.1, -0.3, 0.3], [-0.1, -0.3, 0.3]])
+    warp, box = LipWarp(1), torch.tensor([-0.8, -1.0, -0.8, 0.8, 1.0, 0.8])
+    with torch.no_grad():
+        warp.shifts[:, 1] = 0.02
+    warp.confine(marks, box)
+    there = torch.rand(200_000, 3, generator=torch.Generator().manual_seed(0)) * (box[3:] - box[:3]) + box[:3]
+    moved = warp(2 * (there - box[:3]) / (box[3:] - box[:3]) - 1, torch.ones(1, 1), [len(there)])
+    shift = moved - (2 * (there - box[:3]) / (box[3:] - box[:3]) - 1)
+    away = torch.cdist(there, marks).min(-1).values
+    cell = float(((marks.amax(0) - marks.amin(0) + 2 * FAR) / (SIDE - 1)).norm())
+    assert not shift[:, [0, 2]].any() and not shift[away > FAR + cell].any()
+    assert shift[away < 0.02, 1].min() > 0.02 * (FAR - 0.02 - cell) / (FAR - NEAR) and (away < 0.02).sum() > 2
+    assert shift[:, 1].max() < 0.0201 and shift[(away > NEAR + cell) & (away < FAR), 1].max() < 0.02

@@ -70,7 +70,7 @@ class TalkingFaceDataParser(DataParser):
             image_filenames=[dataset.path("images", dataset.frames[i]) for i in indices],
             cameras=cameras,
             scene_box=SceneBox(aabb=torch.tensor([[-1.0, -1.0, -1.0], [1.0, 1.0, 1.0]])),
-            metadata={"dataset": dataset, "background": dataset.static_background()},
+            metadata={"dataset": dataset},
         )
 
 

@@ -75,8 +75,8 @@ class Portrait:
     provenance: Provenance = Provenance()
 
     @classmethod
-    def of(cls, dataset: Dataset, background: UInt8[np.ndarray, "h w 3"] | None = None) -> Portrait:
-        """Returns the portrait of a dataset's person; background: the dataset's, where it was read already.
+    def of(cls, dataset: Dataset) -> Portrait:
+        """Returns the portrait of a dataset's person.
 
         Raises:
             InputError: the dataset has no usable training frame, or its background cannot be read.
@@ -87,12 +87,12 @@ class Portrait:
         names = {clip.name: number for number, clip in enumerate(dataset.clips)}
         labels = {clip.name: (clip.emotion, clip.intensity) for clip in dataset.clips}
         chosen = [dataset.frames[i] for i in train]
-        return cls(
+        portrait = cls(
             vocabulary=EmotionVocabulary(
                 tuple(dataset.categories), tuple(dataset.intensities), tuple(dict.fromkeys(labels.values()))
             ),
             camera=dataset.camera,
-            background=dataset.static_background() if background is None else background,
+            background=dataset.static_background(),
             motion=HeadMotion(
                 poses=np.array([frame.camera_to_world for frame in chosen], np.float32)[:, :3],
                 eye_openness=np.array([frame.eye_openness for frame in chosen], np.float32),
@@ -111,6 +111,7 @@ class Portrait:
                 consent=dataset.consent,
             ),
         )
+        return replace(portrait, background=dataset.static_background(portrait.takes[portrait.reference_take]))
 
     def assembler(self) -> Assembler:
         """Returns what puts together the conditions of this avatar's frames."""
@@ -118,7 +119,7 @@ class Portrait:
 
     @property
     def reference_take(self) -> int:
-        """Returns the number of the take in whose light the avatar is shown: the longest that is neutral, or of all."""
+        """Returns the number of the take whose light and room are shown: the longest that is neutral, or of all."""
         longest = self.motion.longest_first
         return next((k for k in longest if self.motion.labels[k].split()[0] == "neutral"), longest[0])
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from aed_nerfstudio.capture.background import Background, clip_background, merge_backgrounds, sample
+from aed_nerfstudio.capture.backdrop import differs
+from aed_nerfstudio.capture.background import Background, clip_background, merge_backgrounds, own_picture, sample
 from aed_nerfstudio.capture.context import Capture, TakeState
 from aed_nerfstudio.capture.parallel import ahead, in_threads
 from aed_nerfstudio.capture.parsers import Parser, open_parser
@@ -62,17 +63,23 @@ def _background_file(run: Capture, take: TakeState) -> Path:
 
 def _background(run: Capture, takes: list[TakeState]) -> dict:
     """Writes the background of every take and of all together, and reports how much of it was seen and moves."""
-    backgrounds = []
+    backgrounds: dict[str, Background] = {}
     for take in takes:
         frames = take.usable_frames()
         if frames:
             picks = [frames[k] for k in sample(len(frames), run.size)]
             background = clip_background(_seen(run, take, k) for k in picks)
             background.write(_background_file(run, take), run.root)
-            backgrounds.append(background)
-    picture, seen = merge_backgrounds(backgrounds)
+            backgrounds[take.name] = background
+    picture, seen = merge_backgrounds(list(backgrounds.values()))
     write_image(run.root / "background.png", picture, root=run.root)
-    reports = [background.report() for background in backgrounds]
+    for name, background in backgrounds.items():
+        own = run.root / "backgrounds" / f"{name}.png"
+        if len(backgrounds) > 1 and not differs(background, picture):
+            write_image(own, own_picture(background, picture), root=run.root)
+        else:  # that of all, which is laid behind the person in its pictures
+            own.unlink(missing_ok=True)
+    reports = [background.report() for background in backgrounds.values()]
     worst = max(reports, key=lambda report: report["moving"])
     warnings = []
     if worst["moves"]:

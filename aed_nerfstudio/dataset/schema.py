@@ -168,9 +168,14 @@ class Dataset:
         """Reads what each pixel of a frame is, uint8 [h, w]: BACKGROUND, TORSO, NECK or HEAD."""
         return self._sized(self.path("parsing", frame), 1)
 
-    def static_background(self) -> UInt8[np.ndarray, "h w 3"]:
-        """Reads the picture without the person, uint8 [h, w, 3]."""
-        return self._sized(self.background, 3)
+    def own_background(self, clip: str) -> Path:
+        """Returns the file of the picture without the person as a clip shows it; there may be none."""
+        return self.root / "backgrounds" / f"{clip}.png"
+
+    def static_background(self, clip: str | None = None) -> UInt8[np.ndarray, "h w 3"]:
+        """Reads the picture without the person, uint8 [h, w, 3]: of a clip, where that has its own, else of all."""
+        own = None if clip is None else self.own_background(clip)
+        return self._sized(own if own is not None and is_file(own) else self.background, 3)
 
     def _sized(self, path: Path, channels: int) -> np.ndarray:
         """Reads a picture of the camera's size; its alpha is dropped where it is not asked for."""
@@ -222,7 +227,8 @@ class Dataset:
 def folder_parts(root: Path) -> list[Path]:
     """Returns the files and folders of a dataset folder."""
     files = ("dataset.json", "transforms.json", "report.json", "background.png")
-    return [root / name for name in (*files, "images", "parsing", "torso", "landmarks", "audio", "audio_features")]
+    folders = ("images", "parsing", "torso", "landmarks", "audio", "audio_features", "backgrounds")
+    return [root / name for name in (*files, *folders)]
 
 
 def write_json(path: Path, value: object, root: Path | None = None) -> None:
@@ -507,7 +513,8 @@ def _check_files(dataset: Dataset, inside: BoundedFolder) -> None:
     if lost:
         raise InputError(f"{lost[0]} is missing; {MEND} to rebuild it")
     for clip in dataset.clips:
-        for path in (dataset.sound(clip.name), dataset.root / "landmarks" / f"{clip.name}.npy"):
+        optional = dataset.sound(clip.name), dataset.own_background(clip.name)
+        for path in (*optional, dataset.root / "landmarks" / f"{clip.name}.npy"):
             inside.check(path)
         inside.check(dataset.root / "audio_features" / f"{clip.name}.npy")
         dataset.features(clip.name)
@@ -522,7 +529,8 @@ def check_pictures(dataset: Dataset) -> None:
         InputError: one is not.
     """
     size = dataset.camera.w, dataset.camera.h
-    paths = [dataset.background]
+    own = [dataset.own_background(clip.name) for clip in dataset.clips]
+    paths = [dataset.background, *(path for path in own if is_file(path))]
     paths += [path for frame in dataset.frames if frame.usable for path in dataset.pictures_of(frame)]
     for path in paths:
         if (wrong := fault(path, size)) is not None:
@@ -537,6 +545,7 @@ def check_pixels(dataset: Dataset) -> None:
     """
     dataset.static_background()
     for clip in dataset.clips:
+        dataset.static_background(clip.name)
         dataset.landmarks(clip.name)
     for frame in dataset.frames:
         for read in (dataset.image, dataset.parsing, dataset.torso) if frame.usable else ():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -20,6 +21,9 @@ from aed_nerfstudio.evaluation.measure import Progress, Scale, unseen_progress
 from aed_nerfstudio.evaluation.metrics import empty_row
 from aed_nerfstudio.evaluation.sequence_figures import measure_frames
 from aed_nerfstudio.evaluation.spooled import spooled
+
+if TYPE_CHECKING:
+    import torch
 
 HEAD_CORNERS = np.stack(np.meshgrid(*[[-0.4, 0.4]] * 3), -1).reshape(-1, 3)
 NOT_TOLD = "the avatar is not told how the shoulders move, or was made of another dataset"
@@ -125,18 +129,19 @@ def evaluate(
     dataset, track = held.dataset, DatasetTrack.of(held.dataset, avatar.vocabulary)
     count, height, width = len(held), dataset.camera.h, dataset.camera.w
     ours, with_true_torso = spooled(count, height, width), spooled(count, height, width)
-    speed = _render(avatar, held, track, ours, with_true_torso, progress)
+    behind = _backgrounds(avatar, held)
+    speed = _render(avatar, held, track, behind, ours, with_true_torso, progress)
     shoulders = _shoulders(avatar, held)
 
     def with_shoulders(k: int) -> np.ndarray:
         told = replace(track[held.indices[k]], torso=None if shoulders is None else shoulders[k])
-        return to_uint8(avatar.images(told)["rgb"])
+        return to_uint8(avatar.images(told, background=behind[k])["rgb"])
 
     def with_others_audio() -> Iterator[np.ndarray]:
         partners = shuffled_partners(count, seed)
         for k in progress(range(count), count, "rendering with shuffled audio"):
-            other = track[held.indices[partners[k]]]
-            yield to_uint8(avatar.images(replace(track[held.indices[k]], audio=other.audio))["rgb"])
+            told = replace(track[held.indices[k]], audio=track[held.indices[partners[k]]].audio)
+            yield to_uint8(avatar.images(told, background=behind[k])["rgb"])
 
     _, shuffled = measure_frames(with_others_audio(), instruments)
     scale = Scale(held, instruments, progress)
@@ -178,10 +183,20 @@ def _shoulders(avatar: Avatar, held: HeldOut) -> np.ndarray | None:
     return torso_motion(dataset, held.indices, int(portrait.frames[portrait.motion.typical_frame]))
 
 
+def _backgrounds(avatar: Avatar, held: HeldOut) -> list[torch.Tensor]:
+    """Returns what is behind the person in each held-out frame, [H, W, 3] in 0..1: one tensor for each take."""
+    import torch
+
+    clips = [frame.clip for frame in held.frames]
+    own = {clip: torch.from_numpy(held.dataset.static_background(clip)).to(avatar.device) / 255 for clip in set(clips)}
+    return [own[clip] for clip in clips]
+
+
 def _render(
     avatar: Avatar,
     held: HeldOut,
     track: DatasetTrack,
+    behind: list[torch.Tensor],
     ours: np.ndarray,
     with_true_torso: np.ndarray,
     progress: Progress,
@@ -189,17 +204,16 @@ def _render(
     """Fills the two sequences, and takes the time of the first."""
     import torch
 
-    background = torch.from_numpy(held.dataset.static_background())
     # The first frame compiles kernels and fills caches, which is no part of the speed.
     to_uint8(avatar.images(track[held.indices[0]])["rgb"])
     seconds = 0.0
     for k in progress(range(len(held)), len(held), "rendering"):
         condition = track[held.indices[k]]
         start = time.perf_counter()
-        layers = avatar.images(condition)
+        layers = avatar.images(condition, background=behind[k])
         ours[k] = to_uint8(layers["rgb"])
         seconds += time.perf_counter() - start
         pixels = decode(held.dataset, held.indices[k])
-        behind = over_background(torch.from_numpy(pixels.torso), background).to(avatar.device)
-        with_true_torso[k] = to_uint8(layers["head"] + (1 - layers["accumulation"]) * behind)
+        below = over_background(torch.from_numpy(pixels.torso).to(avatar.device), 255 * behind[k])
+        with_true_torso[k] = to_uint8(layers["head"] + (1 - layers["accumulation"]) * below)
     return {"frames_per_second": len(held) / seconds}

@@ -123,13 +123,19 @@ class AedDataManager(VanillaDataManager[InputDataset]):
         self._store: FrameStore | None = None
         self._kept: dict[int, Tensor] = {}
         """Pixels [H*W, 8] of the frames that stay on the GPU."""
-        self.background = send(self.train_dataparser_outputs.metadata["background"].reshape(-1, 3), self.device)
+        self.backgrounds, self.background_of = self._backgrounds()
         self.train_indices = self.dataset.split("train")
         self.chances = self._chances()
         self.eyes = self._eye_boxes()
         self.face_depth = FaceDepth.of(self.dataset) if self.config.face_depth else None
         # nerfstudio seeds NumPy with the machine's seed.
         self.generator = np.random.default_rng(np.random.randint(1 << 31))
+
+    def _backgrounds(self) -> tuple[Tensor, dict[str, int]]:
+        """Returns what is behind the person, uint8 [B, H*W, 3], and which of these a clip has, by its name."""
+        pictures = {clip.name: self.dataset.static_background(clip.name).reshape(-1, 3) for clip in self.dataset.clips}
+        different, number = np.unique(np.stack(list(pictures.values())), axis=0, return_inverse=True)
+        return send(different, self.device), dict(zip(pictures, number.ravel().tolist(), strict=True))
 
     def store(self) -> FrameStore:
         """Returns the decoded frames; opened when first asked for, because only training has them."""
@@ -223,7 +229,8 @@ class AedDataManager(VanillaDataManager[InputDataset]):
         )
         directions = (local / np.linalg.norm(local, axis=-1, keepdims=True)).astype(np.float32) @ pose[:3, :3].T
         n = len(pixels)
-        stored, background = self._pixels(frame_index, pixels), self.background[send(pixels, self.device)]
+        stored = self._pixels(frame_index, pixels)
+        background = self.backgrounds[self.background_of[frame.clip]][send(pixels, self.device)]
         face = self._in_face(frame_index, pixels)
         pixel = np.stack([(x + 0.5) / w, (y + 0.5) / h], -1).astype(np.float32) * 2 - 1
         bundle = RayBundle(

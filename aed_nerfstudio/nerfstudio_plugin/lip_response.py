@@ -78,17 +78,18 @@ def _lips_of(model: AedNerfModel, picks: list[int]) -> tuple[np.ndarray, np.ndar
 
     if model.dataset is None or model.track is None or model.lips is None:
         raise ValueError("an avatar without its recording has no true lips")
-    avatar, background = Avatar(model.network), torch.from_numpy(model.dataset.static_background())
+    avatar, dataset = Avatar(model.network), model.dataset
     training = model.network.training
     marks = []
     model.network.eval()
     try:
         with FaceFinder() as finder, torch.no_grad():
             for i in picks:
-                pixels, condition = decode(model.dataset, i), model.track[i]
+                pixels, condition = decode(dataset, i), model.track[i]
                 told = model.network.encode([condition])._replace(articulation=model.lips.lip_shapes[i : i + 1])
                 layers = avatar.images(condition, encoded=told)
                 # The torso is trained later.
+                background = torch.from_numpy(dataset.static_background(dataset.frames[i].clip))
                 behind = over_background(torch.from_numpy(pixels.torso), background).to(avatar.device)
                 render = to_uint8(layers["head"] + (1 - layers["accumulation"]) * behind)
                 marks.append([finder.landmarks(render), finder.landmarks(pixels.image)])

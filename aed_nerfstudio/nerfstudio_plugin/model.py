@@ -106,9 +106,7 @@ class AedNerfModel(Model):
         self.dataset: Dataset | None = metadata.get("dataset")
         network: Network | None = metadata.get("network")
         self._ready = [network]  # in a list, because a module cannot be assigned yet
-        self._portrait = (
-            Portrait.of(metadata["dataset"], metadata["background"]) if network is None else network.portrait
-        )
+        self._portrait = Portrait.of(metadata["dataset"]) if network is None else network.portrait
         super().__init__(config, **kwargs)
         self.register_state_dict_post_hook(_drop_name)
         self.register_load_state_dict_pre_hook(_add_name)

@@ -40,7 +40,9 @@ class ResidentFrames:
         )
         for row, index in zip(self.pixels, numbers, strict=True):
             row.copy_(torch.from_numpy(data.store().draw(index).values))
-        self.background: UInt8[Tensor, "hw 3"] = data.background
+        self.backgrounds: UInt8[Tensor, "b hw 3"] = data.backgrounds
+        self.background_of = send(np.array([data.background_of[frame.clip] for frame in frames]), device)
+        """Number of each frame's background, [T]."""
         self.chances: Float[Tensor, " t"] = send(data.chances.astype(np.float32), device)
         self.poses: Float[Tensor, "t 3 4"] = send(track.poses[numbers], device)
         whole = [[0, 0, camera.w, camera.h]] * len(frames)
@@ -89,7 +91,8 @@ class ResidentFrames:
     ) -> tuple[FramePixels, Tensor]:
         """Returns pixels [F * N] of frames, and the background's, uint8 [F * N, 3]."""
         number = y * self.camera.w + x
-        return FramePixels(self.pixels[frames, number].flatten(0, 1)), self.background[number.flatten()]
+        behind = self.backgrounds[self.background_of[frames], number]
+        return FramePixels(self.pixels[frames, number].flatten(0, 1)), behind.flatten(0, 1)
 
     def rays(
         self, frames: Int64[Tensor, " f"], x: Int64[Tensor, "f n"], y: Int64[Tensor, "f n"]

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import cv2
 import numpy as np
 import pytest
 
-from aed_nerfstudio.capture.background import Background, clip_background, fill, merge_backgrounds, sample
+from aed_nerfstudio.capture.background import Background, clip_background, fill, merge_backgrounds, own_picture, sample
 from aed_nerfstudio.errors import InputError
 
 SIZE = 96
@@ -43,6 +46,21 @@ def test_still_room():
     there, along = (((u > 0) & (u < 250)).mean() for u in found.usual)
     assert along < 0.7 * there
     assert set(found.report()) == {"unseen", "moving", "moves", "noise"}
+
+
+def test_a_clip_s_own_picture_is_what_it_saw_in_front_of_what_all_saw():
+    """A red thing hangs elsewhere, in weaker light, in the second clip; the first one saw more of the room."""
+    moved = np.roll(_room(), 4, axis=1)
+    moved[:, :4] = _room()[:, :4]
+    first, second = clip_background(_frames()), clip_background(_frames(seed=1, room=lambda k: 0.9 * moved))
+    second = replace(second, seen=second.seen & (np.arange(SIZE) < 75))
+    common, seen = merge_backgrounds([first, second])
+    own = own_picture(second, common).astype(float)
+    surely = cv2.distanceTransform(second.seen.astype(np.uint8), cv2.DIST_L2, 3) > 0.1 * SIZE
+    assert np.abs(own - 0.9 * moved)[surely].mean() < 2 < 4 < np.abs(common - 0.9 * moved)[surely].mean()
+    elsewhere = ~second.seen & seen
+    right, wrong = (np.abs(picture - 0.9 * _room())[elsewhere].mean() for picture in (own, common))
+    assert right < 0.5 * wrong
 
 
 def test_never_seen_areas_look_like_what_is_around():

@@ -315,6 +315,8 @@ def test_takes_of_two_days_become_one_recording(tmp_path):
     away = [np.median(np.abs(dataset.image(f).astype(float) - dataset.static_background())[dataset.parsing(f) == 0])
             for f in usable]  # fmt: skip
     assert max(away) < 6
+    (kept,) = set(clips) - set(replaced)
+    assert [path.stem for path in (dataset.root / "backgrounds").iterdir()] == [kept]
     found = Rotation.from_matrix(np.array([f.camera_to_world for f in dataset.frames])[:, :3, :3]).inv()
     real = Rotation.from_matrix(np.concatenate(true)[:, :3, :3]).inv()
     errors = (real * (found * (found.inv() * real).mean()).inv()).magnitude()

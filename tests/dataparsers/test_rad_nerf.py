@@ -45,7 +45,7 @@ def test_outputs(folder, data):
     dataset, outputs = parsed(folder)
     assert len(outputs.image_filenames) == len(ours.split("train")) == len(outputs.cameras)
     assert all(path.is_file() for path in outputs.image_filenames)
-    assert outputs.metadata["background"].shape == (ours.camera.h, ours.camera.w, 3)
+    assert outputs.metadata["dataset"].static_background().shape == (ours.camera.h, ours.camera.w, 3)
     assert dataset.front_end == "moonshine" and dataset.features("").shape == (2 * len(ours.frames), 288)
     assert dataset.sound("").is_file()
     # Without head_centre the same rig, moved as a whole by what the export shifts it by: 5 cm, 0.2 units.

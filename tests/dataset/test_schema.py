@@ -4,12 +4,15 @@ import resource
 import numpy as np
 import pytest
 
+from aed_nerfstudio.avatar.portrait import Portrait
 from aed_nerfstudio.dataset.frames import decode
 from aed_nerfstudio.dataset.schema import (
     Camera,
     Clip,
     Dataset,
     Frame,
+    check_pictures,
+    check_pixels,
     read_dataset,
     write_array,
     write_dataset,
@@ -50,6 +53,21 @@ def test_round_trip(folder):
     assert dataset.split("val") == [20, 21]
     assert dataset.split("train") == [i for i in range(20) if i != 3]
     assert not list(folder.rglob("*.part"))
+
+
+def test_a_clip_may_have_a_background_of_its_own(folder):
+    dataset = read_dataset(folder)
+    common = dataset.static_background()
+    assert np.array_equal(dataset.static_background("a"), common)
+    write_image(folder / "backgrounds/a.png", 255 - common)
+    assert np.array_equal(dataset.static_background("a"), 255 - common)
+    assert np.array_equal(dataset.static_background(), common)
+    assert np.array_equal(Portrait.of(dataset).background, 255 - common)
+    check_pictures(dataset)
+    write_image(folder / "backgrounds/a.png", common[1:])
+    for check in (check_pictures, check_pixels):
+        with pytest.raises(InputError, match="backgrounds/a.png"):
+            check(dataset)
 
 
 def test_round_trip_of_what_capture_found(folder):

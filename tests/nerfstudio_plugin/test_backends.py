@@ -28,7 +28,7 @@ def rebuilt(avatar, data):
         other = dataclasses.replace(network.settings, backend=backend).setup(
             scene_box=None,
             num_train_data=0,
-            metadata={"dataset": read_dataset(data), "background": network.portrait.background},
+            metadata={"dataset": read_dataset(data)},
         )
         other.network.load_state_dict(network.state_dict())
         return other.to(network.device).eval()

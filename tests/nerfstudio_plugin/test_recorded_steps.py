@@ -1,18 +1,22 @@
 """Steps of a fixed size: those of packed samples, without waiting, and the same whatever room they began with."""
 
 import copy
+import shutil
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
+from aed_nerfstudio.dataset.schema import read_dataset, write_image
 from aed_nerfstudio.errors import InputError
 from aed_nerfstudio.evaluation.dispatched import CountedGraphs, Dispatched
 from aed_nerfstudio.nerfstudio_plugin import recorded_steps
 from aed_nerfstudio.nerfstudio_plugin.losses import head_losses, torso_losses
+from aed_nerfstudio.nerfstudio_plugin.resident_frames import ResidentFrames
 from aed_nerfstudio.nerfstudio_plugin.stages import StageSchedule
 from aed_nerfstudio.rendering.cuda_graphs import RecordingFailed
+from tests.conftest import SIZE
 from tests.nerfstudio_plugin.small_trainer import set_up, small_config
 from tests.nerfstudio_plugin.test_resuming import differences, last
 
@@ -278,6 +282,28 @@ def test_the_same_frames_and_places_are_drawn_as_by_the_data_manager(trainer):
     assert patch.x.float().mean() == pytest.approx((left + right) / 2, abs=1.5)
     assert patch.y.float().mean() == pytest.approx((top + bottom) / 2, abs=1.5)
     assert patch.batch["patch"] == drawing.frames.side and patch.x.numel() == drawing.frames.side**2
+
+
+def test_behind_each_frame_is_the_background_of_its_take(trainer, data, tmp_path, monkeypatch):
+    shutil.copytree(data, tmp_path / "data")
+    dataset = read_dataset(tmp_path / "data")
+    for k, clip in enumerate(dataset.clips[1:], 1):
+        write_image(dataset.own_background(clip.name), np.roll(dataset.static_background(), 5 * k, axis=0))
+    data = trainer.pipeline.datamanager
+    monkeypatch.setitem(data.train_dataparser_outputs.metadata, "dataset", dataset)
+    for name, value in zip(("backgrounds", "background_of"), data._backgrounds(), strict=True):
+        monkeypatch.setattr(data, name, value)
+    frames = ResidentFrames(data, trainer.pipeline.model)
+    clips, x = dataset.clips, torch.arange(SIZE)[None]
+    shown = []
+    for clip in clips:
+        row = next(k for k, i in enumerate(frames.numbers.tolist()) if data.dataset.frames[i].clip == clip.name)
+        want = torch.from_numpy(data.dataset.static_background(clip.name)[7])
+        _, behind = frames.stored(torch.tensor([[row]]), x, torch.full_like(x, 7))
+        _, batch = data._rays(int(frames.numbers[row]), 7 * SIZE + x[0].numpy())
+        assert torch.equal(behind, want) and torch.equal(batch["background"], want / 255)
+        shown.append(behind)
+    assert len(clips) > 1 and not torch.equal(*shown[:2])
 
 
 def test_a_seed_makes_one_training_however_often_it_stops(data, tmp_path, monkeypatch):

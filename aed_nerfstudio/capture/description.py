@@ -22,7 +22,7 @@ from aed_nerfstudio.outside import read_array
 
 PICTURES = {"images": "jpg", "parsing": "png", "torso": "png"}
 """Folders with a folder for each take, and what its frames' files end in."""
-ARRAYS = {"landmarks": "npy", "audio": "wav", "audio_features": "npy"}
+ARRAYS = {"landmarks": "npy", "audio": "wav", "audio_features": "npy", "backgrounds": "png"}
 """Folders with a file for each take, and what it ends in."""
 
 

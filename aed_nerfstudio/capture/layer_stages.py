@@ -16,7 +16,7 @@ from aed_nerfstudio.capture.segmentation import coarse_person, parse, steady
 from aed_nerfstudio.capture.torso import torso_layer
 from aed_nerfstudio.dataset.schema import read_image, write_image
 from aed_nerfstudio.face.face_mesh import CHIN
-from aed_nerfstudio.files import digest, stamp
+from aed_nerfstudio.files import digest, inside, stamp
 
 
 def make_layers(run: Capture, takes: list[TakeState]) -> dict:
@@ -78,7 +78,7 @@ def _background(run: Capture, takes: list[TakeState]) -> dict:
         if len(backgrounds) > 1 and not differs(background, picture):
             write_image(own, own_picture(background, picture), root=run.root)
         else:  # that of all, which is laid behind the person in its pictures
-            own.unlink(missing_ok=True)
+            inside(own, run.root).unlink(missing_ok=True)
     reports = [background.report() for background in backgrounds.values()]
     worst = max(reports, key=lambda report: report["moving"])
     warnings = []

@@ -162,7 +162,8 @@ def _as_seen(
     away, place = cv2.distanceTransformWithLabels(
         (~seen).astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
     )
-    nearest = np.zeros(place.max() + 1, int)
+    place = np.asarray(place, int)
+    nearest = np.zeros(int(place.max()) + 1, int)
     nearest[place[seen]] = np.flatnonzero(seen)
     nearest = nearest[place]
     near_neck = cv2.dilate(neck.astype(np.uint8), np.ones((2 * round(CLOTH_FADE * size) + 1,) * 2, np.uint8)) > 0

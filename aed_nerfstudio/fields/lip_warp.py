@@ -38,7 +38,7 @@ class LipWarp(nn.Module):
         """Lets points move near to marks [M, 3] only, units in the head's frame; box: what [-1, 1] is there, its lower
         and its upper corner."""
         ends = torch.stack([marks.amin(0) - FAR, marks.amax(0) + FAR])
-        x, y, z = torch.meshgrid(*(torch.linspace(*axis, SIDE) for axis in ends.T.tolist()), indexing="ij")
+        x, y, z = torch.meshgrid(*(torch.linspace(low, high, SIDE) for low, high in ends.T.tolist()), indexing="ij")
         vertices = torch.stack([x, y, z], -1).permute(2, 1, 0, 3).to(marks)
         away = torch.cdist(vertices.reshape(-1, 3), marks).min(-1).values
         self.room.copy_(((FAR - away) / (FAR - NEAR)).clamp(0, 1).view(self.room.shape))

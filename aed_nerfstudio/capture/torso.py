@@ -94,14 +94,14 @@ def _alpha(
     image: np.ndarray, body: np.ndarray, head: np.ndarray, hidden: np.ndarray, background: Background | None
 ) -> np.ndarray:
     """Returns the alpha of the layer, float32 [H, W]."""
-    below, person = (
+    person = body | head
+    behind_head, of_person = (
         cv2.GaussianBlur(there.astype(np.float32), (0, 0), EDGE_SIGMA, borderType=cv2.BORDER_REPLICATE)
-        for there in (body | hidden, body | head)
+        for there in (body | hidden, person)
     )
     # A body that the head stands before ends somewhere behind it, not where it is seen no longer.
-    soft = np.where(body, person, below)
+    soft = np.where(body, of_person, behind_head)
     if background is not None:
-        person = body | head
         # Towards the room the picture tells the alpha; towards the head, which hides it, only the shape does.
         kernel = np.ones((5, 5), np.uint8)
         room, near_head, near_body = (

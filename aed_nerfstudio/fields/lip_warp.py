@@ -7,7 +7,8 @@ from jaxtyping import Float, Float32
 from torch import Tensor, nn
 
 SIDE = 10
-"""Vertices along an axis: about a mouth in cells of 1.5 cm, so that one lip moves without the other."""
+"""Vertices along an axis: about a mouth in cells of 1.5 cm, so that one lip moves without the other. Where it is not
+known where the mouth is, they fill the head, far apart."""
 REACH = 0.2
 """How far a point moves at most, units: five centimetres."""
 NEAR, FAR = 0.06, 0.14

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 import torch
 from jaxtyping import Float
@@ -79,6 +81,7 @@ def _lips_of(model: AedNerfModel, picks: list[int]) -> tuple[np.ndarray, np.ndar
     if model.dataset is None or model.track is None or model.lips is None:
         raise ValueError("an avatar without its recording has no true lips")
     avatar, dataset = Avatar(model.network), model.dataset
+    background_of = cache(dataset.static_background)
     training = model.network.training
     marks = []
     model.network.eval()
@@ -89,7 +92,7 @@ def _lips_of(model: AedNerfModel, picks: list[int]) -> tuple[np.ndarray, np.ndar
                 told = model.network.encode([condition])._replace(articulation=model.lips.lip_shapes[i : i + 1])
                 layers = avatar.images(condition, encoded=told)
                 # The torso is trained later.
-                background = torch.from_numpy(dataset.static_background(dataset.frames[i].clip))
+                background = torch.from_numpy(background_of(dataset.frames[i].clip))
                 behind = over_background(torch.from_numpy(pixels.torso), background).to(avatar.device)
                 render = to_uint8(layers["head"] + (1 - layers["accumulation"]) * behind)
                 marks.append([finder.landmarks(render), finder.landmarks(pixels.image)])

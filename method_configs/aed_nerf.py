@@ -75,6 +75,7 @@ def _trainer(
 # - lip prior: that regression begins with the computer-made actor's lips; a minute of speech is little.
 # - the sound of a tenth of the frames is not learned from: it tells how far the lips go in other speech.
 # - the lips' response is measured in the end: a mouth of a short training opens less than it is told to.
+# - lips move the points about the mouth: between the features of a shut and an open one there is a blur of both.
 # - expression grid: linear in emotion and lip shape; the density network alone hardly learns to move brows and lips.
 # - rays on lips, eyes and face, from several frames a step; patches anywhere on the face: lips alone would be sharp.
 # - closed eyes are shown more often, and are an input of their own weight: an avatar of a short training stares.
@@ -142,7 +143,7 @@ def _aed_nerf(gpu: bool) -> AedTrainerConfig:
     else:
         schedule, rays = StageSchedule(9000, 1500, 3000), 16_384
         frames = {"frames_per_step": 8, "torso_frames_per_step": 16}
-    model = {**_OURS, "unheard_share": 0.1, "response_frames": 48}
+    model = {**_OURS, "unheard_share": 0.1, "response_frames": 48, "lip_warp": True}
     return _trainer("aed-nerf", schedule, rays, 5e-3, 1e-3, model, gpu=gpu, **{**_OUR_RAYS, **frames})
 
 

@@ -164,6 +164,21 @@ def test_grid_is_the_reference(layout, backend, device):
         torch.testing.assert_close(a.double(), b, rtol=0, atol=share * b.abs().max().item())
 
 
+@runs(("numba", "cpu"), ("triton", "cpu"), ("triton", "cuda"))
+def test_coordinates_of_some_points_have_gradients(backend, device):
+    """Those asked for have theirs, the others none; features and the table's gradient are as ever."""
+    layout = LAYOUTS[2]
+    x, table = points_for(layout).to(device), random_table(layout).to(device)
+    rows = torch.arange(5, len(x), 7, device=device)  # the first of them lies outside
+    some = encoded(lambda x, table: encode(x, table, layout, backend, rows), x, table)
+    every = encoded(lambda x, table: encode(x, table, layout, backend), x, table)
+    asked = torch.zeros(len(x), dtype=torch.bool).index_fill_(0, rows.cpu(), True)
+    assert every[1][~asked].any() and every[1][asked].any()
+    every[1][~asked] = 0
+    for a, b in zip(some, every, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-6, atol=1e-6 * b.abs().max().item())
+
+
 @runs(("triton", "cpu"), ("triton", "cuda"))
 def test_grid_in_half_precision(backend, device):
     """Under autocast the table and the features are float16, as the rounded table's; gradients stay float32."""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from aed_nerfstudio.backends import Backend
 from aed_nerfstudio.fields.grid_layout import HashGridLayout
-from aed_nerfstudio.fields.hash_grid import encode
+from aed_nerfstudio.fields.hash_grid import encode, rows_of_parts
 
 
 class ExpressionGrid(nn.Module):
@@ -37,7 +37,11 @@ class ExpressionGrid(nn.Module):
         return coefficients @ self.params
 
     def forward(
-        self, x: Float[Tensor, "n d"], tables: Float[Tensor, "c params"], counts: list[int]
+        self,
+        x: Float[Tensor, "n d"],
+        tables: Float[Tensor, "c params"],
+        counts: list[int],
+        rows: Int64[Tensor, " m"] | None = None,
     ) -> Float[Tensor, "n features"]:
         """Encodes the points of C frames, each with its frame's table.
 
@@ -45,12 +49,14 @@ class ExpressionGrid(nn.Module):
             x: coordinates [N, D] in [0, 1], the first frame's first.
             tables: of the frames, [C, entries * features], from `blend`.
             counts: how many rows of x each frame has; they sum to N.
+            rows: as `encode` takes them, in order.
 
         Returns:
             Features [N, L * F].
         """
+        some = [None] * len(counts) if rows is None else rows_of_parts(rows, counts)
         parts = [
-            encode(part, table.view(-1, self.layout.n_features), self.layout, self.backend)
-            for part, table in zip(x.split(counts), tables, strict=True)
+            encode(part, table.view(-1, self.layout.n_features), self.layout, self.backend, own)
+            for part, table, own in zip(x.split(counts), tables, some, strict=True)
         ]
         return parts[0] if len(parts) == 1 else torch.cat(parts)

@@ -349,6 +349,11 @@ class _NumbaKernels:
         return grad_table
 
 
-def encode_numba(x: torch.Tensor, table: torch.Tensor, layout: HashGridLayout) -> torch.Tensor:
-    """Encodes coordinates on the CPU: x [N, D] in [0, 1], table [n_entries, 2] -> features [N, 2L]."""
-    return GridFunction.apply(x.float(), table.float(), layout, _NumbaKernels, torch.float32)
+def encode_numba(
+    x: torch.Tensor, table: torch.Tensor, layout: HashGridLayout, rows: torch.Tensor | None = None
+) -> torch.Tensor:
+    """Encodes coordinates on the CPU: x [N, D] in [0, 1], table [n_entries, 2] -> features [N, 2L].
+
+    rows: as `encode` takes them.
+    """
+    return GridFunction.apply(x.float(), table.float(), layout, _NumbaKernels, torch.float32, rows)

@@ -265,11 +265,14 @@ class _TritonKernels:
         return grad_table
 
 
-def encode_triton(x: torch.Tensor, table: torch.Tensor, layout: HashGridLayout) -> torch.Tensor:
+def encode_triton(
+    x: torch.Tensor, table: torch.Tensor, layout: HashGridLayout, rows: torch.Tensor | None = None
+) -> torch.Tensor:
     """Encodes coordinates on a GPU (or in Triton's interpreter): x [N, D] in [0, 1], table [n_entries, 2] -> [N, 2L].
 
-    Under autocast (`--mixed-precision True`) the table is read in its type and the features have it.
+    Under autocast (`--mixed-precision True`) the table is read in its type and the features have it. rows: as `encode`
+    takes them.
     """
     kind = x.device.type
     dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else torch.float32
-    return GridFunction.apply(x.float(), table.float(), layout, _TritonKernels, dtype)
+    return GridFunction.apply(x.float(), table.float(), layout, _TritonKernels, dtype, rows)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from itertools import accumulate, pairwise
+
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from aed_nerfstudio.backends import Backend, resolve
@@ -48,11 +50,16 @@ def encode_torch(
 
 
 def encode(
-    x: Float[Tensor, "n d"], table: Float[Tensor, "entries f"], layout: HashGridLayout, backend: Backend = "auto"
+    x: Float[Tensor, "n d"],
+    table: Float[Tensor, "entries f"],
+    layout: HashGridLayout,
+    backend: Backend = "auto",
+    rows: Int64[Tensor, " m"] | None = None,
 ) -> Float[Tensor, "n features"]:
     """Encodes coordinates: x [N, D] in [0, 1] (clamped), table [n_entries, F] -> features [N, L * F].
 
-    The features are differentiable in both arguments.
+    The features are differentiable in both arguments. rows [M] are those of x whose gradient is asked for (None: all):
+    our kernels leave the others' at zero, which saves time.
 
     Raises:
         InputError: the backend cannot be had on the table's device.
@@ -68,15 +75,22 @@ def encode(
     if layout.n_features != 2:
         raise ValueError(f"the {chosen} backend has 2 features an entry, not {layout.n_features}; use torch")
     if chosen == "numba":
-        return encode_numba(x, table, layout)
+        return encode_numba(x, table, layout, rows)
     # Both are imported when used: Triton takes a second to, and tiny-cuda-nn is seldom there.
     if chosen == "triton":
         from aed_nerfstudio.fields.grid_triton import encode_triton
 
-        return encode_triton(x, table, layout)
+        return encode_triton(x, table, layout, rows)
     from aed_nerfstudio.fields.grid_tcnn import encode_tcnn
 
     return encode_tcnn(x, table, layout)
+
+
+def rows_of_parts(rows: Int64[Tensor, " m"], counts: list[int]) -> list[Int64[Tensor, " part"]]:
+    """Returns the rows [M], in order, that fall into parts of `counts` rows each, counted from each part's first."""
+    starts = [0, *accumulate(counts)]
+    cuts = torch.searchsorted(rows, rows.new_tensor(starts)).tolist()
+    return [rows[a:b] - start for (a, b), start in zip(pairwise(cuts), starts, strict=False)]
 
 
 class HashGrid(nn.Module):
@@ -96,6 +110,6 @@ class HashGrid(nn.Module):
         """Returns how many features a point has, L * F."""
         return self.layout.n_outputs
 
-    def forward(self, x: Float[Tensor, "n d"]) -> Float[Tensor, "n features"]:
-        """Encodes coordinates x [N, D] in [0, 1] (clamped) -> features [N, L * F]."""
-        return encode(x, self.params.view(-1, self.layout.n_features), self.layout, self.backend)
+    def forward(self, x: Float[Tensor, "n d"], rows: Int64[Tensor, " m"] | None = None) -> Float[Tensor, "n features"]:
+        """Encodes coordinates x [N, D] in [0, 1] (clamped) -> features [N, L * F]; rows: as `encode` takes them."""
+        return encode(x, self.params.view(-1, self.layout.n_features), self.layout, self.backend, rows)

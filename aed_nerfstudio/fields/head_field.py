@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from aed_nerfstudio.backends import Backend, has_bfloat16, interpreted, resolve
 from aed_nerfstudio.fields.expression_grid import ExpressionGrid
-from aed_nerfstudio.fields.hash_grid import HashGrid, HashGridLayout
+from aed_nerfstudio.fields.hash_grid import HashGrid, HashGridLayout, rows_of_parts
 from aed_nerfstudio.fields.lip_warp import LipWarp
 from aed_nerfstudio.fields.mlp import MLP, truncated_exp
 
@@ -135,13 +135,26 @@ class HeadField(nn.Module):
         # Without bfloat16 the trainer's own autocast holds (`--mixed-precision True`).
         return torch.autocast(device.type, torch.bfloat16) if self.in_bfloat16(device) else nullcontext()
 
-    def moved(self, positions: Tensor, articulation: Tensor, counts: list[int]) -> Tensor:
-        """Returns where positions [N,3] are looked up under the lip shapes [C,A] of C frames."""
-        return positions if self.warp is None else self.warp(positions, articulation, counts)
+    def moved(self, positions: Tensor, articulation: Tensor, counts: list[int]) -> tuple[Tensor, Tensor | None]:
+        """Returns where positions [N,3] are looked up under the lip shapes [C,A] of C frames, and which of them may have
+        moved, [M] in order (None: all of them, or none where nothing moves points).
 
-    def spatial_features(self, positions: Tensor) -> Tensor:
-        """Returns x_g [N,32] of positions [N,3] in [-1,1]: what audio, emotion and eyes do not change."""
-        return self.grid((positions + 1) / 2)
+        A GPU moves all: to tell it how many there are would make it wait.
+        """
+        if self.warp is None or positions.is_cuda:
+            return (positions if self.warp is None else self.warp(positions, articulation, counts)), None
+        rows = self.warp.reached(positions)
+        if not len(rows):
+            return positions, rows
+        own = [len(part) for part in rows_of_parts(rows, counts)]
+        return positions.index_copy(0, rows, self.warp(positions[rows], articulation, own)), rows
+
+    def spatial_features(self, positions: Tensor, rows: Tensor | None = None) -> Tensor:
+        """Returns x_g [N,32] of positions [N,3] in [-1,1]: what audio, emotion and eyes do not change.
+
+        rows [M]: of the positions that pass a gradient on (None: all).
+        """
+        return self.grid((positions + 1) / 2, rows)
 
     def heard_features(
         self, x_g: Tensor, audio: Tensor, articulation: Tensor, counts: list[int]
@@ -171,18 +184,19 @@ class HeadField(nn.Module):
         encoded: EncodedCondition,
         counts: list[int],
         tables: Tensor | None,
+        rows: Tensor | None = None,
     ) -> Tensor:
         """Returns the density's logarithm and what the colour needs of the density network, [N,65].
 
         x_g, a_g: `spatial_features` and `heard_features` of the positions. encoded: of C frames, as `forward` takes it.
-        tables: `blend` of it.
+        tables: `blend` of it. rows: as `spatial_features` takes them.
         """
         features = [x_g, a_g]
         condition = encoded.expression
         if not self.audio_compression:
             condition = torch.cat([encoded.audio, condition], -1)
         if self.expression_grid is not None:
-            features.append(self.expression_grid((positions + 1) / 2, tables, counts))
+            features.append(self.expression_grid((positions + 1) / 2, tables, counts, rows))
         with self._precision(positions.device):
             return self.density.conditioned(features, condition, counts)
 
@@ -195,10 +209,10 @@ class HeadField(nn.Module):
         self, positions: Tensor, encoded: EncodedCondition, counts: list[int]
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Returns x_g, what `geometry` gives, a_l and its value before tanh, of samples as in `forward`."""
-        positions = self.moved(positions, encoded.articulation, counts)
-        x_g = self.spatial_features(positions)
+        positions, rows = self.moved(positions, encoded.articulation, counts)
+        x_g = self.spatial_features(positions, rows)
         a_g, ambient, logits = self.heard_features(x_g, encoded.audio, encoded.articulation, counts)
-        return x_g, self.geometry(positions, x_g, a_g, encoded, counts, self.blend(encoded)), ambient, logits
+        return x_g, self.geometry(positions, x_g, a_g, encoded, counts, self.blend(encoded), rows), ambient, logits
 
     def forward(
         self,
@@ -238,7 +252,7 @@ class HeadField(nn.Module):
         """Returns what `forward` does of samples of one frame."""
         from aed_nerfstudio.fields.head_triton import HeadNetworks, evaluate
 
-        positions, moved = self.moved(positions, encoded.articulation, [len(positions)]), None
+        (positions, _), moved = self.moved(positions, encoded.articulation, [len(positions)]), None
         if self.expression_grid is not None:
             moved = self.expression_grid((positions + 1) / 2, self.blend(encoded), [len(positions)])
         heard = torch.cat([encoded.audio, encoded.articulation], -1)

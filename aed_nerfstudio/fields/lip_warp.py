@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from jaxtyping import Float, Float32
+from jaxtyping import Float, Float32, Int64
 from torch import Tensor, nn
 
 SIDE = 10
@@ -45,16 +45,23 @@ class LipWarp(nn.Module):
         self.room.copy_(((FAR - away) / (FAR - NEAR)).clamp(0, 1).view(self.room.shape))
         self.corners.copy_(2 * (ends - box[:3]) / (box[3:] - box[:3]) - 1)
 
+    def reached(self, positions: Float[Tensor, "n 3"]) -> Int64[Tensor, " m"]:
+        """Returns which of the points [N, 3] in [-1, 1] are where points move, [M], in order."""
+        return (self._placed(positions).abs().amax(-1) <= 1).nonzero()[:, 0]
+
+    def _placed(self, positions: Float[Tensor, "n 3"]) -> Float[Tensor, "n 3"]:
+        """Returns where points are among the vertices, which fill [-1, 1]."""
+        return 2 * (positions - self.corners[0]) / (self.corners[1] - self.corners[0]) - 1
+
     def forward(
         self, positions: Float[Tensor, "n 3"], lips: Float[Tensor, "c a"], counts: list[int]
     ) -> Float[Tensor, "n 3"]:
         """Returns where points [N, 3] of C groups, in [-1, 1], are looked up under the lip shapes [C, A]; counts: of
         the groups, which follow each other."""
         fields = torch.einsum("ca,aizyx->cizyx", lips, self.shifts) * self.room
-        inside = 2 * (positions - self.corners[0]) / (self.corners[1] - self.corners[0]) - 1
         parts = [
             nn.functional.grid_sample(field[None], part[None, None, None], align_corners=True, padding_mode="zeros")
-            for field, part in zip(fields, inside.split(counts), strict=True)
+            for field, part in zip(fields, self._placed(positions).split(counts), strict=True)
         ]
         shift = torch.cat([part[0, :, 0, 0].T for part in parts])
         return positions + REACH * torch.tanh(shift / REACH)

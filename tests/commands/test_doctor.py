@@ -142,7 +142,7 @@ def test_kernels_that_are_wrong_or_crash_are_told(tmp_path):
 
     call = "kernels.composite_forward(sigmas, rgbs, extras, t, ray_starts, np.float32(step), *_arrays(out))"
     spoil("rendering/compositing.py", call, f"{call}\n        out[0].mul_(1.01)")
-    call = "return encode_numba(x, table, layout)"
+    call = "return encode_numba(x, table, layout, rows)"
     spoil("fields/hash_grid.py", call, f"__import__('os').abort()\n        {call}")
     code = (
         "from aed_nerfstudio.commands.doctor import Examination\n"

@@ -77,3 +77,31 @@ def test_only_what_is_near_to_the_mouth_moves():
     assert not shift[:, [0, 2]].any() and not shift[away > FAR + cell].any()
     assert shift[away < 0.02, 1].min() > 0.02 * (FAR - 0.02 - cell) / (FAR - NEAR) and (away < 0.02).sum() > 2
     assert shift[:, 1].max() < 0.0201 and shift[(away > NEAR + cell) & (away < FAR), 1].max() < 0.02
+
+
+def test_only_those_that_move_pay(points):
+    """Of three frames, one of which has no point near to the mouth: pictures and gradients as if all were moved."""
+    torch.manual_seed(0)
+    field = HeadField(emotion_dim=0, eye_dim=0, articulation_dim=2, expression_grid=True, lip_warp=True)
+    field.warp.confine(torch.tensor([[0.3, -0.3, 0.3]]), torch.tensor([-1.0, -1.0, -1.0, 1.0, 1.0, 1.0]))
+    with torch.no_grad():
+        for values in (field.warp.shifts, field.grid.params, field.expression_grid.params):
+            values.normal_(std=0.05)
+    near, far = points * 0.2 + torch.tensor([0.3, -0.3, 0.3]), points[points[:, 0] < -0.1]
+    points, counts = torch.cat([near[:100], far[:50], near[100:150], far[50:100]]), [100, 50, 100]
+    view = spherical_harmonics(torch.tensor([[0.0, 0.0, -1.0]])).expand(len(points), -1)
+    nothing, lips = torch.zeros(3, 0), torch.randn(3, 2)
+    encoded = EncodedCondition(torch.zeros(3, 64), nothing, nothing, lips, nothing)
+    _, rows = field.moved(points, lips, counts)
+    assert 0 < len(rows) < len(points)
+
+    def learnt() -> list[torch.Tensor]:
+        field.zero_grad()
+        density, colour, _, _ = field(points, view, encoded, counts)
+        (density.sum() + colour.square().sum()).backward()
+        return [density.detach(), colour.detach(), *(p.grad for p in field.parameters() if p.grad is not None)]
+
+    some = learnt()
+    field.moved = lambda positions, lips, counts: (field.warp(positions, lips, counts), None)  # as on a GPU
+    for a, b in zip(some, learnt(), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5 * float(b.abs().max()))

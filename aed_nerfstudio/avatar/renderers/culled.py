@@ -187,8 +187,9 @@ class CulledRenderer:
             # The networks get whole rows, the last of which belong to no ray.
             count, rows = len(own), whole_rows(len(own))
             index, ray = (nn.functional.pad(of, (0, rows - count)) for of in (index, live[own]))
-            positions = head.moved(samples.positions[index], encoded.articulation, [rows])
-            x_g, a_g, ambient = self._features(positions, encoded, name if not first else None)
+            at_rest = samples.positions[index]
+            positions, moved = head.moved(at_rest, encoded.articulation, [rows])
+            x_g, a_g, ambient = self._features(at_rest, positions, moved, encoded, name if not first else None)
             h = head.geometry(positions, x_g, a_g, encoded, [rows], tables)
             sigma = truncated_exp(h[:, 0].float())
             colours = head.colours(h, x_g, harmonics[rays][ray], encoded.code, [rows])
@@ -202,21 +203,39 @@ class CulledRenderer:
             self.evaluated += len(own)
             first += number
 
-    def _features(self, positions: Tensor, encoded: EncodedCondition, name: Hashable | None) -> tuple[Tensor, ...]:
-        """Returns x_g, a_g and a_l of samples; under a name they are kept for the next picture."""
+    def _features(
+        self,
+        at_rest: Tensor,
+        positions: Tensor,
+        moved: Tensor | None,
+        encoded: EncodedCondition,
+        name: Hashable | None,
+    ) -> tuple[Tensor, ...]:
+        """Returns x_g, a_g and a_l of samples [N]; under a name they are kept for the next picture.
+
+        Args:
+            at_rest, positions: [N, 3], before and after lips moved them.
+            moved: which may have moved, [M] (None: all, or none where nothing moves points).
+            encoded: of the picture.
+            name: of these samples at rest.
+        """
         network, head = self.network, self.network.head
         audio, lips = encoded.audio, encoded.articulation
 
         def spatial() -> tuple[Tensor, ...]:
-            return (head.spatial_features(positions),)
+            return (head.spatial_features(at_rest),)
 
         def listen() -> tuple[Tensor, ...]:
             return head.heard_features(x_g, audio, lips, [len(positions)])[:2]
 
         depends = (network.occupancy.binaries, network.box, head.grid.params)
-        place = None if head.warp is None else lips.cpu().numpy().tobytes()
-        depends += () if head.warp is None else (head.warp.shifts,)
-        (x_g,) = spatial() if name is None else self.still.reuse(("x_g", name, place), depends, spatial)
+        if name is None or (moved is None and head.warp is not None):
+            x_g = head.spatial_features(positions)
+        else:
+            (x_g,) = self.still.reuse(("x_g", name), depends, spatial)
+            if moved is not None:
+                x_g = x_g.index_copy(0, moved, head.spatial_features(positions[moved]))
+        depends += () if head.warp is None else (*head.warp.parameters(), *head.warp.buffers())
         if name is None or not network.settings.audio_compression:
             return x_g, *listen()
         key = ("heard", name, *(values.cpu().numpy().tobytes() for values in (audio, lips)))

@@ -14,8 +14,9 @@ FOLDS = 5
 MOST_FRAMES = 3000
 MOST_POOLED = 9000
 """Frames of all people together."""
-COST = 0.2
-"""By how much the mean squared error of a lip distance may grow so that it moves as far as the person's."""
+COSTS = (0.2, 0.2, 0.05, 0.05)
+"""By how much the mean squared errors of lip distances may grow so that they move as far as the person's: a fifth for
+inner and outer opening, which show that somebody speaks; less for width and chin, which sound tells less of."""
 MOST_GAIN = 2.0
 EXAMPLES = 256
 """Recorded lip shapes that are kept, evenly spread over the recording."""
@@ -187,7 +188,8 @@ def gains(read: Float[np.ndarray, "f outputs"], true: Float[np.ndarray, "f outpu
     """Returns by what each of a reading's outputs is to be multiplied, 1 to `MOST_GAIN`.
 
     One that follows the truth well gets the truth's spread. One that does not gets less: a guess of relative spread a
-    and correlation r has the mean squared error 1 + a^2 - 2 a r, least at a = r, and that may grow by `COST`.
+    and correlation r has the mean squared error 1 + a^2 - 2 a r, least at a = r, and that may grow by its share of
+    `COSTS`.
 
     Args:
         read: of stretches that were left out, [F, outputs]. true: what was to be read, [F, outputs].
@@ -195,5 +197,5 @@ def gains(read: Float[np.ndarray, "f outputs"], true: Float[np.ndarray, "f outpu
     spread, whole = read.std(0) + 1e-9, true.std(0) + 1e-9
     r = ((read - read.mean(0)) * (true - true.mean(0))).mean(0) / (spread * whole)
     r = np.clip(r, 0, 1)
-    wanted = np.minimum(1, r + np.sqrt(COST * (1 - r**2)))
+    wanted = np.minimum(1, r + np.sqrt(np.array(COSTS[: len(r)]) * (1 - r**2)))
     return np.clip(wanted * whole / spread, 1, MOST_GAIN)

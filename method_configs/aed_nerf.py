@@ -143,7 +143,7 @@ def _aed_nerf(gpu: bool) -> AedTrainerConfig:
     else:
         schedule, rays = StageSchedule(9000, 1500, 3000), 16_384
         frames = {"frames_per_step": 8, "torso_frames_per_step": 16}
-    model = {**_OURS, "unheard_share": 0.1, "response_frames": 48, "lip_warp": True}
+    model = {**_OURS, "unheard_share": 0.1, "response_frames": 96, "lip_warp": True}
     return _trainer("aed-nerf", schedule, rays, 5e-3, 1e-3, model, gpu=gpu, **{**_OUR_RAYS, **frames})
 
 

@@ -18,6 +18,8 @@ COSTS = (0.2, 0.2, 0.05, 0.05)
 """By how much the mean squared errors of lip distances may grow so that they move as far as the person's: a fifth for
 inner and outer opening, which show that somebody speaks; less for width and chin, which sound tells less of."""
 MOST_GAIN = 2.0
+ROUNDS = 5
+"""In which a gain comes to make up for what nearness to the examples takes back."""
 EXAMPLES = 256
 """Recorded lip shapes that are kept, evenly spread over the recording."""
 USUAL = 0.75
@@ -118,6 +120,15 @@ class LinearLips(nn.Module):
         example = self.examples[nearest]
         wide = example + (wide - example) * (self.reach / apart.clamp_min(1e-6)).clamp(max=1)[:, None]
         return wide * self.response
+
+
+    @torch.no_grad()
+    def widen_to(self, spread: Float[Tensor, " outputs"], read: Float[Tensor, "f outputs"]) -> None:
+        """Sets the gain so that readings [F, outputs] which are `widened` have such deviations [outputs], before the
+        response; from 1 to `MOST_GAIN`."""
+        for _ in range(ROUNDS):
+            left = (self.widened(read) / self.response).std(0).clamp_min(1e-6)
+            self.gain.copy_((self.gain * spread / left).clamp(1, MOST_GAIN))
 
 
 def _evenly(windows: np.ndarray, shapes: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray]:

@@ -48,14 +48,16 @@ def fit_response(model: AedNerfModel, frames: int) -> None:
     """Renders so many training frames, evenly spread, with their recorded lips, and has the network's `LinearLips` make
     up for what the renders' lips move less, or more.
 
-    A mouth that was seen for a few thousand steps opens less than it is told to: the picture between two shapes is a
+    Frames whose sound was not learned from are taken where there are some: in others the field knows from the sound how
+    far its lips went. A mouth that was seen for a few thousand steps opens less than it is told to: the picture between two shapes is a
     blur of both. Says in one line what it found, or why it has found nothing: MediaPipe is not installed, or few
     renders show a face.
     """
     lips = model.network.linear_lips
     if lips is None or model.lips is None or model.dataset is None or model.track is None:
         return
-    picks = [model.train_frames[k] for k in np.linspace(0, len(model.train_frames) - 1, frames).astype(int)]
+    some = model.lips.unheard_frames or model.train_frames
+    picks = [some[k] for k in np.unique(np.linspace(0, len(some) - 1, frames).astype(int))]
     try:
         shown, recorded = _lips_of(model, picks)
     except (ImportError, InputError) as error:
@@ -63,7 +65,7 @@ def fit_response(model: AedNerfModel, frames: int) -> None:
         return
     found = np.isfinite(shown).all(1) & np.isfinite(recorded).all(1)
     if found.sum() < FEWEST:
-        print(f"how far the lips follow was not measured: {found.sum()} of {frames} renders show a face")
+        print(f"how far the lips follow was not measured: {found.sum()} of {len(picks)} renders show a face")
         return
     labels = model.dataset.labels
     gain = response(shown[found], recorded[found], [labels[picks[k]] for k in np.flatnonzero(found)])

@@ -49,6 +49,8 @@ class LipSupervision(nn.Module):
         self.register_buffer("lip_shapes", torch.from_numpy(spoken_lip_shapes(dataset)), persistent=False)
         self.stretches = stretches(self.train_frames, unheard)
         """Training frames whose sound is not learned from, [K, STRETCH]."""
+        self.unheard_frames: list[int] = self.stretches[:, EDGE:-EDGE].ravel().tolist()
+        """Those of them whose windows hold nothing else either."""
         left_out = set(self.stretches.ravel().tolist())
         self.heard_frames = [i for i in self.train_frames if i not in left_out]
         heard = torch.ones(len(self.lip_shapes), dtype=torch.bool)
@@ -85,7 +87,8 @@ class LipSupervision(nn.Module):
 
         How far the regression goes in speech that it was not fitted to is known; of the encoder, which learns by heart
         what it hears, the stretches tell that it has not heard: how far do both go there, and a regression alone that
-        was not fitted to them either? However often it is asked, the answer is the same.
+        was not fitted to them either? And what lies too far from all lips of the person is taken back by
+        `LinearLips.widened`, for which all go further. However often it is asked, the answer is the same.
         """
         lips = network.linear_lips
         if lips is None or len(self.stretches) < FEWEST_STRETCHES:
@@ -94,12 +97,14 @@ class LipSupervision(nn.Module):
         whole, other = LinearLips(*size).to(network.device), LinearLips(*size).to(network.device)
         whole.fit(*self._speech(network, self.train_frames), known)
         other.fit(*self._speech(network, self.heard_frames), known)
-        picks = self.stretches[:, EDGE:-EDGE].ravel().tolist()
-        audio = network.standardised(send(np.stack([self.track[i].audio for i in picks]), network.device))
+        windows = np.stack([self.track[i].audio for i in self.unheard_frames])
+        audio = network.standardised(send(windows, network.device))
         alone = other(audio[:, 4])
         _, of_encoder, _ = network.hear(audio)
-        ratio = alone.std(0) / ((of_encoder + alone) / 2).std(0).clamp_min(1e-6)
+        read = (of_encoder + alone) / 2
+        ratio = alone.std(0) / read.std(0).clamp_min(1e-6)
         lips.gain.copy_((whole.gain * ratio.clamp(1 / MOST_RATIO, MOST_RATIO)).clamp(1, MOST_GAIN))
+        lips.widen_to(lips.gain * read.std(0), read)
         print("lip shapes of unheard speech, over those of the regression alone: "
               f"{' '.join(f'{1 / value:.2f}' for value in ratio.tolist())}")  # fmt: skip
 

@@ -59,6 +59,24 @@ def test_a_reading_is_widened_to_the_spread_of_the_truth():
     np.testing.assert_array_equal(gains(2 * true, true), 1)  # never narrower
 
 
+def test_what_nearness_takes_back_is_made_up_for():
+    windows, shapes = recording(30.0)
+    lips = LinearLips(3, 4)
+    lips.fit(windows, shapes - shapes.mean(0))
+    lips.response.fill_(1.2)
+    lips.reach.mul_(0.3)
+    read = lips(torch.from_numpy(windows))
+    lips.gain.copy_(torch.tensor([1.3, 1.2, 1.2, 1.1]))
+    spread, left = lips.gain * read.std(0), lips.widened(read).std(0) / 1.2
+    assert left[2] < 0.95 * spread[2] and left[0] > 1.2 * spread[0]
+    lips.widen_to(spread, read)
+    possible = lips.gain > 1  # no reading is made narrower
+    assert possible.tolist() == [False, True, True, False]
+    torch.testing.assert_close(lips.widened(read).std(0)[possible] / 1.2, spread[possible], rtol=0.05, atol=0)
+    lips.widen_to(10 * spread, read)
+    assert (lips.gain == MOST_GAIN).all()
+
+
 def test_lips_stay_near_what_was_seen():
     windows, shapes = recording(30.0)
     shapes = shapes - shapes.mean(0)

@@ -35,4 +35,4 @@ def test_labels_have_lips_of_their_own(recorded):
 
 def test_presets():
     frames = [preset.config.pipeline.model.response_frames for preset in (aed_nerf, aed_nerf_tiny, aed_nerf_paper)]
-    assert frames == [48, 0, 0]
+    assert frames == [96, 0, 0]

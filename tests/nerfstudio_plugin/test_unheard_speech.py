@@ -71,11 +71,19 @@ def test_the_gain_is_that_of_both_readings(lips, network, capsys):
     gain = network.linear_lips.gain.clone()
     with torch.no_grad():
         network.articulation_head.weight.zero_()
+    network.linear_lips.reach.fill_(torch.inf)
     lips.fit_gain(network)
     assert torch.equal(network.linear_lips.gain, (gain * MOST_RATIO).clamp(1, MOST_GAIN))
     assert "over those of the regression alone: 0.50 0.50 0.50 0.50" in capsys.readouterr().out
-    lips.fit_gain(network)  # as when a training that has ended goes on
-    assert torch.equal(network.linear_lips.gain, (gain * MOST_RATIO).clamp(1, MOST_GAIN))
+
+
+def test_asked_again_it_is_the_same(lips, network):
+    """As when a training that has ended goes on."""
+    lips.fit_linear(network)
+    lips.fit_gain(network)
+    gain = network.linear_lips.gain.clone()
+    lips.fit_gain(network)
+    assert torch.equal(network.linear_lips.gain, gain)
 
 
 def test_without_stretches_it_stays_the_regression_s(dataset, track, network):

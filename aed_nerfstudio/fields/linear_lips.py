@@ -121,7 +121,6 @@ class LinearLips(nn.Module):
         wide = example + (wide - example) * (self.reach / apart.clamp_min(1e-6)).clamp(max=1)[:, None]
         return wide * self.response
 
-
     @torch.no_grad()
     def widen_to(self, spread: Float[Tensor, " outputs"], read: Float[Tensor, "f outputs"]) -> None:
         """Sets the gain so that readings [F, outputs] which are `widened` have such deviations [outputs], before the

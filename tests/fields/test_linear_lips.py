@@ -55,7 +55,7 @@ def test_a_reading_is_widened_to_the_spread_of_the_truth():
     assert spread[0] == pytest.approx(1, abs=0.02) and error[0] < (1 + COSTS[0]) * (1 - r[0] ** 2)
     np.testing.assert_allclose(spread[1:3], [0.887, 0.6], atol=0.02)
     np.testing.assert_allclose(error[1:3], (1 + np.array(COSTS[1:3])) * (1 - r[1:3] ** 2), atol=0.02)
-    assert found[3] == MOST_GAIN and spread[3] < 0.01  # nothing is read, and that stays so
+    assert found[3] == 1 and spread[3] < 0.01  # nothing is read, and that stays so
     np.testing.assert_array_equal(gains(2 * true, true), 1)  # never narrower
 
 
@@ -85,7 +85,7 @@ def test_lips_stay_near_what_was_seen():
     read = torch.from_numpy(np.random.default_rng(1).normal(0, 100, (500, 4)).astype(np.float32))
     torch.testing.assert_close(lips.widened(read), read)  # before anything is known
     lips.fit(windows, shapes)
-    assert (lips.gain > 1.05).all()
+    assert (lips.gain[:3] > 1.05).all()
     whiten = np.linalg.inv(np.linalg.cholesky(np.cov(shapes.T)))
     apart = lambda x: np.linalg.norm((x[:, None] - shapes[None]) @ whiten.T, axis=-1).min(1)  # noqa: E731
     assert apart(lips.widened(read).numpy()).max() < 1.1 * lips.reach < 0.5 * apart(read.numpy()).max()

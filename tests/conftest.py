@@ -69,9 +69,10 @@ os.environ["no_proxy"] = os.environ["NO_PROXY"] = "localhost,127.0.0.1"
 
 def pytest_cmdline_main(config):
     """Makes workers forks of one process that has imported what all of them need."""
-    if sys.platform == "linux" and (workers := getattr(config.option, "numprocesses", None)):
-        assert config.option.tx == ["popen"] * workers
-        config.option.tx = [f"popen//python={shlex.join(interpreter())}"] * workers
+    workers = getattr(config.option, "tx", None) or []
+    if sys.platform == "linux" and "popen" in workers:
+        fork = f"popen//python={shlex.join(interpreter())}"
+        config.option.tx = [fork if worker == "popen" else worker for worker in workers]
 
 
 def pytest_configure(config):

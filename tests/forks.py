@@ -24,6 +24,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import warnings
 from pathlib import Path
 from traceback import walk_stack
 from types import ModuleType, SimpleNamespace
@@ -211,5 +212,7 @@ if __name__ == "__main__":
     del sys.path[0]
     if sys.argv[1] == "ask":
         end(ask(*sys.argv[2:]))
-    load()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        load()
     become(**serve(socket.socket(fileno=int(sys.argv[2]))))

@@ -5,11 +5,11 @@ Every function of the package whose types say shapes is checked by them, from th
 
 import gc
 import importlib.metadata
-import inspect
 import io
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -18,7 +18,6 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
-from types import ModuleType
 
 # Imports make a million objects that stay: they are counted once, after the collection, and never again.
 gc.disable()
@@ -34,41 +33,15 @@ import av
 import jaxtyping
 import pytest
 import torch
-from beartype import BeartypeConf, beartype
 from filelock import FileLock
 from PIL import Image
 
+from tests.shape_checks import install as install_shape_checks
+
 ROOT = Path(__file__).resolve().parent.parent
-PACKAGE = ROOT / "aed_nerfstudio"
 
-
-def shaped_modules() -> list[str]:
-    """Returns the names of the modules that say shapes; kernels, which compilers must see as they are, say none."""
-    paths = [path for path in PACKAGE.rglob("*.py") if "from jaxtyping import" in path.read_text("utf-8")]
-    return [".".join(path.relative_to(ROOT).with_suffix("").parts) for path in paths]
-
-
-types_checked = beartype(conf=BeartypeConf(is_pep484_tower=True))  # whole numbers are floats too
-inner_checks: dict[tuple, Callable] = {}
-
-
-def checked(function: Callable) -> Callable:
-    """Returns what checks types as a function names them, which does nothing itself: jaxtyping has made it.
-
-    It makes one for a function inside of another whenever that is called; what checks it is made once.
-    """
-    if "<locals>" not in function.__qualname__:
-        return types_checked(function)
-    key = (function.__module__, function.__qualname__, inspect.signature(function))
-    if key not in inner_checks:
-        inner_checks[key] = types_checked(function)
-    return inner_checks[key]
-
-
-# The hook wants the checker by a name that can be imported, and pytest's of this file cannot yet.
-sys.modules["shape_checks"] = ModuleType("shape_checks")
-sys.modules["shape_checks"].checked = checked
-jaxtyping.install_import_hook(shaped_modules(), "shape_checks.checked")
+# Before anything of the package is imported.
+install_shape_checks()
 
 from aed_nerfstudio.avatar.portrait import Portrait
 from aed_nerfstudio.dataset.schema import read_dataset
@@ -78,7 +51,7 @@ from aed_nerfstudio.errors import InputError
 from aed_nerfstudio.face.engine import fetch, has_solutions
 from aed_nerfstudio.face.models import FACE_LANDMARKER, SELFIE_SEGMENTATION, SETTING
 from aed_nerfstudio.synthetic.record import record_dataset
-from tests.forks import SHARED, address, forked, load_methods
+from tests.forks import SHARED, address, forked, interpreter, load_methods
 from tests.viewer.chromium import PROGRAM
 
 MODELS = ROOT.parent / "shared" / "data" / "models"
@@ -92,6 +65,14 @@ NEEDS = {
 """What tests with these markers need: whether this machine has it, and what is said where they are skipped."""
 # A machine's proxy is not for what the tests serve to themselves.
 os.environ["no_proxy"] = os.environ["NO_PROXY"] = "localhost,127.0.0.1"
+
+
+def pytest_cmdline_main(config):
+    """Makes workers forks of one process that has imported what all of them need."""
+    workers = getattr(config.option, "tx", None) or []
+    if sys.platform == "linux" and "popen" in workers:
+        fork = f"popen//python={shlex.join(interpreter())}"
+        config.option.tx = [fork if worker == "popen" else worker for worker in workers]
 
 
 def pytest_configure(config):

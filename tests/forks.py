@@ -4,6 +4,8 @@ As a program this is one of two, on Linux. `serve` has imported what commands ne
 each that asks. `ask` stands where the command would: it lends the fork its streams, folder, environment and arguments,
 passes signals on, takes it along where it is killed itself, and ends as it ends. Warnings are ignored. What is read
 while modules are imported (variables, packages that hide others) needs a fresh interpreter instead.
+
+Pytest's own workers are forks too, of a server that has the package's shapes checked.
 """
 
 import atexit
@@ -22,9 +24,10 @@ import socket
 import subprocess
 import sys
 import tempfile
+import warnings
 from pathlib import Path
 from traceback import walk_stack
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from unittest import mock
 
 BIN = Path(sys.executable).parent
@@ -48,21 +51,30 @@ def forked(program: str | Path, *arguments: object) -> list[str]:
     return words if path.parent == BIN else [sys.executable, *words]
 
 
+def interpreter() -> list[str]:
+    """Returns a command line that stands for this Python, for programs that are given with `-c`: in a fork of a process
+    that has imported what tests import, with checks of shapes."""
+    return [sys.executable, "-I", __file__, "ask", _server("checked")[0]]
+
+
 def address() -> str:
     """Returns where a server listens: that of the process which started this one, or one of its own."""
     return os.environ.get(SHARED) or _server()[0]
 
 
 @functools.cache
-def _server() -> tuple[str, subprocess.Popen]:
-    """Starts a server, which ends with this process since its standard input does; returns where it listens, and it."""
+def _server(*how: str) -> tuple[str, subprocess.Popen]:
+    """Starts a server, which ends with this process since its standard input does; returns where it listens, and it.
+
+    how: `checked`, one that checks types and shapes, and tells warnings as Python does.
+    """
     folder = tempfile.mkdtemp(prefix="aed-forks-")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     address = f"{folder}/socket"
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(address)
     listener.listen()
-    command = [sys.executable, "-W", "ignore", __file__, "serve", str(listener.fileno())]
+    command = [sys.executable, *([] if how else ["-W", "ignore"]), __file__, "serve", str(listener.fileno()), *how]
     environment = {**os.environ, "COLUMNS": "200"}  # nerfstudio's console reads it when it is imported
     server = subprocess.Popen(
         command, stdin=subprocess.PIPE, pass_fds=[listener.fileno()], start_new_session=True, env=environment
@@ -182,6 +194,10 @@ def become(words: list[str], folder: str, environment: dict[str, str]) -> None:
         stream = open(former.fileno(), mode, 1 if name == "stderr" or os.isatty(former.fileno()) else -1, **like)
         setattr(sys, name, stream)
     sys.argv = words
+    if words[0] == "-u":  # -c PROGRAM
+        sys.modules["__main__"] = ModuleType("__main__")  # which processes that are spawned import, if it has a file
+        exec(words[-1], vars(sys.modules["__main__"]))
+        sys.exit()
     program = Path(words[0])
     if program.parent == BIN:
         (entry,) = importlib.metadata.entry_points(group="console_scripts", name=program.name)
@@ -191,8 +207,12 @@ def become(words: list[str], folder: str, environment: dict[str, str]) -> None:
 
 
 if __name__ == "__main__":
+    if "checked" in sys.argv:
+        importlib.import_module("shape_checks").install()  # beside this file
     del sys.path[0]
     if sys.argv[1] == "ask":
         end(ask(*sys.argv[2:]))
-    load()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        load()
     become(**serve(socket.socket(fileno=int(sys.argv[2]))))

@@ -10,7 +10,6 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,7 +19,6 @@ from aed_nerfstudio.media.audio_io import write_wav
 from aed_nerfstudio.media.video_reader import probe
 from aed_nerfstudio.synthetic.record import record_video
 
-BIN = Path(sys.executable).parent
 COUNTED = r"""
 import json, subprocess, sys
 
@@ -30,22 +28,23 @@ def unreachable():
 
 before = unreachable()
 run = subprocess.run(sys.argv[1:], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-print(json.dumps({"code": run.returncode, "printed": run.stdout[-4000:], "tried": unreachable() - before}))
+print(json.dumps({"code": run.returncode, "printed": run.stdout[-20000:], "tried": unreachable() - before}))
 """
 REACH = {
     "a name": "import socket; socket.getaddrinfo('example.com', 80)",
     "a connection": "import socket; socket.create_connection(('192.0.2.1', 80), 2)",
     "a datagram": "import socket; socket.socket(type=socket.SOCK_DGRAM).sendto(b'x', ('192.0.2.1', 53))",
 }
-TRAIN_AND_RENDER = """
-import sys
-from nerfstudio.scripts.train import entrypoint
-from aed_nerfstudio.commands.main import main
-end = sys.argv.index("then")
-render = sys.argv[end + 1 :]
-del sys.argv[end:]
-entrypoint()
-main(render)
+COMMANDS = """
+import importlib.metadata, json, sys
+for name, *words in json.loads(sys.argv[1]):
+    sys.argv[:] = [name, *words]
+    (entry,) = importlib.metadata.entry_points(group="console_scripts", name=name)
+    try:
+        code = entry.load()()
+    except SystemExit as end:
+        code = end.code
+    print(f"{' '.join(sys.argv[:2])}: exit code {code or 0}", flush=True)
 """
 FINDER = """
 import time
@@ -98,21 +97,24 @@ def test_mediapipe_itself(alone):
 
 
 @pytest.mark.slow
-def test_process_and_inspect(alone, tmp_path):
+def test_process_inspect_train_and_render(alone, data, run, tmp_path):
+    """One after the other in one interpreter, for the seconds of imports."""
     record_video(tmp_path / "a.mp4", seconds=2.4, size=96)
-    in_peace(alone(BIN / "aed", "process", tmp_path / "a.mp4", "--output", tmp_path / "data", "--size", 96))
-    assert len(read_dataset(tmp_path / "data").frames) == 60
-    result = alone(BIN / "aed", "inspect", tmp_path / "data")
-    assert (result["code"], result["tried"]) == (1, 0) and "not usable: length" in result["printed"], result["printed"]
-
-
-@pytest.mark.slow
-def test_train_and_render(alone, data, run, tmp_path):
     write_wav(tmp_path / "a.wav", 0.3 * np.sin(np.arange(4000) / 9))
-    train = ("aed-nerf-tiny", "--data", data, "--output-dir", tmp_path / "runs", "--vis", "tensorboard")
-    train += ("--max-num-iterations", 3)
-    render = ("render", "--load-config", run / "config.yml", "--audio", tmp_path / "a.wav")
-    render += ("--output", tmp_path / "a.mp4")
-    in_peace(alone(sys.executable, "-c", TRAIN_AND_RENDER, *train, "then", *render))
+    commands = [
+        ("aed", "process", tmp_path / "a.mp4", "--output", tmp_path / "data", "--size", 96),
+        ("aed", "inspect", tmp_path / "data"),
+        ("ns-train", "aed-nerf-tiny", "--data", data, "--output-dir", tmp_path / "runs", "--vis", "tensorboard",
+         "--max-num-iterations", 3),
+        ("aed", "render", "--load-config", run / "config.yml", "--audio", tmp_path / "a.wav", "--output",
+         tmp_path / "talk.mp4"),
+    ]  # fmt: skip
+    result = alone(sys.executable, "-c", COMMANDS, json.dumps([list(map(str, command)) for command in commands]))
+    in_peace(result)
+    printed = result["printed"]
+    for command, code in (("aed process", 0), ("aed inspect", 1), ("ns-train aed-nerf-tiny", 0), ("aed render", 0)):
+        assert f"{command}: exit code {code}\n" in printed, printed
+    assert len(read_dataset(tmp_path / "data").frames) == 60
+    assert "not usable: length" in printed
     assert list((tmp_path / "runs").rglob("*.ckpt"))
-    assert probe(tmp_path / "a.mp4").has_audio
+    assert probe(tmp_path / "talk.mp4").has_audio

@@ -76,7 +76,9 @@ def project(points: np.ndarray, poses: Poses, kappa: float, frame: np.ndarray, p
     return (scale * q[:, :2] + poses.origin[frame]) / (1 + kappa * scale * q[:, 2:])
 
 
-def derivatives(points: np.ndarray, poses: Poses, kappa: float, seen: Observations):
+def derivatives(
+    points: np.ndarray, poses: Poses, kappa: float, seen: Observations
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Returns residuals [N, 2] in standard deviations, and what was seen by pose [N, 2, 6], point [N, 2, 3], log kappa
     [N, 2].
     """
@@ -152,7 +154,7 @@ def point_normals(
     return matrix, right
 
 
-def resect(points, poses: Poses, kappa: float, seen: Observations, noise: np.ndarray, steps: int) -> Poses:
+def resect(points: np.ndarray, poses: Poses, kappa: float, seen: Observations, noise: np.ndarray, steps: int) -> Poses:
     """Returns every frame's pose by itself after some Gauss-Newton steps, the points [P, 3] held."""
     for _ in range(steps):
         matrix, right = pose_normals(points, poses, kappa, seen, lambda o, d: robust_weights(o, d, noise))

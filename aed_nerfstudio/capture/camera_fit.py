@@ -47,8 +47,8 @@ def _fit(
     """Returns log kappa of some frames alone and its information (inverse variance); their poses adapt."""
     part = seen.take(np.isin(seen.frame, frames))
     part = Observations(np.searchsorted(frames, part.frame), part.point, part.xy, part.weight, part.white)
-    own, count, start, information = poses.take(frames), len(frames), np.log(kappa), SPREAD**-2
-    value = start
+    own, count, start, information = poses.take(frames), len(frames), float(np.log(kappa)), SPREAD**-2
+    value: float = start
 
     def weigh(some: Observations, distance: np.ndarray) -> np.ndarray:
         return robust_weights(some, distance, noise) / ALIKE
@@ -59,12 +59,12 @@ def _fit(
         weight = weigh(part, np.linalg.norm(residual, axis=1))
         columns = weight * np.einsum("nik,ni->kn", by_pose, by_kappa)
         cross = np.stack([np.bincount(part.frame, column, count) for column in columns], axis=1)
-        solved = np.linalg.solve(matrix + 1e-9 * np.eye(6), np.stack([right, cross], axis=2))
+        solved: np.ndarray = np.linalg.solve(matrix + 1e-9 * np.eye(6), np.stack([right, cross], axis=2))
         information = SPREAD**-2 + float((weight[:, None] * by_kappa**2).sum() - (cross * solved[..., 1]).sum())
-        pull = SPREAD**-2 * (start - value) + (weight[:, None] * by_kappa * residual).sum()
-        step = float(np.clip((pull - (cross * solved[..., 0]).sum()) / information, -0.3, 0.3))
+        pull = SPREAD**-2 * (start - value) + float((weight[:, None] * by_kappa * residual).sum())
+        step: float = float(np.clip((pull - (cross * solved[..., 0]).sum()) / information, -0.3, 0.3))
         own = own.moved(solved[..., 0] - solved[..., 1] * step)
         value += step
         if abs(step) < 1e-4:
             break
-    return float(value), information
+    return value, information

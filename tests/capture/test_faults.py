@@ -24,7 +24,7 @@ from aed_nerfstudio.synthetic.scene import Scene
 from tests.forks import forked
 
 SIZE = 96
-SECONDS = 2.4
+SECONDS = 2.0
 OPTIONS = ProcessOptions(SIZE, front_end="log-mel")
 RATE = 16000
 
@@ -65,7 +65,7 @@ def test_turned_phone_video_of_60_frames_a_second_in_an_odd_place(tmp_path, pict
     path = _write(folder / "mon visage (1).mp4", lying, 60, _noise(SECONDS))
     _turned(path, lying[0])
     dataset = process_videos([path], folder / "sortie été", OPTIONS, progress=False)
-    assert dataset.clips[0].count == round(SECONDS * FPS) and sum(f.usable for f in dataset.frames) > 50
+    assert dataset.clips[0].count == round(SECONDS * FPS) and sum(f.usable for f in dataset.frames) > 42
     marks = dataset.landmarks(dataset.clips[0].name)[10]
     assert marks[152, 1] > marks[10, 1] + 20, "the chin is below the forehead"
     assert read_dataset(folder / "sortie été").clips[0].source == "mon visage (1).mp4"
@@ -88,7 +88,7 @@ def test_sound_shorter_than_the_picture_longer_or_from_elsewhere(tmp_path, pictu
         dataset = process_videos([path], tmp_path / name, options, progress=False)
         samples = read_audio(tmp_path / name / "audio" / "a.wav")
         assert len(samples) == round(SECONDS * FPS) * RATE // FPS
-        assert any("sound ends 1.4 s before the picture" in text for text in dataset.warnings) == (name == "short")
+        assert any("sound ends 1.0 s before the picture" in text for text in dataset.warnings) == (name == "short")
     assert np.abs(samples - _noise(9.0)[: len(samples)]).max() < 1e-3
     shifted = ProcessOptions(SIZE, front_end="log-mel", sound=[tmp_path / "long.wav"], audio_shift=0.3)
     process_videos([path], tmp_path / "shifted", shifted, progress=False)

@@ -18,6 +18,7 @@ from aed_nerfstudio.capture.quality import (
     relative_sharpness,
     seen_open,
 )
+from aed_nerfstudio.dataset.schema import FPS
 from aed_nerfstudio.face.face_finder import FaceFinder
 from aed_nerfstudio.face.face_mesh import mouth_opening
 from aed_nerfstudio.synthetic.actor import Actor
@@ -25,7 +26,7 @@ from aed_nerfstudio.synthetic.performance import perform
 from aed_nerfstudio.synthetic.record import unseen_speech
 from aed_nerfstudio.synthetic.scene import Scene
 
-FRAMES = 100
+FRAMES = 80
 SIZE = 256
 HIDDEN = slice(40, 52)
 
@@ -45,7 +46,7 @@ def _hand(image: np.ndarray, centre: np.ndarray, size: float, colour: np.ndarray
 @pytest.fixture(scope="module", params=[0, 4])
 def take(request):
     scene = Scene(Actor(request.param), SIZE, 3)
-    acted = perform(unseen_speech(4.0), FRAMES, "happy", "strong", seed=5)
+    acted = perform(unseen_speech(FRAMES / FPS), FRAMES, "happy", "strong", seed=5)
     drawn = [scene.render(units, pose) for units, pose in zip(acted.units, acted.poses, strict=True)]
     return [d.image for d in drawn], [d.landmarks for d in drawn], scene.actor.palette[0]
 

@@ -136,8 +136,8 @@ class HeadField(nn.Module):
         return torch.autocast(device.type, torch.bfloat16) if self.in_bfloat16(device) else nullcontext()
 
     def moved(self, positions: Tensor, articulation: Tensor, counts: list[int]) -> tuple[Tensor, Tensor | None]:
-        """Returns where positions [N,3] are looked up under the lip shapes [C,A] of C frames, and which of them may have
-        moved, [M] in order (None: all of them, or none where nothing moves points).
+        """Returns where positions [N,3] are looked up under the lip shapes [C,A] of C frames, and which of them may
+        have moved, [M] in order (None: all of them, or none where nothing moves points).
 
         A GPU moves all: to tell it how many there are would make it wait.
         """

@@ -48,10 +48,10 @@ def fit_response(model: AedNerfModel, frames: int) -> None:
     """Renders so many training frames, evenly spread, with their recorded lips, and has the network's `LinearLips` make
     up for what the renders' lips move less, or more.
 
-    Frames whose sound was not learned from are taken where there are some: in others the field knows from the sound how
-    far its lips went. A mouth that was seen for a few thousand steps opens less than it is told to: the picture between two shapes is a
-    blur of both. Says in one line what it found, or why it has found nothing: MediaPipe is not installed, or few
-    renders show a face.
+    A mouth that was seen for a few thousand steps opens less than it is told to: the picture between two shapes is a
+    blur of both. Frames whose sound was not learned from are taken where there are some: in others the field knows from
+    the sound how far the lips went. Says in one line what it found, or why it has found nothing: MediaPipe is not
+    installed, or few renders show a face.
     """
     lips = model.network.linear_lips
     if lips is None or model.lips is None or model.dataset is None or model.track is None:

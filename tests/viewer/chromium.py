@@ -23,7 +23,8 @@ class Chromium:
     """One page in a browser of its own; a context manager that ends it.
 
     folder: an empty one, for its profile and what it downloads. size: of the window, CSS pixels, of which a screen's
-    pixel is two wide and high. script: JavaScript to run before the page's own. microphone: a WAV that its microphone hears, over and over.
+    pixel is two wide and high. script: JavaScript to run before the page's own. microphone: a WAV that its microphone
+    hears, over and over.
     """
 
     def __init__(

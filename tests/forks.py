@@ -185,8 +185,6 @@ def become(words: list[str], folder: str, environment: dict[str, str]) -> None:
     runpy.run_path(words[0], run_name="__main__")
 
 
-if __name__ == "__mp_main__" and Path(sys.argv[0]).name == "ns-train":
-    load_methods()  # one of its processes, which it spawns
 if __name__ == "__main__":
     del sys.path[0]
     if sys.argv[1] == "ask":

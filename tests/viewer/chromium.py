@@ -22,8 +22,9 @@ PROGRAM = next((p for p in map(shutil.which, ("chromium", "chromium-browser", "g
 class Chromium:
     """One page in a browser of its own; a context manager that ends it.
 
-    folder: an empty one, for its profile and what it downloads. size: of the window, pixels. script: JavaScript to run
-    before the page's own. microphone: a WAV that its microphone hears, over and over.
+    folder: an empty one, for its profile and what it downloads. size: of the window, CSS pixels, of which a screen's
+    pixel is two wide and high. script: JavaScript to run before the page's own. microphone: a WAV that its microphone
+    hears, over and over.
     """
 
     def __init__(
@@ -53,7 +54,8 @@ class Chromium:
             self._sent = 0
             self.call("Page.enable")
             self.call("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(self.downloads))
-            shape = {"width": size[0], "height": size[1], "deviceScaleFactor": 1, "mobile": False}
+            # Half as many pixels each way: without a GPU, drawing them is what costs.
+            shape = {"width": size[0], "height": size[1], "deviceScaleFactor": 0.5, "mobile": False}
             self.call("Emulation.setDeviceMetricsOverride", **shape)
             self.call("Page.addScriptToEvaluateOnNewDocument", source=script)
             self.call("Page.navigate", url=url)
@@ -102,7 +104,7 @@ class Chromium:
         return answer["result"].get("value")
 
     def screenshot(self, box: tuple[float, float, float, float] | None = None) -> np.ndarray:
-        """uint8 [H, W, 3] RGB of the page, or of a box (left, top, width, height) in it."""
+        """uint8 [H / 2, W / 2, 3] RGB of the page, or of a box (left, top, width, height) of CSS pixels in it."""
         clip = {}
         if box is not None:
             clip = {"clip": {"scale": 1, **dict(zip(("x", "y", "width", "height"), box, strict=True))}}

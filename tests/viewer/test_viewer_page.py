@@ -20,9 +20,7 @@ pytestmark = pytest.mark.browser
 def page(run, tmp_path_factory):
     folder = tmp_path_factory.mktemp("browser")
     with served("ns-viewer", "--load-config", run / "config.yml", log=folder / "log") as port:
-        with ViewerPage(port, folder, (900, 560)) as page:
-            page.number("Max res", 164)
-            page.settled()
+        with ViewerPage(port, folder, (900, 560), 164) as page:
             yield page
 
 
@@ -220,11 +218,12 @@ def test_renders_a_video_to_download(page, tmp_path, run):
 
 
 @pytest.mark.slow
-def test_the_panel_is_usable_while_training(data, tmp_path):
+def test_the_panel_is_usable_while_training(page, data, tmp_path):
+    """The last of this module, because the page leaves its viewer."""
     training = ("ns-train", "aed-nerf-tiny", "--data", data, "--output-dir", tmp_path, "--vis", "viewer")
     step = "Number(document.body.innerText.match(/Step: (\\d+)/)[1])"
-    with served(*training, log=tmp_path / "log") as port, ViewerPage(port, tmp_path / "browser", (900, 560)) as page:
-        page.number("Max res", 64)
+    with served(*training, log=tmp_path / "log") as port:
+        page.turn_to(port, 64)
         page.fold("Background")
         page.choose("Behind", "colour")
         page.wait(lambda: np.ptp(corner(page.picture())) > 60, 60)  # green

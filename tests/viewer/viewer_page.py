@@ -55,13 +55,27 @@ SHOWN_OPTIONS = "[...document.querySelectorAll('[role=option]')].filter(b => b.o
 
 
 class ViewerPage(Chromium):
-    """The viewer's page, its panel ready and the first picture shown."""
+    """The viewer's page, its panel ready and the first picture shown, at most `resolution` pixels high and wide."""
 
-    def __init__(self, port: int, folder: Path, size: tuple[int, int] = (1280, 900)) -> None:
+    def __init__(self, port: int, folder: Path, size: tuple[int, int], resolution: int) -> None:
         self.before: int | None = None
         """Pictures that the page had been sent before the last click."""
-        super().__init__(f"http://127.0.0.1:{port}", folder, size, KEEP_PICTURES + PACE)
+        super().__init__(self._address(port), folder, size, KEEP_PICTURES + PACE)
+        self._opened(resolution)
+
+    @staticmethod
+    def _address(port: int) -> str:
+        return f"http://127.0.0.1:{port}"
+
+    def turn_to(self, port: int, resolution: int) -> None:
+        """Leaves the viewer's page for that of another viewer."""
+        self.before = None
+        self.call("Page.navigate", url=self._address(port))
+        self._opened(resolution)
+
+    def _opened(self, resolution: int) -> None:
         self.wait(lambda: self.run("document.body && document.body.innerText.includes('Emotion')"), 60)
+        self.number("Max res", resolution)
         self.settled()
 
     # ---- controls

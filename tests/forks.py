@@ -201,6 +201,8 @@ def become(words: list[str], folder: str, environment: dict[str, str]) -> None:
     runpy.run_path(words[0], run_name="__main__")
 
 
+if __name__ == "__mp_main__" and Path(sys.argv[0]).name == "ns-train":
+    load_methods()  # one of its processes, which it spawns
 if __name__ == "__main__":
     if "checked" in sys.argv:
         importlib.import_module("shape_checks").install()  # beside this file

@@ -50,7 +50,7 @@ class LipSupervision(nn.Module):
         self.stretches = stretches(self.train_frames, unheard)
         """Training frames whose sound is not learned from, [K, STRETCH]."""
         self.unheard_frames: list[int] = self.stretches[:, EDGE:-EDGE].ravel().tolist()
-        """Those of them whose windows hold nothing else either."""
+        """Those of them whose windows of sound lie within their stretch."""
         left_out = set(self.stretches.ravel().tolist())
         self.heard_frames = [i for i in self.train_frames if i not in left_out]
         heard = torch.ones(len(self.lip_shapes), dtype=torch.bool)

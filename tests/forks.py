@@ -9,6 +9,7 @@ Pytest's own workers are forks too, of a server that has the package's shapes ch
 """
 
 import atexit
+import ctypes
 import functools
 import gc
 import importlib
@@ -34,6 +35,8 @@ NERFSTUDIOS = ("train", "viewer.run_viewer", "eval", "render")
 SHARED = "AED_TEST_FORKS"
 """Environment variable: where a server listens that several processes ask."""
 PASSED_ON = (signal.SIGINT, signal.SIGTERM)
+M_ARENA_MAX = -8
+"""Of glibc's malloc.h."""
 
 
 def forked(program: str | Path, *arguments: object) -> list[str]:
@@ -183,6 +186,8 @@ def become(words: list[str], folder: str, environment: dict[str, str]) -> None:
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
+    if arenas := environment.get("MALLOC_ARENA_MAX"):  # which glibc reads before a program's first line
+        ctypes.CDLL(None).mallopt(M_ARENA_MAX, int(arenas))
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         former = getattr(sys, name)
         like = {"encoding": former.encoding, "errors": former.errors, "closefd": False}

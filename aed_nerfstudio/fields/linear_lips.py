@@ -115,18 +115,20 @@ class LinearLips(nn.Module):
         """Returns lip shapes [B, outputs], read from speech that was not learned from, as far from the middle as the
         person's, but no further from one of these than they usually are from each other: four distances that were each
         seen can together be a grimace. In the units of what the field is to be told for them."""
-        wide = read * self.gain
+        return self._within_reach(read * self.gain) * self.response
+
+    def _within_reach(self, wide: Float[Tensor, "b outputs"]) -> Float[Tensor, "b outputs"]:
+        """Returns lip shapes [B, outputs] as near to an example as the person's usually are."""
         apart, nearest = torch.cdist(wide @ self.whitening.T, self.examples @ self.whitening.T).min(dim=-1)
         example = self.examples[nearest]
-        wide = example + (wide - example) * (self.reach / apart.clamp_min(1e-6)).clamp(max=1)[:, None]
-        return wide * self.response
+        return example + (wide - example) * (self.reach / apart.clamp_min(1e-6)).clamp(max=1)[:, None]
 
     @torch.no_grad()
     def widen_to(self, spread: Float[Tensor, " outputs"], read: Float[Tensor, "f outputs"]) -> None:
         """Sets the gain so that readings [F, outputs] which are `widened` have such deviations [outputs], before the
         response; from 1 to `MOST_GAIN`."""
         for _ in range(ROUNDS):
-            left = (self.widened(read) / self.response).std(0).clamp_min(1e-6)
+            left = self._within_reach(read * self.gain).std(0).clamp_min(1e-6)
             self.gain.copy_((self.gain * spread / left).clamp(1, MOST_GAIN))
 
 

@@ -68,7 +68,8 @@ class AedNerfModelConfig(LossWeights, NetworkSettings, ModelConfig):
     them."""
     response_frames: int = 0
     """Training frames that are rendered at the end of the lip stage, told their recorded lips, to measure how much less
-    the renders' lips move (`linear_lips`); an avatar's lips are then told more. 0: none."""
+    the renders' lips move (`linear_lips`): of `unheard_share`, where there are some. An avatar's lips are then told
+    more. 0: none."""
     swapped_labels: float = 0.0
     """Chance of the rays beyond a frame's face to be shown with another of the recorded labels: an emotion moves the
     face only, and hair, ears and neck look in every pose as they do in the take that has it."""

@@ -26,8 +26,8 @@ def test_a_row_an_operation_and_backend(run, tmp_path, capsys, monkeypatch):
         output=output,
         backend=("torch", "numba"),
         repeats=2,
-        size=(32,),
-        rays=(256,),
+        size=(16,),
+        rays=(64,),
     ).main()
     result = json.loads(output.read_text())
     rows = result["rows"]

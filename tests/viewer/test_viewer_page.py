@@ -164,7 +164,7 @@ def test_uploaded_speech_stays_with_the_picture(page, tmp_path):
     page.wait(lambda: page.value("Says") == "long.wav", 60)
     page.number("Max res", 64)
     page.settled()
-    with page.at_full_pace():
+    with page.at_video_s_pace():
         page.press("Play")
         page.wait(lambda: page.run("window.aedSound && aedSound.audio.duration > 20 && aedSound.audio.currentTime > 0"))
         page.run("aedSound.log.length = 0")
@@ -221,6 +221,7 @@ def test_renders_a_video_to_download(page, tmp_path, run):
 def test_the_panel_is_usable_while_training(page, data, tmp_path):
     """The last of this module, because the page leaves its viewer."""
     training = ("ns-train", "aed-nerf-tiny", "--data", data, "--output-dir", tmp_path, "--vis", "viewer")
+    training += ("--pipeline.datamanager.train-num-rays-per-batch", 256)
     step = "Number(document.body.innerText.match(/Step: (\\d+)/)[1])"
     with served(*training, log=tmp_path / "log") as port:
         page.turn_to(port, 64)

@@ -47,6 +47,7 @@ class DeviceDrawing:
 
     def __init__(self, data: AedDataManager, model: AedNerfModel, frames: ResidentFrames) -> None:
         self.data, self.frames, self.config = data, frames, model.config
+        self.truth = 0.0 if model.lips is None else model.lips.truth
         self.generator = torch.Generator(frames.device)
         """What is drawn depends on its seed alone."""
         self._parts = {shown: self._boxes_of_rays(shown) for shown in ("head", "torso")}
@@ -94,7 +95,7 @@ class DeviceDrawing:
             groups=groups.flatten(),
             emotions=emotions,
             jitter=self._uniform(x.numel()),
-            lips_are_true=self._uniform(len(emotions), 1) < c.articulation_truth,
+            lips_are_true=self._uniform(len(emotions), 1) < self.truth,
             listened=self._listened(c.articulation_batch),
             looks=self._uniform(len(emotions) + len(self.frames.labels)),
             batch=batch,

@@ -35,6 +35,8 @@ class LipSupervision(nn.Module):
         dataset: that the avatar learns from.
         track: its frames' conditions.
         unheard: share of the training frames, in stretches, whose sound nothing is learned from, see `fit_gain`.
+        truth: share of the training conditions that are told the recorded lips; of a recording without sound all are,
+            for told nothing of its lips a mouth would be a blur of all that were seen.
     """
 
     lip_shapes: Float[Tensor, "f 4"]
@@ -42,8 +44,10 @@ class LipSupervision(nn.Module):
     heard: Bool[Tensor, " f"]
     """[F]: of which frames the sound may be learned from."""
 
-    def __init__(self, dataset: Dataset, track: DatasetTrack, unheard: float = 0.0) -> None:
+    def __init__(self, dataset: Dataset, track: DatasetTrack, unheard: float = 0.0, truth: float = 0.0) -> None:
         super().__init__()
+        self.silent = dataset.front_end == "none"
+        self.truth = 1.0 if self.silent else truth
         self.dataset, self.track = dataset, track
         self.train_frames, self.held_out = dataset.split("train"), dataset.split("val")
         self.register_buffer("lip_shapes", torch.from_numpy(spoken_lip_shapes(dataset)), persistent=False)
@@ -108,11 +112,11 @@ class LipSupervision(nn.Module):
         print("lip shapes of unheard speech, over those of the regression alone: "
               f"{' '.join(f'{1 / value:.2f}' for value in ratio.tolist())}")  # fmt: skip
 
-    def forced(self, encoded: EncodedCondition, frames: Integer[Tensor, " c"], share: float) -> EncodedCondition:
-        """Returns the conditions of frames [C] with the true lip shape in a random share of them, and in all whose
-        sound nothing is to learn from."""
+    def forced(self, encoded: EncodedCondition, frames: Integer[Tensor, " c"]) -> EncodedCondition:
+        """Returns the conditions of frames [C] with the true lip shape in a random share of them (`truth`), and in all
+        whose sound nothing is to learn from."""
         heard = self.heard[frames][:, None]
-        true = (torch.rand(len(frames), 1, device=frames.device) < share) | ~heard
+        true = (torch.rand(len(frames), 1, device=frames.device) < self.truth) | ~heard
         return encoded._replace(
             articulation=torch.where(true, self.lip_shapes[frames], encoded.articulation),
             audio=torch.where(heard, encoded.audio, encoded.audio.detach()),

@@ -55,7 +55,8 @@ class AedNerfModelConfig(LossWeights, NetworkSettings, ModelConfig):
     driving: DrivingConfig = field(default_factory=DrivingConfig)
     """What nerfstudio's cameras show."""
     articulation_truth: float = 0.5
-    """Share of training steps whose lip shape is the true one, so that the field learns from a clean signal."""
+    """Share of training steps whose lip shape is the true one, so that the field learns from a clean signal; of a
+    recording without sound all are."""
     articulation_batch: int = 8
     """Frames a step whose lip shape the audio encoder has to tell: one frame a step learns four times slower."""
     lip_prior: tuple[Path, ...] = ()
@@ -134,9 +135,10 @@ class AedNerfModel(Model):
             if c.torso_cells and self.network.torso is not None and ready is None:
                 self.network.torso.keep_to(c.torso_cells * max(data.camera.w, data.camera.h))
             if c.articulation:
-                self.lips = LipSupervision(data, track, c.unheard_share)
+                self.lips = LipSupervision(data, track, c.unheard_share, c.articulation_truth)
             self.occupancy = OccupancySchedule(
-                self.network, track, self.train_frames, c.schedule, c.occupancy_every, c.occupancy_warmup
+                *(self.network, track, self.train_frames, c.schedule, c.occupancy_every, c.occupancy_warmup),
+                self.lips,
             )
 
     @property
@@ -187,7 +189,7 @@ class AedNerfModel(Model):
         lips = self.lips if self.training else None
         encoded = self.network.encode(conditions)
         if lips is not None:
-            encoded = lips.forced(encoded, frames, self.config.articulation_truth)
+            encoded = lips.forced(encoded, frames)
         surface = ray_bundle.metadata.get("surface")
         out = self._march_head(ray_bundle.origins, ray_bundle.directions, encoded, counts, surface)
         out["rgb"] = self._lit(out["rgb"], conditions, counts)

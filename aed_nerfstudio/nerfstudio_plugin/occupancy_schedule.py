@@ -16,6 +16,7 @@ from aed_nerfstudio.dataset.face_depth import FaceDepth
 from aed_nerfstudio.dataset.schema import HEAD, Dataset
 from aed_nerfstudio.driving.track import DatasetTrack
 from aed_nerfstudio.face.face_mesh import FOREHEAD, NOSE_TIP, lip_shape
+from aed_nerfstudio.nerfstudio_plugin.lip_supervision import LipSupervision
 from aed_nerfstudio.nerfstudio_plugin.processes import broadcast
 from aed_nerfstudio.nerfstudio_plugin.stages import StageSchedule
 from aed_nerfstudio.rendering.occupancy import surface_shell, visual_hull
@@ -93,6 +94,7 @@ class OccupancySchedule:
         schedule: the training's stages.
         every: steps between updates.
         warmup: until this step every update visits every cell.
+        lips: the recording's; None: there are no lip shapes.
     """
 
     def __init__(
@@ -103,8 +105,10 @@ class OccupancySchedule:
         schedule: StageSchedule,
         every: int,
         warmup: int,
+        lips: LipSupervision | None = None,
     ) -> None:
         self.network, self.track, self.train_frames = network, track, train_frames
+        self.lips = lips
         self.schedule, self.every, self.warmup = schedule, every, warmup
 
     def before_step(self, step: int) -> None:
@@ -142,5 +146,7 @@ class OccupancySchedule:
         """Returns a function from positions to their densities under what drives a frame, its lips so far from the
         middle over how far they were."""
         encoded = self.network.encode([self.track[frame]])
+        if self.lips is not None and self.lips.silent:  # nothing else tells how far a mouth was open
+            encoded = encoded._replace(articulation=self.lips.lip_shapes[frame : frame + 1])
         encoded = encoded._replace(articulation=lip_gain * encoded.articulation)
         return lambda positions: self.network.head.density_at(positions, encoded)

@@ -1,5 +1,7 @@
 """Space around the head that a training empties, and what it keeps for a mouth that opens wider than the recorded."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +12,7 @@ from aed_nerfstudio.avatar.portrait import Portrait
 from aed_nerfstudio.dataset.schema import read_dataset
 from aed_nerfstudio.face.face_mesh import CHIN, NOSE_TIP
 from aed_nerfstudio.nerfstudio_plugin import occupancy_schedule
+from aed_nerfstudio.nerfstudio_plugin.lip_supervision import LipSupervision
 from aed_nerfstudio.nerfstudio_plugin.occupancy_schedule import WIDE, OccupancySchedule, carve
 from aed_nerfstudio.nerfstudio_plugin.stages import StageSchedule
 
@@ -51,6 +54,24 @@ def test_the_hull_keeps_room_for_an_open_mouth(dataset, network, monkeypatch):
     carve(network, dataset)
     without = network.occupancy.allowed
     assert (without & ~kept).sum() == 0 < (kept & ~without).sum() < 0.1 * without.sum()
+
+
+def test_without_sound_the_recorded_lips_are_asked(dataset, track, network):
+    """What is heard would say of every mouth that it is at rest."""
+    lips = LipSupervision(replace(dataset, front_end="none"), track)
+    frame, asked = dataset.split("train")[5], []
+
+    def density_at(positions, encoded):
+        asked.append(encoded.articulation)
+        return positions[:, 0]
+
+    network.head.density_at = density_at
+    for own in (lips, LipSupervision(dataset, track), None):
+        schedule = OccupancySchedule(network, track, dataset.split("train"), StageSchedule(40, 10, 10), 16, 16, own)
+        schedule._density_of(frame, 1.5)(torch.zeros(1, 3))
+    told, heard, nothing = asked
+    assert torch.equal(told, 1.5 * lips.lip_shapes[frame : frame + 1])
+    assert torch.equal(heard, nothing) and not torch.equal(heard, told)
 
 
 def test_tightening_keeps_what_only_a_wide_mouth_fills(dataset, track, network, monkeypatch):

@@ -1,5 +1,7 @@
 """Stretches whose sound nothing is learned from, and the lips' gain that is set by them."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -47,7 +49,7 @@ def test_their_sound_teaches_nothing(lips, network):
     assert len(left_out) >= 16 and sorted([*left_out, *heard]) == sorted(lips.train_frames)
     frames = [left_out[3], heard[3]]
     conditions = [lips.track[i] for i in frames]
-    encoded = lips.forced(network.encode(conditions), torch.tensor(frames), share=0.0)
+    encoded = lips.forced(network.encode(conditions), torch.tensor(frames))
     true = lips.lip_shapes[frames]
     assert torch.equal(encoded.articulation[0], true[0]) and not torch.equal(encoded.articulation[1], true[1])
     weight = network.audio_encoder.project[0].weight
@@ -93,6 +95,17 @@ def test_without_stretches_it_stays_the_regression_s(dataset, track, network):
     gain = network.linear_lips.gain.clone()
     lips.fit_gain(network)
     assert torch.equal(network.linear_lips.gain, gain)
+
+
+def test_without_sound_every_mouth_is_told(dataset, track, network):
+    """Half of them, as with sound, would leave all that were seen to a mouth that is told nothing."""
+    frames = list(range(0, len(track), 2))
+    encoded = network.encode([track[i] for i in frames])
+    for front_end, share in (("none", 1.0), (dataset.front_end, 0.5)):
+        lips = LipSupervision(replace(dataset, front_end=front_end), track, 0.0, 0.5)
+        told = lips.forced(encoded, torch.tensor(frames)).articulation
+        true = (told == lips.lip_shapes[frames]).all(1).float().mean().item()
+        assert lips.truth == share and true == pytest.approx(share, abs=0.3 * (share < 1))
 
 
 def test_presets():

@@ -23,6 +23,8 @@ from pathlib import Path
 gc.disable()
 # A worker and what it starts have a core each; read when torch and numba are imported.
 os.environ["OMP_NUM_THREADS"] = os.environ["NUMBA_NUM_THREADS"] = "1"
+# Nobody here uses torch.compile; for a decorator of nerfstudio's, each process imports its compiler for 2 s.
+os.environ.setdefault("TORCHDYNAMO_DISABLE", "1")
 # Bytecode that must not lie beside the sources lies here: else each process compiles torch and nerfstudio, for 10 s.
 if os.environ.pop("PYTHONDONTWRITEBYTECODE", None):
     sys.dont_write_bytecode = False

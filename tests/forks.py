@@ -207,7 +207,10 @@ def become(words: list[str], folder: str, environment: dict[str, str]) -> None:
 
 
 if __name__ == "__mp_main__" and Path(sys.argv[0]).name == "ns-train":
+    gc.disable()  # what is imported stays
     load_methods()  # one of its processes, which it spawns
+    gc.freeze()
+    gc.enable()
 if __name__ == "__main__":
     if "checked" in sys.argv:
         importlib.import_module("shape_checks").install()  # beside this file

@@ -140,7 +140,7 @@ def test_ray_run_survives_a_killed_worker(table, run, capsys):
     Avatar.load(run / "config.yml").save(table.parent / "me.avatar")
     text = table.read_text().replace("load_config", "avatar")
     table.write_text(text.replace(str(run / "config.yml"), str(table.parent / "me.avatar")))
-    write_wav(table.parent / "a.wav", np.tile(TONE, 15))  # 3 s: long enough to be killed in its middle
+    write_wav(table.parent / "a.wav", np.tile(TONE, 8))  # 1.6 s: long enough to be killed in its middle
     killed: list[int] = []
     threading.Thread(target=kill_the_first_render, args=(table.parent, killed), daemon=True).start()
     with pytest.raises(SystemExit):
@@ -148,7 +148,7 @@ def test_ray_run_survives_a_killed_worker(table, run, capsys):
     assert killed and os.getpid() not in killed
     assert states(table) == {"happy.mp4": ("done", 2), "gone.mp4": ("failed", 1), "neutral.mp4": ("done", 1)}
     assert "happy.mp4: its worker died; trying again" in capsys.readouterr().err
-    assert len(list(read_frames(table.parent / "happy.mp4"))) == 75
+    assert len(list(read_frames(table.parent / "happy.mp4"))) == 40
 
 
 @pytest.mark.hostile

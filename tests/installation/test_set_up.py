@@ -44,9 +44,9 @@ def test_the_tested_set_has_every_dependency_once_for_a_python_and_no_address():
                 assert asked.specifier.contains(version), f"{asked} on Python {python} is {version}: `make constraints`"
 
 
-def test_nothing_but_six_things_is_overridden():
+def test_nothing_but_seven_things_is_overridden():
     assert {requirement.name for requirement in requirements("overrides.txt")} == {
-        "pyliblzfse", "opencv-contrib-python", "opencv-python", "fpsample", "keras", "mtcnn"
+        "pyliblzfse", "opencv-contrib-python", "opencv-python", "fpsample", "keras", "mtcnn", "rfc3987-syntax"
     }  # fmt: skip
 
 

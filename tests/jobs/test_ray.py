@@ -1,6 +1,7 @@
 """Ray on this machine: who reaches it, and what is left of it."""
 
 import ipaddress
+import json
 import os
 import subprocess
 import sys
@@ -27,7 +28,18 @@ folder = Path(sys.argv[1])
 jobs = [Job("a", "key", folder / "result", (folder / "begun",))]
 run_jobs(jobs, work, Record(folder / "record.json", "aed-test", "files", jobs, progress=False), Workers(1))
 """
-STRANGER = "import sys; from ray._raylet import GcsClient; print(GcsClient(sys.argv[1]).internal_kv_keys(b'', b''))"
+STRANGER = """
+import json, os, sys
+from ray._raylet import GcsClient
+
+for known in map(json.loads, sys.argv[2:]):
+    if not os.fork():
+        os.environ.update(known)
+        print(GcsClient(sys.argv[1]).internal_kv_keys(b"", b""))
+        sys.exit()
+    sys.stderr.write(f"\\n{os.waitstatus_to_exitcode(os.wait()[1])}\\n---")
+    sys.stderr.flush()
+"""
 
 
 def of_session(driver: psutil.Process) -> list[psutil.Process]:
@@ -53,10 +65,13 @@ def test_a_ray_of_our_own_is_reached_by_nobody_else_and_ends_with_its_driver(tmp
         assert heard and all(ipaddress.ip_address(ip).is_loopback for ip in heard), heard
 
         usual = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
-        for known in ({"RAY_AUTH_MODE": "disabled"}, {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": 64 * "0"}):
-            stranger = [sys.executable, "-c", STRANGER, begun.read_text()]
-            told = subprocess.run(stranger, env=usual | known, capture_output=True, text=True, timeout=60, check=False)
-            assert told.returncode != 0 and "AuthenticationError" in told.stderr, told.stderr
+        known = ({"RAY_AUTH_MODE": "disabled"}, {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": 64 * "0"})
+        strangers = [sys.executable, "-c", STRANGER, begun.read_text(), *map(json.dumps, known)]
+        run_of_them = subprocess.run(strangers, env=usual, capture_output=True, text=True, timeout=60, check=False)
+        told = run_of_them.stderr.split("---")[:-1]
+        assert run_of_them.stdout == "" and len(told) == len(known), run_of_them
+        for words in told:
+            assert words.splitlines()[-1] == "1" and "AuthenticationError" in words, words
     finally:
         run.kill()
     run.wait()

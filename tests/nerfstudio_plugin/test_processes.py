@@ -15,9 +15,6 @@ from aed_nerfstudio.loading import load_pipeline
 from tests.forks import forked
 from tests.nerfstudio_plugin.two_processes import train_ranks
 
-QUICK = [f"--pipeline.model.{option}" for option in ("torso-motion=False", "lambda-depth=0", "visual-hull=False")]
-"""Without what takes seconds before the first step, which two processes do in the test of what they learn."""
-
 
 @pytest.fixture
 def one_thread():
@@ -57,7 +54,7 @@ def test_two_processes_train_as_one_with_both_their_rays(data, tmp_path, one_thr
 def test_ns_train_in_two_processes_on_the_cpu(data, tmp_path, trained, command):
     printed = trained(
         *(data, tmp_path, "--machine.device-type", "cpu", "--machine.num-devices", 2),
-        *("--max-num-iterations", 3, "--pipeline.datamanager.train-num-rays-per-batch", 256, *QUICK),
+        *("--max-num-iterations", 3, "--pipeline.datamanager.train-num-rays-per-batch", 256),
         call=command,
     )
     assert printed.count("spread over audio frames") == 1 == printed.count("Training Finished")

@@ -56,6 +56,8 @@ def fit_response(model: AedNerfModel, frames: int) -> None:
     lips = model.network.linear_lips
     if lips is None or model.lips is None or model.dataset is None or model.track is None:
         return
+    if model.lips.silent:  # its lips are told nothing
+        return
     some = model.lips.unheard_frames or model.train_frames
     picks = [some[k] for k in np.unique(np.linspace(0, len(some) - 1, frames).astype(int))]
     try:

@@ -51,8 +51,8 @@ class LipSupervision(nn.Module):
         self.dataset, self.track = dataset, track
         self.train_frames, self.held_out = dataset.split("train"), dataset.split("val")
         self.register_buffer("lip_shapes", torch.from_numpy(spoken_lip_shapes(dataset)), persistent=False)
-        self.stretches = stretches(self.train_frames, unheard)
-        """Training frames whose sound is not learned from, [K, STRETCH]."""
+        self.stretches = stretches(self.train_frames, 0.0 if self.silent else unheard)
+        """Training frames whose sound is not learned from, [K, STRETCH]; none where there is no sound."""
         self.unheard_frames: list[int] = self.stretches[:, EDGE:-EDGE].ravel().tolist()
         """Those of them whose windows of sound lie within their stretch."""
         left_out = set(self.stretches.ravel().tolist())

@@ -12,7 +12,7 @@ export UV
 # again, for more than ten seconds.
 export PYTHONDONTWRITEBYTECODE :=
 # What installation/overrides.txt leaves out, and what only that would need.
-NEVER := pyliblzfse opencv-python opencv-contrib-python keras mtcnn lz4 ml-dtypes namex optree
+NEVER := pyliblzfse opencv-python opencv-contrib-python keras mtcnn lz4 ml-dtypes namex optree rfc3987-syntax lark
 RESOLVE := pip compile --quiet --only-binary :all: --overrides installation/overrides.txt --all-extras \
 	--no-annotate --no-header pyproject.toml
 

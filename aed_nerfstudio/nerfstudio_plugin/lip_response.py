@@ -50,13 +50,11 @@ def fit_response(model: AedNerfModel, frames: int) -> None:
 
     A mouth that was seen for a few thousand steps opens less than it is told to: the picture between two shapes is a
     blur of both. Frames whose sound was not learned from are taken where there are some: in others the field knows from
-    the sound how far the lips went. Says in one line what it found, or why it has found nothing: MediaPipe is not
-    installed, or few renders show a face.
+    the sound how far the lips went. Where there is no sound, lips are told nothing, and nothing is measured. Says in
+    one line what it found, or why it has found nothing: MediaPipe is not installed, or few renders show a face.
     """
     lips = model.network.linear_lips
-    if lips is None or model.lips is None or model.dataset is None or model.track is None:
-        return
-    if model.lips.silent:  # its lips are told nothing
+    if lips is None or model.lips is None or model.dataset is None or model.track is None or model.lips.silent:
         return
     some = model.lips.unheard_frames or model.train_frames
     picks = [some[k] for k in np.unique(np.linspace(0, len(some) - 1, frames).astype(int))]

@@ -608,7 +608,7 @@ def test_memory_and_descriptors_end_growing_over_updates_and_browsers(port, page
         rounds.append(left())
     print("MiB and descriptors by round:", *rounds)
     assert rounds[-1][0] - rounds[-2][0] < 8
-    assert rounds[-1][0] - before[0] < 300
+    assert rounds[-1][0] - before[0] < 150
     assert rounds[-1][1] <= before[1] + 2
 
 

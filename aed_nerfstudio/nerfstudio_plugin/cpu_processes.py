@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import tempfile
 import time
 from contextlib import suppress
 from pathlib import Path
+from threading import Thread
 from typing import TYPE_CHECKING
 
 import numba
 import torch
 import torch.distributed as dist
-from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedException, spawn
+from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedException, start_processes
 
 from aed_nerfstudio.jobs.signals import AGAIN, STOP, leave, on_signals
 
 if TYPE_CHECKING:
     from nerfstudio.engine.trainer import TrainerConfig
+
+
+# Forks of one process that has imported what all of them need: each would else take ten seconds to do so, and memory.
+START = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
 
 
 class CpuProcesses:
@@ -41,7 +47,8 @@ class CpuProcesses:
         machine = self.config.machine
         with tempfile.TemporaryDirectory() as folder, on_signals(self._pass_on, *STOP):
             url = (Path(folder) / "meeting").as_uri() if machine.dist_url == "auto" else machine.dist_url
-            processes = spawn(_work, (self.config, url), machine.num_devices, join=False)
+            multiprocessing.set_forkserver_preload(["nerfstudio.scripts.train"])
+            processes = start_processes(_work, (self.config, url), machine.num_devices, join=False, start_method=START)
             assert processes is not None  # it returns None only when it has joined them
             self._children = processes.pids()
             try:
@@ -68,8 +75,22 @@ class CpuProcesses:
                 os.kill(child, signal.SIGKILL if again else number)
 
 
+def end_with_parent() -> None:
+    """Has this process stopped as soon as the one that wanted it is no more: PyTorch would tell it of the one that it
+    was forked from, and by a signal that a shell's background jobs do not hear."""
+
+    def wait() -> None:
+        parent = multiprocessing.parent_process()
+        assert parent is not None  # only the first process has none
+        parent.join()
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    Thread(target=wait, daemon=True).start()
+
+
 def _work(local_rank: int, config: TrainerConfig, url: str) -> None:
     """Runs one process, as `nerfstudio.scripts.train` does for a GPU."""
+    end_with_parent()
     with on_signals(leave, *STOP):
         from nerfstudio.scripts.train import train_loop  # which loads the registered methods, and so this module
 

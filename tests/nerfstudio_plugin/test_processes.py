@@ -1,7 +1,9 @@
 """Training in two processes, on the CPU."""
 
 import copy
+import signal
 import subprocess
+import time
 from pathlib import Path
 
 import numba
@@ -81,6 +83,34 @@ if __name__ == "__main__":
     run = subprocess.run(forked(program), capture_output=True, text=True, timeout=120, check=False)
     assert run.returncode == 1 and "Traceback" not in run.stderr
     assert run.stderr.splitlines()[-1] == "error: data/me/dataset.json: is damaged; make it again"
+
+
+def test_processes_end_with_the_one_that_wanted_them(tmp_path):
+    """Also where it was killed, and they are forks of another that lives."""
+    program = tmp_path / "program.py"
+    program.write_text("""
+import os, signal, sys, time
+import torch.multiprocessing as mp
+from aed_nerfstudio.nerfstudio_plugin.cpu_processes import START, end_with_parent
+
+def work(rank, folder):
+    signal.signal(signal.SIGTERM, lambda *_: open(f"{folder}/told", "w").close())
+    end_with_parent()
+    open(f"{folder}/begun", "w").close()
+    signal.pause()
+
+if __name__ == "__main__":
+    mp.start_processes(work, (sys.argv[1],), 1, join=False, start_method=START)
+    while not os.path.exists(f"{sys.argv[1]}/begun"):
+        time.sleep(0.05)
+    os.kill(os.getpid(), signal.SIGKILL)
+""")
+    run = subprocess.run(forked(program, tmp_path), capture_output=True, timeout=60, check=False)
+    assert run.returncode == -signal.SIGKILL
+    until = time.monotonic() + 20
+    while not (tmp_path / "told").exists():
+        assert time.monotonic() < until
+        time.sleep(0.05)
 
 
 @pytest.mark.parametrize(

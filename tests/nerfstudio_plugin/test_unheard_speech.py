@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from aed_nerfstudio.method_configs.aed_nerf import aed_nerf, aed_nerf_paper, aed_nerf_tiny
+from torch.testing import assert_close
 
 from aed_nerfstudio.avatar.network import Network
 from aed_nerfstudio.avatar.portrait import Portrait
@@ -75,7 +76,8 @@ def test_the_gain_is_that_of_both_readings(lips, network, capsys):
         network.articulation_head.weight.zero_()
     network.linear_lips.reach.fill_(torch.inf)
     lips.fit_gain(network)
-    assert torch.equal(network.linear_lips.gain, (gain * MOST_RATIO).clamp(1, MOST_GAIN))
+    # Fitted twice, and the last bit of such sums depends on where in memory they are.
+    assert_close(network.linear_lips.gain, (gain * MOST_RATIO).clamp(1, MOST_GAIN), rtol=1e-6, atol=0)
     assert "over those of the regression alone: 0.50 0.50 0.50 0.50" in capsys.readouterr().out
 
 

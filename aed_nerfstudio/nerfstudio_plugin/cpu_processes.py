@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sys
 import tempfile
 import time
 from contextlib import suppress
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
 
 
 # Forks of one process that has imported what all of them need: each would else take ten seconds to do so, and memory.
-START = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
+# Not where what is imported may not be forked: macOS.
+START = "forkserver" if sys.platform == "linux" else "spawn"
 
 
 class CpuProcesses:

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int32, Int64
+from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from aed_nerfstudio.audio.feature_files import is_file_front_end
-from aed_nerfstudio.avatar.portrait import Portrait, Provenance
+from aed_nerfstudio.avatar.checkpoint_portrait import told_by_checkpoints, with_checkpoint
+from aed_nerfstudio.avatar.portrait import Portrait
 from aed_nerfstudio.backends import Backend, resolve
 from aed_nerfstudio.bounds import Between
 from aed_nerfstudio.dataset.torso_motion import MOTION_DIM
 from aed_nerfstudio.driving.head_pose import pose_vector
 from aed_nerfstudio.driving.track import FrameCondition
-from aed_nerfstudio.errors import InputError
 from aed_nerfstudio.fields.audio_encoder import AudioEncoder
 from aed_nerfstudio.fields.head_field import EncodedCondition, HeadField
 from aed_nerfstudio.fields.linear_lips import LinearLips
@@ -246,37 +245,15 @@ class Network(nn.Module):
 
     def get_extra_state(self) -> dict:
         """Returns what is stored in checkpoints beside the weights: the portrait."""
-        portrait = self.portrait
-        return {
-            "front_end": portrait.front_end,  # these three also for version 0.1, which knows no portrait
-            "feature_dim": portrait.feature_dim,
-            "consent": portrait.provenance.consent,
-            "portrait": {
-                "facts": portrait.facts(),
-                "arrays": {name: torch.from_numpy(np.array(array)) for name, array in portrait.arrays().items()},
-            },
-        }
+        return told_by_checkpoints(self.portrait)
 
     def set_extra_state(self, state: Mapping) -> None:
-        """Takes over where a checkpoint's avatar comes from.
+        """Takes over where a checkpoint's avatar comes from, and how its shoulders moved.
 
         Raises:
             InputError: it was trained on other audio features than these; its `front_end` may be None: unknown.
         """
-        portrait, name, dim = self.portrait, state["front_end"], state["feature_dim"]
-        self.portrait = portrait = portrait.noting(**_provenance(state))
-        torso = _torso(state, portrait.frames) if self.follows_shoulders else None
-        if torso is not None:
-            self.portrait = portrait.moving(torso)
-        if dim == portrait.feature_dim and name in (None, portrait.front_end):
-            return
-        trained = f"{name or 'other ones'} ({dim} numbers a step)"
-        option = f"{name or 'NAME'}{' --features-file X.npy' if name and is_file_front_end(name) else ''}"
-        raise InputError(
-            f"{self.made_of}: has audio features {portrait.front_end} ({portrait.feature_dim} numbers a step), but "
-            f"this avatar was trained on {trained}; give it a dataset made by `aed process VIDEO --output FOLDER "
-            f"--audio-features {option}`, or train a new avatar on this one"
-        )
+        self.portrait = with_checkpoint(self.portrait, state, self.follows_shoulders, self.made_of)
 
     # ---- conditions
 
@@ -410,50 +387,3 @@ class Network(nn.Module):
         if self.torso is None:
             raise ValueError("this avatar has no torso")
         return self.torso
-
-    def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
-        """Returns the parameters by their kind; each kind has a learning rate of its own."""
-        attention = [*self.audio_encoder.attention.parameters(), *self.audio_encoder.weights.parameters()]
-        audio = [*self.audio_encoder.convs.parameters(), *self.audio_encoder.project.parameters()]
-        if self.articulation_head is not None:
-            audio += self.articulation_head.parameters()
-        groups: dict[str, list[nn.Parameter]] = {
-            "grids": [p for n, p in self.head.named_parameters() if "grid" in n],
-            "mlps": [p for n, p in self.head.named_parameters() if "grid" not in n and "warp" not in n],
-            "audio": audio,
-            "audio_attention": attention,
-        }
-        if self.head.warp is not None:
-            groups["lip_warp"] = [self.head.warp.shifts]
-        if self.codes is not None:
-            groups["codes"] = [*self.codes.parameters()]
-        if self.torso is not None:
-            groups["torso_grid"] = [self.torso.grid.params]
-            of_pose = [self.torso.deform, self.torso.net]
-            groups["torso_mlps"] = [p for module in of_pose for p in module.parameters()]
-            if self.torso.follow is not None:
-                groups["torso_motion"] = [*self.torso.follow.parameters()]
-        return groups
-
-
-def _torso(state: Mapping, frames: Int32[np.ndarray, " f"]) -> Float[np.ndarray, "f m"] | None:
-    """Returns the motion of the shoulders that a checkpoint's portrait has, [F, M]; None where it has none, or is of
-    other training frames than these [F]."""
-    portrait = state.get("portrait")
-    arrays = portrait.get("arrays") if isinstance(portrait, Mapping) else None
-    if not isinstance(arrays, Mapping):
-        return None
-    torso, own = arrays.get("torso"), arrays.get("frames")
-    if not (isinstance(torso, Tensor) and isinstance(own, Tensor) and np.array_equal(own.numpy(), frames)):
-        return None
-    return torso.numpy() if torso.shape == (len(frames), MOTION_DIM) and torch.isfinite(torso).all() else None
-
-
-def _provenance(state: Mapping) -> dict[str, str]:
-    """Returns where a checkpoint's avatar comes from, as far as its extra state says it in words."""
-    told = {"consent": state.get("consent")}
-    portrait = state.get("portrait")
-    facts = portrait.get("facts") if isinstance(portrait, Mapping) else None
-    noted = facts.get("provenance") if isinstance(facts, Mapping) else None
-    told |= {f.name: noted.get(f.name) for f in fields(Provenance)} if isinstance(noted, Mapping) else {}
-    return {name: text for name, text in told.items() if isinstance(text, str)}

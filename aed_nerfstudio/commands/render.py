@@ -20,6 +20,8 @@ from aed_nerfstudio.outside import is_file
 
 if TYPE_CHECKING:
     from aed_nerfstudio.avatar.avatar import Avatar
+    from aed_nerfstudio.driving.assembler import Poses
+    from aed_nerfstudio.driving.track import DrivingTrack
     from aed_nerfstudio.media.output import FrameStream
 
 
@@ -118,14 +120,7 @@ class Render(AvatarFlags):
         poses = self.pose if self.pose in ("dataset", "still") else read_poses(Path(self.pose))
         camera_path = None if self.camera_path is None else CameraPath.read(self.camera_path)
         avatar = self.avatar_of() if load is None else load()
-        emotions = self._emotions(avatar.vocabulary)
-        if avatar.portrait.front_end == "none":
-            print("note: this avatar was trained without sound, so its lips follow nothing")
-        features = avatar.features(samples, self.audio_features_file)
-        tracks = {
-            caption: avatar.track(samples, emotion, poses, features, self.fps, self.take, self.lip_gain)
-            for caption, emotion in emotions.items()
-        }
+        tracks = self._tracks(avatar, samples, poses)
         frames = self._frames(len(next(iter(tracks.values()))))
         done = 0
 
@@ -236,3 +231,14 @@ class Render(AvatarFlags):
         if not colon or found.start < 0 or not found:
             raise InputError(f"--frames {self.frames}: must be A:B, A below B and below the {count} frames there are")
         return found
+
+    def _tracks(self, avatar: Avatar, samples: np.ndarray, poses: Poses) -> dict[str, DrivingTrack]:
+        """Returns what drives each of the pictures that are shown beside each other, by its caption."""
+        emotions = self._emotions(avatar.vocabulary)
+        if avatar.portrait.front_end == "none":
+            print("note: this avatar was trained without sound, so its lips follow nothing")
+        features = avatar.features(samples, self.audio_features_file)
+        return {
+            caption: avatar.track(samples, emotion, poses, features, self.fps, self.take, self.lip_gain)
+            for caption, emotion in emotions.items()
+        }

@@ -95,29 +95,15 @@ def evaluate_emotion(avatar: Avatar, dataset: Dataset, frames: int = 24, seed: i
         not_measured(reason, *(name for name, value in result.items() if value is None))
         return result
 
-    labels = classifier.labels
     for label in seen:
-        if label not in labels:
+        if label not in classifier.labels:
             not_measured(f"a face in fewer than {FEWEST_FRAMES} of its training frames", " ".join(label))
     picks = _spread(held_out, frames, seed)
     result["frames"] = len(picks)
     # Its own emotions, which are replaced; the avatar may know fewer labels than there are.
     track = DatasetTrack.of(dataset, recorded.vocabulary)
-    conditions = [track[i] for i in picks]
     shown = Preservation(dataset)
-    images = (image for i, c in zip(picks, conditions, strict=True) for image in shown.renders(avatar, i, c, labels))
-    crossed = CrossedPoses(dataset, classifier, vocabulary, picks)
-    poses = [condition.head_pose for condition in conditions for _ in labels]
-    marks, turned, crops = _looked_at(crossed.watched(images), classifier.view, poses)
-    shape = len(picks), len(labels), -1, 3
-    marks, turned = marks.reshape(shape), turned.reshape(shape)
-    result["crossed_poses"] = crossed.figures(marks, turned)
-    asked = without_weakest(labels, vocabulary)
-    faces = {label: crops[labels.index(label) :: len(labels)] for label in asked}
-    for figures, reasons in (
-        _expressed(avatar, dataset, classifier, conditions, turned),
-        _judged(dataset, vocabulary, classifier.view, faces),
-    ):
+    for figures, reasons in _of_faces(avatar, dataset, classifier, shown, {i: track[i] for i in picks}):
         result |= figures
         result["not_measured"] |= reasons
     result["identity_similarity"] = float(np.mean(shown.similarities))
@@ -126,6 +112,34 @@ def evaluate_emotion(avatar: Avatar, dataset: Dataset, frames: int = 24, seed: i
     else:
         not_measured(f"the head's alpha is nowhere below {OUTSIDE}", "background_change")
     return result
+
+
+def _of_faces(
+    avatar: Avatar,
+    dataset: Dataset,
+    classifier: ExpressionClassifier,
+    shown: Preservation,
+    picks: dict[int, FrameCondition],
+) -> Iterator[tuple[dict[str, object], dict[str, str]]]:
+    """Yields figures of the faces in renders of held-out frames with every label, and reasons for those that cannot be
+    measured.
+
+    Args:
+        shown: makes the renders.
+        picks: the frames' own conditions, by their numbers in the dataset.
+    """
+    vocabulary, labels = avatar.vocabulary, classifier.labels
+    conditions = [*picks.values()]
+    images = (image for i, condition in picks.items() for image in shown.renders(avatar, i, condition, labels))
+    crossed = CrossedPoses(dataset, classifier, vocabulary, [*picks])
+    poses = [condition.head_pose for condition in conditions for _ in labels]
+    marks, turned, crops = _looked_at(crossed.watched(images), classifier.view, poses)
+    shape = len(picks), len(labels), -1, 3
+    marks, turned = marks.reshape(shape), turned.reshape(shape)
+    yield {"crossed_poses": crossed.figures(marks, turned)}, {}
+    yield _expressed(avatar, dataset, classifier, conditions, turned)
+    faces = {label: crops[labels.index(label) :: len(labels)] for label in without_weakest(labels, vocabulary)}
+    yield _judged(dataset, vocabulary, classifier.view, faces)
 
 
 def _looked_at(

@@ -38,6 +38,7 @@ from aed_nerfstudio.nerfstudio_plugin.losses import (
     torso_losses,
 )
 from aed_nerfstudio.nerfstudio_plugin.occupancy_schedule import OccupancySchedule, carve
+from aed_nerfstudio.nerfstudio_plugin.parameter_groups import parameter_groups
 from aed_nerfstudio.nerfstudio_plugin.stages import StageSchedule
 from aed_nerfstudio.rendering.compositing import composite
 from aed_nerfstudio.rendering.transfer import send
@@ -349,8 +350,8 @@ class AedNerfModel(Model):
         report_spread(self.network, self.lips, self._recording()[1], step)
 
     def get_param_groups(self) -> dict[str, list[nn.Parameter]]:
-        """Returns the parameters by their kind, see `Network.parameter_groups`."""
-        return self.network.parameter_groups()
+        """Returns the parameters by their kind, each of which has a learning rate of its own."""
+        return parameter_groups(self.network)
 
 
 def _drop_name(model: nn.Module, state: dict, prefix: str, _) -> None:

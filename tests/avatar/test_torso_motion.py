@@ -11,6 +11,7 @@ from aed_nerfstudio.dataset.schema import Camera
 from aed_nerfstudio.dataset.torso_motion import MOTION_DIM
 from aed_nerfstudio.driving.emotion import EmotionVocabulary
 from aed_nerfstudio.driving.head_motion import HeadMotion
+from aed_nerfstudio.nerfstudio_plugin.parameter_groups import parameter_groups
 from tests.driving.test_head_motion import seen_from
 
 FRAMES = 40
@@ -81,8 +82,8 @@ def test_without_it_nothing_is_new(following, portrait, motion):
     assert {*more} - {*own} == later
     assert all(torch.equal(own[name], more[name]) for name in own if torch.is_tensor(own[name]))  # the same draws
     assert "torso" not in usual.get_extra_state()["portrait"]["arrays"]
-    assert "torso_motion" in following.parameter_groups() and "torso_motion" not in usual.parameter_groups()
-    groups = usual.parameter_groups()["torso_mlps"], following.parameter_groups()["torso_mlps"]
+    assert "torso_motion" in parameter_groups(following) and "torso_motion" not in parameter_groups(usual)
+    groups = parameter_groups(usual)["torso_mlps"], parameter_groups(following)["torso_mlps"]
     assert len(groups[0]) == len(groups[1])  # a checkpoint's optimizers fit both
 
 

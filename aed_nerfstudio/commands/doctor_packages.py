@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 DISTRIBUTION = "aed-nerfstudio"
 OPENCVS = ("opencv-python", "opencv-contrib-python", "opencv-python-headless", "opencv-contrib-python-headless")
 """Distributions that all write into one folder, cv2."""
+DATA = {"fer"}
+"""Packages of which a file is read and no module is imported; what their modules want may be missing."""
 
 
 def packages() -> Iterator[Check]:
@@ -66,6 +68,8 @@ def _package(requirement: Requirement) -> str:
     again = f"run `pip install --force-reinstall --no-deps '{requirement.name}=={installed.version}'`"
     if gone := _gone(installed):
         raise Broken(f"{installed.version} is not whole, {gone}; {again}")
+    if requirement.name in DATA:
+        return installed.version
     module = importlib.import_module(_module(installed, requirement.name))
     if getattr(module, "__file__", None) is None:
         raise Broken(f"only empty folders are left of it; {again}")

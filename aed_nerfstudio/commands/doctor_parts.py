@@ -30,6 +30,7 @@ def parts() -> Iterator[Check]:
     yield Check("FAN", _fan, needed=False)
     yield Check("SyncNet", lambda: "weights are named by `aed eval --syncnet`; none are looked for", needed=False)
     yield Check("SegFormer weights", _segformer, needed=False)
+    yield Check("independent judge", _judge, needed=False)
     yield Check("video encoders", _encoders)
     yield Check("fonts", _fonts)
     yield Check("ffmpeg", _ffmpeg, needed=False)
@@ -99,6 +100,17 @@ def _segformer() -> str:
     if not Path(hugging_face_cache(), f"models--{MODEL.replace('/', '--')}").is_dir():
         raise NotHere(f"{MODEL} is not in Hugging Face's cache")
     return f"found {MODEL}"
+
+
+def _judge() -> str:
+    from aed_nerfstudio.evaluation.independent_judge import IndependentJudge
+    from aed_nerfstudio.evaluation.landmark_distance import NotMeasurable
+
+    try:
+        IndependentJudge()
+    except NotMeasurable as reason:
+        raise NotHere(str(reason)) from None
+    return "ok, the network of fer"
 
 
 def _encoders() -> str:

@@ -1,6 +1,7 @@
 """`aed doctor` on a machine that is whole and on broken ones, and what other commands say of a broken OpenCV."""
 
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -54,6 +55,7 @@ def test_the_page_of_a_whole_machine():
     assert "3 methods (aed-nerf, aed-nerf-paper, aed-nerf-tiny)" in page
     for part in ("ffmpeg", "Whisper weights", "LPIPS trunk", "SyncNet", "c2pa-python", "ray", "fonts"):
         assert f"\n  {part}: " in page
+    assert "does not work" not in page and re.search(r"\n  (independent judge: ok|fer: not here)", page)
     assert str(ROOT) not in page and sys.prefix not in page and "/" + "home" not in page
 
 

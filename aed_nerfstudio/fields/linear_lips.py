@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 PENALTIES = (3e2, 1e3, 3e3, 1e4, 3e4)
@@ -24,6 +24,8 @@ EXAMPLES = 256
 """Recorded lip shapes that are kept, evenly spread over the recording."""
 USUAL = 0.75
 """Share of the recorded frames whose lips lie no further from the examples of the others than a widened reading may."""
+RARE = 3
+"""Examples at either end of a distance's range that a field has hardly seen: told of such, it shows a torn jaw."""
 LATER = ("gain", "examples", "whitening", "reach", "response")
 """Buffers that are not in what was saved before they were there."""
 
@@ -114,12 +116,21 @@ class LinearLips(nn.Module):
     def widened(self, read: Float[Tensor, "b outputs"]) -> Float[Tensor, "b outputs"]:
         """Returns lip shapes [B, outputs], read from speech that was not learned from, as far from the middle as the
         person's, but no further from one of these than they usually are from each other: four distances that were each
-        seen can together be a grimace. In the units of what the field is to be told for them."""
-        return self._within_reach(read * self.gain) * self.response
+        seen can together be a grimace. In the units of what the field is to be told for them, and within what it has
+        been told while it learned, but for what is `RARE`."""
+        told = self._within_reach(read * self.gain) * self.response
+        ranked = self.examples.sort(dim=0).values
+        low, high = ranked[RARE], ranked[-1 - RARE]
+        rare = ((self.examples < low) | (self.examples > high)).any(1)
+        return self._within_reach(torch.where(low < high, told.clamp(low, high), told), rare)
 
-    def _within_reach(self, wide: Float[Tensor, "b outputs"]) -> Float[Tensor, "b outputs"]:
-        """Returns lip shapes [B, outputs] as near to an example as the person's usually are."""
-        apart, nearest = torch.cdist(wide @ self.whitening.T, self.examples @ self.whitening.T).min(dim=-1)
+    def _within_reach(
+        self, wide: Float[Tensor, "b outputs"], but: Bool[Tensor, " examples"] | None = None
+    ) -> Float[Tensor, "b outputs"]:
+        """Returns lip shapes [B, outputs] as near to an example as the person's usually are; `but`: to none of these
+        examples."""
+        apart = torch.cdist(wide @ self.whitening.T, self.examples @ self.whitening.T)
+        apart, nearest = (apart if but is None else apart.masked_fill(but, torch.inf)).min(dim=-1)
         example = self.examples[nearest]
         return example + (wide - example) * (self.reach / apart.clamp_min(1e-6)).clamp(max=1)[:, None]
 

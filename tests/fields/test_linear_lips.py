@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from aed_nerfstudio.fields.linear_lips import COSTS, LATER, MOST_GAIN, PENALTIES, LinearLips, gains, pooled
+from aed_nerfstudio.fields.linear_lips import COSTS, LATER, MOST_GAIN, PENALTIES, RARE, LinearLips, gains, pooled
 
 
 def recording(noise: float, frames: int = 400):
@@ -63,16 +63,15 @@ def test_what_nearness_takes_back_is_made_up_for():
     windows, shapes = recording(30.0)
     lips = LinearLips(3, 4)
     lips.fit(windows, shapes - shapes.mean(0))
-    lips.response.fill_(1.2)
     lips.reach.mul_(0.3)
     read = lips(torch.from_numpy(windows))
     lips.gain.copy_(torch.tensor([1.3, 1.2, 1.2, 1.1]))
-    spread, left = lips.gain * read.std(0), lips.widened(read).std(0) / 1.2
+    spread, left = lips.gain * read.std(0), lips.widened(read).std(0)
     assert left[2] < 0.95 * spread[2] and left[0] > 1.2 * spread[0]
     lips.widen_to(spread, read)
     possible = lips.gain > 1  # no reading is made narrower
     assert possible.tolist() == [False, True, True, False]
-    torch.testing.assert_close(lips.widened(read).std(0)[possible] / 1.2, spread[possible], rtol=0.05, atol=0)
+    torch.testing.assert_close(lips.widened(read).std(0)[possible], spread[possible], rtol=0.05, atol=0)
     lips.widen_to(10 * spread, read)
     assert (lips.gain == MOST_GAIN).all()
 
@@ -91,10 +90,26 @@ def test_lips_stay_near_what_was_seen():
     assert apart(lips.widened(read).numpy()).max() < 1.1 * lips.reach < 0.5 * apart(read.numpy()).max()
     unseen = torch.tensor([[30.0, -30.0, 0.0, 0.0]])  # each was seen, but never so
     assert (lips.widened(unseen)[0, 0] - lips.widened(unseen)[0, 1]).abs() < 25
-    seen = torch.from_numpy(shapes[:1]) / lips.gain  # of an example
-    torch.testing.assert_close(lips.widened(seen), torch.from_numpy(shapes[:1]))
+    example = lips.examples[lips.examples.norm(dim=1).argmin()][None]
+    torch.testing.assert_close(lips.widened(example / lips.gain), example)
     lips.response.copy_(torch.tensor([1.5, 1, 1, 1.2]))  # of a field that does less than it is told to
-    torch.testing.assert_close(lips.widened(seen), torch.from_numpy(shapes[:1]) * lips.response)
+    torch.testing.assert_close(lips.widened(example / lips.gain), example * lips.response)
+
+
+def test_a_field_is_told_nothing_that_it_has_hardly_seen():
+    """However little it does of what it is told: beyond that its jaws are torn."""
+    windows, shapes = recording(30.0)
+    lips = LinearLips(3, 4)
+    lips.fit(windows, shapes - shapes.mean(0))
+    lips.response.fill_(1.5)
+    read = torch.from_numpy(np.random.default_rng(1).normal(0, 100, (500, 4)).astype(np.float32))
+    ranked = lips.examples.sort(dim=0).values
+    low, high = ranked[RARE], ranked[-1 - RARE]
+    told = lips.widened(read)
+    assert (told > low - 1e-3).all() and (told < high + 1e-3).all()
+    assert (1.5 * lips._within_reach(read * lips.gain) > high + 1e-3).any(0).all()  # else they would be
+    rare = lips.examples[lips.examples[:, 0].argmax()][None]
+    assert lips.widened(rare / lips.gain)[0, 0] < rare[0, 0]
 
 
 def test_a_fit_of_before_there_was_a_gain_reads_as_it_did():

@@ -63,8 +63,8 @@ class NetworkSettings:
     colour network, which learns an expression together with the directions of the take that it was recorded in."""
     lip_warp: bool = False
     """The lip shape moves the points that are looked up, by a smooth field, so that a mouth opens by moving and not by
-    blending pictures of a shut and an open one. Not in the paper; lips come out nearer to the recorded ones, and
-    the rest of the picture softer (docs/experiments.md), so that no preset has it."""
+    blending pictures of a shut and an open one. Not in the paper; lips come out sharper and nearer to the recorded
+    ones (docs/experiments.md), so that `aed-nerf` has it."""
     log2_size: int = 16
     top_resolution: int = 2048
     step_size: float = 2 * math.sqrt(3) / 128
